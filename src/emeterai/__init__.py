@@ -1,0 +1,1 @@
+"""emeterai: sells electronic revenue stamps, affixes them to PDF files and lets anyone verify them."""

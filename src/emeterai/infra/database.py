@@ -1,0 +1,81 @@
+"""The database: a bounded pool of asyncpg connections, short transactions, and a polite refusal when the pool is busy."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from typing import Any
+
+import asyncpg
+
+from emeterai.core.refusal import RefusalKind
+
+BUSY = RefusalKind(
+    "service_busy",
+    503,
+    "Layanan sedang sibuk; tidak ada yang hilang, silakan coba lagi beberapa detik lagi.",
+    "The service is busy; nothing is lost, please try again in a few seconds.",
+)
+
+Connection = asyncpg.pool.PoolConnectionProxy[asyncpg.Record] | asyncpg.Connection[asyncpg.Record]
+
+
+class Database:
+    """A bounded pool. `transaction` is the only way to write; a caller waits for a connection at most `wait_s`."""
+
+    def __init__(self, pool: asyncpg.Pool[asyncpg.Record], wait_s: float) -> None:
+        self._pool = pool
+        self._wait_s = wait_s
+
+    @classmethod
+    async def connect(cls, url: str, *, connections_max: int, wait_s: float) -> Database:
+        """Open the pool. Raises OSError or asyncpg.PostgresError when the server cannot be reached."""
+        pool = await asyncpg.create_pool(
+            url,
+            min_size=1,
+            max_size=connections_max,
+            command_timeout=30,
+            server_settings={"application_name": "emeterai", "timezone": "UTC"},
+        )
+        return cls(pool, wait_s)
+
+    async def close(self) -> None:
+        """Give the connections back; a connection that does not end within 5 s is cut."""
+        try:
+            await asyncio.wait_for(self._pool.close(), 5)
+        except TimeoutError:
+            self._pool.terminate()
+
+    @asynccontextmanager
+    async def connection(self) -> AsyncIterator[Connection]:
+        """Borrow a connection for reads. Raises the refusal `service_busy` when none is free in time."""
+        try:
+            connection = await self._pool.acquire(timeout=self._wait_s)
+        except (TimeoutError, OSError, asyncpg.PostgresConnectionError, asyncpg.CannotConnectNowError) as error:
+            raise BUSY() from error
+        try:
+            yield connection
+        finally:
+            await self._pool.release(connection)
+
+    @asynccontextmanager
+    async def transaction(self) -> AsyncIterator[Connection]:
+        """One short READ COMMITTED transaction: committed when the block ends, rolled back when it raises."""
+        async with self.connection() as connection, connection.transaction():
+            yield connection
+
+    async def fetch(self, query: str, *arguments: Any) -> list[asyncpg.Record]:
+        """All rows of one read."""
+        async with self.connection() as connection:
+            return await connection.fetch(query, *arguments)
+
+    async def fetchrow(self, query: str, *arguments: Any) -> asyncpg.Record | None:
+        """The first row of one read, or None."""
+        async with self.connection() as connection:
+            return await connection.fetchrow(query, *arguments)
+
+    async def fetchval(self, query: str, *arguments: Any) -> Any:
+        """The first column of the first row of one read, or None."""
+        async with self.connection() as connection:
+            return await connection.fetchval(query, *arguments)
