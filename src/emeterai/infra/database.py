@@ -1,11 +1,11 @@
-"""The database: a bounded pool of asyncpg connections, short transactions, and a polite refusal when the pool is busy."""
+"""The database: a bounded pool of asyncpg connections, short transactions, a polite refusal when the pool is busy."""
 
 from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
-from typing import Any
+from typing import Any, Protocol
 
 import asyncpg
 
@@ -18,13 +18,33 @@ BUSY = RefusalKind(
     "The service is busy; nothing is lost, please try again in a few seconds.",
 )
 
-Connection = asyncpg.pool.PoolConnectionProxy[asyncpg.Record] | asyncpg.Connection[asyncpg.Record]
+
+class Connection(Protocol):
+    """What stores use of an asyncpg connection."""
+
+    async def execute(self, query: str, *args: Any, timeout: float | None = None) -> str:  # noqa: ASYNC109
+        """Run one statement; answers its command tag."""
+
+    async def fetch(self, query: str, *args: Any, timeout: float | None = None) -> list[Any]:  # noqa: ASYNC109
+        """All rows."""
+
+    async def fetchrow(self, query: str, *args: Any, timeout: float | None = None) -> Any:  # noqa: ASYNC109
+        """The first row, or None."""
+
+    async def fetchval(self, query: str, *args: Any) -> Any:
+        """The first column of the first row, or None."""
+
+    def cursor(self, query: str, *args: Any, prefetch: int | None = None) -> Any:
+        """Rows one after another, for reads that do not fit in memory. Inside a transaction only."""
+
+    def transaction(self, *, isolation: str | None = None, readonly: bool = False) -> Any:
+        """A transaction, or a savepoint inside one, as an async context manager."""
 
 
 class Database:
     """A bounded pool. `transaction` is the only way to write; a caller waits for a connection at most `wait_s`."""
 
-    def __init__(self, pool: asyncpg.Pool[asyncpg.Record], wait_s: float) -> None:
+    def __init__(self, pool: asyncpg.Pool, wait_s: float) -> None:
         self._pool = pool
         self._wait_s = wait_s
 
@@ -65,17 +85,17 @@ class Database:
         async with self.connection() as connection, connection.transaction():
             yield connection
 
-    async def fetch(self, query: str, *arguments: Any) -> list[asyncpg.Record]:
-        """All rows of one read."""
+    async def fetch(self, query: str, *arguments: Any) -> list[Any]:
+        """All rows of one statement."""
         async with self.connection() as connection:
             return await connection.fetch(query, *arguments)
 
-    async def fetchrow(self, query: str, *arguments: Any) -> asyncpg.Record | None:
-        """The first row of one read, or None."""
+    async def fetchrow(self, query: str, *arguments: Any) -> Any:
+        """The first row of one statement, or None."""
         async with self.connection() as connection:
             return await connection.fetchrow(query, *arguments)
 
     async def fetchval(self, query: str, *arguments: Any) -> Any:
-        """The first column of the first row of one read, or None."""
+        """The first column of the first row of one statement, or None."""
         async with self.connection() as connection:
             return await connection.fetchval(query, *arguments)

@@ -1,4 +1,4 @@
-"""Settings: one frozen value, read once from `EMETERAI_*` environment variables. docs/settings.md has a heading for each."""
+"""Settings: one frozen value, read once from `EMETERAI_*` environment variables. docs/settings.md explains each."""
 
 from __future__ import annotations
 
@@ -76,7 +76,7 @@ class SettingsError(Exception):
 
 
 def load_settings(environ: Mapping[str, str] | None = None) -> Settings:
-    """Read the settings from `environ` (the process's own by default). Raises SettingsError on unknown or unreadable ones."""
+    """Read the settings from `environ`, by default the process's own. Raises SettingsError on unknown or unreadable ones."""
     found = {
         name.removeprefix(PREFIX).lower(): value
         for name, value in (os.environ if environ is None else environ).items()

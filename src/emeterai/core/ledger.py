@@ -1,0 +1,260 @@
+"""The rules of the ledger: what a transfer may do to the one balance it moves. Pure decisions, no I/O.
+
+A quota account keeps four numbers, and promise 1 is their definition:
+
+    bought = available + held + used + refunded
+
+Counter-accounts (issued, used, refunded and those in rupiah) have no limit and no row: they are sums over
+the immutable transfers. docs/accounts.md shows each movement as a two-line table.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from datetime import datetime
+from enum import StrEnum
+from uuid import UUID
+
+from emeterai.core.refusal import RefusalKind, Refused
+
+QUOTA_NOT_ENOUGH = RefusalKind(
+    "quota_not_enough",
+    402,
+    "Kuota Anda tidak cukup: tersedia {available}, diperlukan {needed}. Beli kuota lalu coba lagi.",
+    "You do not have enough quota: {available} available, {needed} needed. Buy quota, then try again.",
+)
+TRANSFER_ID_REUSED = RefusalKind(
+    "transfer_id_reused",
+    409,
+    "Nomor transaksi ini sudah dipakai untuk isi yang lain.",
+    "This transfer id was already used with other content.",
+)
+HOLD_UNKNOWN = RefusalKind(
+    "hold_unknown", 404, "Penahanan kuota ini tidak dikenal.", "This hold is not known; nothing was changed."
+)
+HOLD_SETTLED = RefusalKind(
+    "hold_settled", 409, "Kuota ini sudah terpakai.", "This hold was already settled; it cannot end twice."
+)
+HOLD_RELEASED = RefusalKind(
+    "hold_released", 409, "Kuota ini sudah dikembalikan.", "This hold was already released; it cannot end twice."
+)
+
+
+class Kind(StrEnum):
+    """What a transfer does. `hold` is pending; exactly one `settle` or `release` ends it."""
+
+    CREDIT = "credit"
+    HOLD = "hold"
+    SETTLE = "settle"
+    RELEASE = "release"
+    REFUND = "refund"
+    MONEY = "money"
+
+
+class Unit(StrEnum):
+    """What is counted: whole stamps, or whole rupiah."""
+
+    STAMP = "stamp"
+    IDR = "idr"
+
+
+class Reason(StrEnum):
+    """Why a transfer was made: a code that history, reports and the chart of accounts put into words."""
+
+    PURCHASE = "purchase"
+    STAMPING = "stamping"
+    SEALED = "sealed"
+    EXPIRED = "expired"
+    FILE_REFUSED = "file_refused"
+    SEALING_FAILED = "sealing_failed"
+    CANCELLED = "cancelled"
+    RETURNED = "returned"
+    PAYMENT_SEEN = "payment_seen"
+    DUTY = "duty"
+    FEE = "fee"
+    MONEY_BACK = "money_back"
+
+
+class Counter:
+    """The counter-accounts: fixed ids, no limit, no balance row. The chart is docs/accounts.md."""
+
+    ISSUED = UUID(int=1)
+    USED = UUID(int=2)
+    REFUNDED = UUID(int=3)
+    PROVIDER_RECEIVABLE = UUID(int=11)
+    ORDER_LIABILITY = UUID(int=12)
+    TREASURY_DUTY = UUID(int=13)
+    SERVICE_FEE = UUID(int=14)
+    MONEY_RETURNED = UUID(int=15)
+    LAST = UUID(int=999)
+    """Ids up to this one are counters; a person's account never is."""
+
+
+@dataclass(frozen=True, slots=True)
+class Transfer:
+    """One immutable movement, with an id made by the caller: same id, same content, same answer.
+
+    `account` is the one quota account whose balance moves (None for rupiah, which moves counters only).
+    `hold_id` names the hold that a settle or release ends; `subject` is what it is about (a stamp, an order).
+    """
+
+    id: UUID
+    kind: Kind
+    reason: Reason
+    amount: int
+    account: UUID | None = None
+    debit: UUID | None = None
+    credit: UUID | None = None
+    hold_id: UUID | None = None
+    subject: UUID | None = None
+    life_s: float | None = None
+
+    @property
+    def unit(self) -> Unit:
+        """Stamps for quota movements, rupiah for money."""
+        return Unit.IDR if self.kind is Kind.MONEY else Unit.STAMP
+
+    @property
+    def lines(self) -> tuple[UUID, UUID]:
+        """The two lines of double entry: the account debited and the account credited."""
+        if self.kind is Kind.MONEY:
+            assert self.debit is not None
+            assert self.credit is not None
+            return self.debit, self.credit
+        assert self.account is not None
+        match self.kind:
+            case Kind.CREDIT:
+                return Counter.ISSUED, self.account
+            case Kind.REFUND:
+                return self.account, Counter.REFUNDED
+            case _:
+                return self.account, Counter.USED
+
+    def content(self) -> tuple[object, ...]:
+        """What must be the same when the same id comes again."""
+        return (self.kind, self.reason, self.amount, *self.lines, self.hold_id, self.subject)
+
+    def __post_init__(self) -> None:
+        if self.amount <= 0:
+            raise ValueError("a transfer moves at least one unit")
+        if (self.kind in {Kind.SETTLE, Kind.RELEASE}) != (self.hold_id is not None):
+            raise ValueError("a settle or release, and nothing else, names its hold")
+        if (self.kind is Kind.HOLD) != (self.life_s is not None):
+            raise ValueError("a hold, and nothing else, has a life")
+        if (self.kind is Kind.MONEY) == (self.account is not None):
+            raise ValueError("quota movements name one account; money names a debit and a credit")
+
+
+@dataclass(frozen=True, slots=True)
+class Balance:
+    """The balance of a quota account, in stamps."""
+
+    bought: int = 0
+    held: int = 0
+    used: int = 0
+    refunded: int = 0
+
+    @property
+    def available(self) -> int:
+        """What may still be spent."""
+        return self.bought - self.held - self.used - self.refunded
+
+
+@dataclass(frozen=True, slots=True)
+class OpenHold:
+    """A hold that has not ended."""
+
+    id: UUID
+    account: UUID
+    amount: int
+    subject: UUID | None
+    expires_at: datetime
+
+
+@dataclass(frozen=True, slots=True)
+class Posted:
+    """The answer to a transfer that is in the ledger; `again` when it was there before this call."""
+
+    transfer: Transfer
+    again: bool = False
+
+
+Answer = Posted | Refused
+
+
+@dataclass(slots=True)
+class Book:
+    """What was read under the lock: balances, open holds, and the earlier transfers that this batch may repeat."""
+
+    balances: dict[UUID, Balance]
+    open_holds: dict[UUID, tuple[UUID, int]] = field(default_factory=dict)
+    """Hold id to (account, amount), for holds that the batch ends."""
+    endings: dict[UUID, Kind] = field(default_factory=dict)
+    """Hold id to how it ended, for holds that the batch wants to end and that are no longer open."""
+    earlier: dict[UUID, tuple[object, ...]] = field(default_factory=dict)
+    """Transfer id to content, for ids of the batch that are already in the ledger."""
+
+    def decide(self, transfers: Sequence[Transfer]) -> list[Answer]:
+        """Answer each transfer in order, exactly as if they had come one by one; update the balances held here."""
+        return [self._decide_one(transfer) for transfer in transfers]
+
+    def _decide_one(self, transfer: Transfer) -> Answer:
+        content = self.earlier.get(transfer.id)
+        if content is not None:
+            same = content == transfer.content()
+            return Posted(transfer, again=True) if same else TRANSFER_ID_REUSED()
+        refusal = self._move(transfer)
+        if refusal is not None:
+            return refusal
+        self.earlier[transfer.id] = transfer.content()
+        return Posted(transfer)
+
+    def _move(self, transfer: Transfer) -> Refused | None:
+        if transfer.kind is Kind.MONEY:
+            return None
+        assert transfer.account is not None
+        if transfer.hold_id is not None:
+            return self._end_hold(transfer, transfer.hold_id)
+        before = self.balances.get(transfer.account, Balance())
+        if transfer.kind is Kind.CREDIT:
+            after = replace(before, bought=before.bought + transfer.amount)
+        elif before.available < transfer.amount:
+            return QUOTA_NOT_ENOUGH(available=before.available, needed=transfer.amount)
+        elif transfer.kind is Kind.HOLD:
+            after = replace(before, held=before.held + transfer.amount)
+            self.open_holds[transfer.id] = (transfer.account, transfer.amount)
+        else:
+            after = replace(before, refunded=before.refunded + transfer.amount)
+        self.balances[transfer.account] = after
+        return None
+
+    def _end_hold(self, transfer: Transfer, hold_id: UUID) -> Refused | None:
+        ended = self.endings.get(hold_id)
+        if ended is not None:
+            return HOLD_SETTLED() if ended is Kind.SETTLE else HOLD_RELEASED()
+        if self.open_holds.get(hold_id) != (transfer.account, transfer.amount):
+            return HOLD_UNKNOWN()
+        assert transfer.account is not None
+        before = self.balances[transfer.account]
+        used = transfer.amount if transfer.kind is Kind.SETTLE else 0
+        self.balances[transfer.account] = replace(before, held=before.held - transfer.amount, used=before.used + used)
+        del self.open_holds[hold_id]
+        self.endings[hold_id] = transfer.kind
+        return None
+
+
+def accounts_of(transfers: Sequence[Transfer]) -> list[UUID]:
+    """The quota accounts that a batch moves, each once, sorted: the order in which they are locked."""
+    return sorted({transfer.account for transfer in transfers if transfer.account is not None})
+
+
+def totals(balances: Mapping[UUID, Balance]) -> Balance:
+    """The sum of many balances."""
+    rows = balances.values()
+    return Balance(
+        bought=sum(row.bought for row in rows),
+        held=sum(row.held for row in rows),
+        used=sum(row.used for row in rows),
+        refunded=sum(row.refunded for row in rows),
+    )

@@ -1,0 +1,95 @@
+"""The ledger: the only writer of quota and money facts.
+
+`post` takes a sequence of transfers and answers each one. A capability that has rows of its own to write in the same
+transaction opens a book instead: `open_book` locks the accounts, the caller reads what it needs, `OpenBook.post`
+decides and writes, and everything commits together.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from datetime import datetime
+from uuid import UUID
+
+import asyncpg
+
+from emeterai.core.ledger import Answer, Balance, Book, Kind, OpenHold, Posted, Transfer, accounts_of
+from emeterai.infra.database import Connection, Database
+from emeterai.ledger import store
+from emeterai.ledger.model import Movement
+
+_POST_TRIES_MAX = 3
+
+
+class OpenBook:
+    """Balances locked in one transaction. It lives exactly as long as that transaction."""
+
+    def __init__(self, tx: Connection, book: Book) -> None:
+        self._tx = tx
+        self._book = book
+
+    def balance(self, account: UUID) -> Balance:
+        """The balance of a locked account as it stands now, this transaction's transfers included."""
+        return self._book.balances.get(account, Balance())
+
+    async def post(self, transfers: Sequence[Transfer]) -> list[Answer]:
+        """Post transfers of locked accounts, in order, each with its own answer. Visible after the commit."""
+        await store.read_earlier(self._tx, transfers, self._book)
+        answers = self._book.decide(transfers)
+        fresh = [answer.transfer for answer in answers if isinstance(answer, Posted) and not answer.again]
+        if fresh:
+            touched = accounts_of(fresh)
+            await store.write(self._tx, fresh, {account: self._book.balances[account] for account in touched})
+        return answers
+
+
+class Ledger:
+    """Quota and money as double entry. docs/accounts.md is its chart."""
+
+    def __init__(self, db: Database) -> None:
+        self._db = db
+
+    async def open_book(self, tx: Connection, accounts: Iterable[UUID], *, opening: bool = False) -> OpenBook:
+        """Lock the balances of `accounts` until `tx` ends. Call it first and once in a transaction.
+
+        `opening` makes the rows of accounts that have none yet: for a first credit.
+        """
+        ordered = sorted(set(accounts))
+        if opening:
+            await store.open_accounts(tx, ordered)
+        await store.lock_accounts(tx, ordered)
+        return OpenBook(tx, Book(await store.read_balances(tx, ordered)))
+
+    async def post(self, transfers: Sequence[Transfer]) -> list[Answer]:
+        """Post a sequence of transfers in one transaction, each with its own answer.
+
+        Safe to repeat with the same ids after a lost answer: what was posted is answered `again` and not posted twice.
+        """
+        for _ in range(_POST_TRIES_MAX - 1):
+            try:
+                return await self._post_once(transfers)
+            except asyncpg.UniqueViolationError:
+                # Another transaction posted one of these ids between our read and our write, which only transfers
+                # without an account (money) allow. It has committed by now, so the next read sees it.
+                continue
+        return await self._post_once(transfers)
+
+    async def _post_once(self, transfers: Sequence[Transfer]) -> list[Answer]:
+        opening = any(transfer.kind is Kind.CREDIT for transfer in transfers)
+        async with self._db.transaction() as tx:
+            book = await self.open_book(tx, accounts_of(transfers), opening=opening)
+            return await book.post(transfers)
+
+    async def balance(self, account: UUID) -> Balance:
+        """The balance of one account; zero for one that was never credited."""
+        return (await store.read_balances(self._db, [account])).get(account, Balance())
+
+    async def history(
+        self, account: UUID, *, before: tuple[datetime, UUID] | None = None, limit: int = 50
+    ) -> list[Movement]:
+        """Every movement of an account, newest first; `before` is the (posted_at, id) of the last line already seen."""
+        return await store.history(self._db, account, before=before, limit=limit)
+
+    async def expired_holds(self, limit: int) -> list[OpenHold]:
+        """Holds whose life is over and that nobody has ended: for the sweeper, which gives them back."""
+        return await store.expired_holds(self._db, limit)

@@ -1,0 +1,88 @@
+"""The CMS signature (RFC 5652) that PAdES B-B asks for, written from parts prepared once per certificate.
+
+ETSI EN 319 142-1, 6.3: signed attributes content-type, message-digest and signing-certificate-v2 (RFC 5035) are
+there, signing-time is not: the time of the seal is `/M` of the signature dictionary.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from dataclasses import dataclass
+
+from emeterai.seal.der import CONTEXT_0, INTEGER, NULL, OCTET_STRING, SEQUENCE, SET, oid, tlv
+
+OID_DATA = "1.2.840.113549.1.7.1"
+OID_SIGNED_DATA = "1.2.840.113549.1.7.2"
+OID_CONTENT_TYPE = "1.2.840.113549.1.9.3"
+OID_MESSAGE_DIGEST = "1.2.840.113549.1.9.4"
+OID_SIGNING_CERTIFICATE_V2 = "1.2.840.113549.1.9.16.2.47"
+OID_SHA512 = "2.16.840.1.101.3.4.2.3"
+OID_RSA_SHA512 = "1.2.840.113549.1.1.13"
+OID_ECDSA_SHA512 = "1.2.840.10045.4.3.4"
+
+_NULL = tlv(NULL)
+_VERSION_1 = tlv(INTEGER, b"\x01")
+_SHA512 = tlv(SEQUENCE, oid(OID_SHA512), _NULL)
+_RSA_SHA512 = tlv(SEQUENCE, oid(OID_RSA_SHA512), _NULL)
+_ECDSA_SHA512 = tlv(SEQUENCE, oid(OID_ECDSA_SHA512))
+_DIGEST_SIZE_BYTES = 64
+
+
+@dataclass(frozen=True, slots=True)
+class CmsTemplate:
+    """Everything of a signature that is the same for every document of one certificate."""
+
+    attributes_head: bytes
+    attributes_tail: bytes
+    signer_head: bytes
+    signer_algorithm: bytes
+    signed_data_head: bytes
+
+    @classmethod
+    def prepare(
+        cls, certificate: bytes, chain: tuple[bytes, ...], *, issuer_and_serial: bytes, is_rsa: bool
+    ) -> CmsTemplate:
+        """Prepare for a certificate and the rest of its chain, all DER."""
+        certificate_id = tlv(SEQUENCE, _SHA512, tlv(OCTET_STRING, hashlib.sha512(certificate).digest()))
+        signing_certificate = tlv(SEQUENCE, tlv(SEQUENCE, certificate_id))
+        marker = b"\xa5" * _DIGEST_SIZE_BYTES
+        # DER sorts the members of a SET OF; the digest cannot change their order, their lengths and types differ before it.
+        attributes = b"".join(
+            sorted(
+                (
+                    tlv(SEQUENCE, oid(OID_CONTENT_TYPE), tlv(SET, oid(OID_DATA))),
+                    tlv(SEQUENCE, oid(OID_MESSAGE_DIGEST), tlv(SET, tlv(OCTET_STRING, marker))),
+                    tlv(SEQUENCE, oid(OID_SIGNING_CERTIFICATE_V2), tlv(SET, signing_certificate)),
+                )
+            )
+        )
+        head, tail = tlv(SET, attributes).split(marker)
+        return cls(
+            attributes_head=head,
+            attributes_tail=tail,
+            signer_head=_VERSION_1 + issuer_and_serial + _SHA512,
+            signer_algorithm=_RSA_SHA512 if is_rsa else _ECDSA_SHA512,
+            signed_data_head=_VERSION_1
+            + tlv(SET, _SHA512)
+            + tlv(SEQUENCE, oid(OID_DATA))
+            + tlv(CONTEXT_0, certificate, *chain),
+        )
+
+    def to_be_signed(self, digest: bytes) -> bytes:
+        """The signed attributes as the SET that the key signs, for the SHA-512 digest of the byte range."""
+        if len(digest) != _DIGEST_SIZE_BYTES:
+            raise ValueError("a SHA-512 digest has 64 bytes")
+        return self.attributes_head + digest + self.attributes_tail
+
+    def assemble(self, to_be_signed: bytes, signature: bytes) -> bytes:
+        """The finished ContentInfo."""
+        attributes = bytes((CONTEXT_0,)) + to_be_signed[1:]
+        signer = tlv(
+            SEQUENCE, self.signer_head, attributes, self.signer_algorithm, tlv(OCTET_STRING, signature)
+        )
+        signed_data = tlv(SEQUENCE, self.signed_data_head, tlv(SET, signer))
+        return tlv(SEQUENCE, oid(OID_SIGNED_DATA), tlv(CONTEXT_0, signed_data))
+
+    def size_bytes_max(self, signature_size_bytes_max: int) -> int:
+        """The size of the finished ContentInfo at most, from which the slot is computed."""
+        return len(self.assemble(self.to_be_signed(bytes(64)), bytes(signature_size_bytes_max)))

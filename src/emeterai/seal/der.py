@@ -1,0 +1,41 @@
+"""Just enough DER (ITU-T X.690) to write a CMS signature: tag, length, value."""
+
+from __future__ import annotations
+
+INTEGER, OCTET_STRING, NULL, OID, SEQUENCE, SET = 0x02, 0x04, 0x05, 0x06, 0x30, 0x31
+CONTEXT_0 = 0xA0
+
+
+def tlv(tag: int, *parts: bytes) -> bytes:
+    """One element: `tag`, the definite length, the parts joined."""
+    body = b"".join(parts)
+    size = len(body)
+    if size < 0x80:
+        return bytes((tag, size)) + body
+    length = size.to_bytes((size.bit_length() + 7) // 8, "big")
+    return bytes((tag, 0x80 | len(length))) + length + body
+
+
+def oid(dotted: str) -> bytes:
+    """An OBJECT IDENTIFIER from its dotted text."""
+    first, second, *rest = (int(arc) for arc in dotted.split("."))
+    body = bytearray((first * 40 + second,))
+    for arc in rest:
+        groups = [arc & 0x7F]
+        while arc := arc >> 7:
+            groups.append(0x80 | (arc & 0x7F))
+        body += bytes(reversed(groups))
+    return tlv(OID, bytes(body))
+
+
+def element_size(der: bytes) -> int:
+    """The size in bytes of the element that begins `der`. Raises ValueError when it is cut or not definite-length DER."""
+    if len(der) < 2 or der[1] == 0x80:
+        raise ValueError("not a DER element")
+    head, size = 2, der[1]
+    if size & 0x80:
+        count = size & 0x7F
+        head, size = 2 + count, int.from_bytes(der[2 : 2 + count], "big")
+    if head + size > len(der):
+        raise ValueError("the DER element is cut")
+    return head + size

@@ -1,0 +1,96 @@
+"""What the parent asks the opener and what the opener answers: msgpack, each message behind its length (4 bytes, big endian)."""
+
+from __future__ import annotations
+
+import struct
+
+import msgspec
+
+from emeterai.seal.model import Geometry, Plan, Report, VerifyReport
+
+LENGTH = struct.Struct(">I")
+MESSAGE_SIZE_BYTES_MAX = 64 * 1024 * 1024
+
+
+class Inspect(msgspec.Struct, frozen=True, tag=True):
+    """Look at a file: is it sealable, how many pages, which sizes? Answered by `Inspected`."""
+
+    path: str
+    size_bytes_max: int
+
+
+class Locate(msgspec.Struct, frozen=True, tag=True):
+    """Find one page (None: the last) of a sealable file. Answered by `Located`."""
+
+    path: str
+    size_bytes_max: int
+    page: int | None
+
+
+class PlanSeal(msgspec.Struct, frozen=True, tag=True):
+    """Plan the tail for one page (None: the last). Answered by `Planned`."""
+
+    path: str
+    size_bytes_max: int
+    page: int | None
+
+
+class Verify(msgspec.Struct, frozen=True, tag=True):
+    """Check every stamp of a file against trusted root certificates (DER). Answered by `Verified`."""
+
+    path: str
+    size_bytes_max: int
+    roots: list[bytes]
+
+
+class ReadBack(msgspec.Struct, frozen=True, tag=True):
+    """Check original + tail as one file: it opens, and its last stamp is intact and covers all. Answered by `Verified`."""
+
+    original: str
+    tail: str
+    size_bytes_max: int
+    roots: list[bytes]
+
+
+class Inspected(msgspec.Struct, frozen=True, tag=True):
+    """The answer to `Inspect`."""
+
+    report: Report
+
+
+class Located(msgspec.Struct, frozen=True, tag=True):
+    """The answer to `Locate`: the page counted from 1, and its geometry."""
+
+    page: int
+    geometry: Geometry
+
+
+class Planned(msgspec.Struct, frozen=True, tag=True):
+    """The answer to `PlanSeal`."""
+
+    plan: Plan
+
+
+class Verified(msgspec.Struct, frozen=True, tag=True):
+    """The answer to `Verify` and `ReadBack`."""
+
+    report: VerifyReport
+
+
+class RefusedAnswer(msgspec.Struct, frozen=True, tag=True):
+    """A refusal, by code and facts."""
+
+    code: str
+    facts: dict[str, str | int]
+
+
+Request = Inspect | Locate | PlanSeal | Verify | ReadBack
+Answer = Inspected | Located | Planned | Verified | RefusedAnswer
+
+_encoder = msgspec.msgpack.Encoder()
+
+
+def frame(message: Request | Answer) -> bytes:
+    """One message as it goes over the pipe."""
+    body = _encoder.encode(message)
+    return LENGTH.pack(len(body)) + body

@@ -1,0 +1,158 @@
+"""The values of the sealing engine: what callers give, what they get, and what crosses the opener's pipe."""
+
+from __future__ import annotations
+
+from datetime import datetime
+from typing import Literal
+
+import msgspec
+
+PLACES = (
+    "auto",
+    "bottom-right",
+    "bottom-center",
+    "bottom-left",
+    "middle-right",
+    "middle-center",
+    "middle-left",
+    "top-right",
+    "top-center",
+    "top-left",
+)
+"""Preset places on the page as seen. `auto` is where people expect a stamp; today the bottom right corner."""
+
+Outcome = Literal["genuine", "changed", "not_ours"]
+
+
+class Box(msgspec.Struct, frozen=True):
+    """A rectangle in points (1/72 inch) on the page as seen, origin bottom left."""
+
+    x0: float
+    y0: float
+    x1: float
+    y1: float
+
+
+class Report(msgspec.Struct):
+    """What an inspected file is. Sealing it will not be refused, save for a wrong page or box."""
+
+    pages: int
+    size_bytes: int
+    pdf_version: str
+    signatures: int
+    """Signatures of any kind that the file already carries."""
+    page_sizes_pt: list[tuple[float, float]]
+    """Width and height as seen, of at most the first 50 pages and the last."""
+    notes: list[str]
+    """Codes of things worth knowing: `signed`, `stamped`, `form`, `xfa`."""
+
+
+class SealOrder(msgspec.Struct, frozen=True):
+    """What to seal into a file, and where. `page` counts from 1, None is the last; `box` goes before `place`."""
+
+    serial: str
+    verify_url: str
+    sealed_at: datetime
+    page: int | None = None
+    box: Box | None = None
+    place: str = "auto"
+    duty_idr: int = 10_000
+
+
+class SealedTail(msgspec.Struct, frozen=True):
+    """The bytes to append to the original, and the facts of the sealed file (original + tail)."""
+
+    tail: bytes
+    sealed_size_bytes: int
+    sealed_sha256: bytes
+    original_sha256: bytes
+    page: int
+    box: Box
+    """The square that the mark fills."""
+    level: str
+    """The PAdES level reached (ETSI EN 319 142-1): `B-B`."""
+
+
+class StampFacts(msgspec.Struct):
+    """What one stamp in a file proves. `intact` false: the rest is only claimed, and `changes_after` says what is wrong."""
+
+    serial: str
+    sealed_at: datetime | None
+    original_sha256: str
+    """Hex digest of the bytes before this seal."""
+    covers_whole_file: bool
+    signer: str
+    certificate_sha256: str
+    level: str
+    intact: bool
+    changes_after: list[str]
+
+
+class VerifyReport(msgspec.Struct):
+    """Is this file a genuine stamped document, exactly as it was sealed?"""
+
+    outcome: Outcome
+    stamps: list[StampFacts]
+
+
+class Geometry(msgspec.Struct, frozen=True):
+    """One page: its visible rectangle in user space units, the turn (0, 90, 180, 270 clockwise) and the unit in points."""
+
+    x0: float
+    y0: float
+    x1: float
+    y1: float
+    rotate: int
+    user_unit: float
+
+    @property
+    def seen_size_pt(self) -> tuple[float, float]:
+        """Width and height in points of the page as seen."""
+        width, height = (self.x1 - self.x0) * self.user_unit, (self.y1 - self.y0) * self.user_unit
+        return (height, width) if self.rotate in (90, 270) else (width, height)
+
+
+class Rewrite(msgspec.Struct, frozen=True):
+    """An object of the original that the tail replaces; `body` is its whole new text, references to new objects included."""
+
+    number: int
+    generation: int
+    body: bytes
+
+
+class Plan(msgspec.Struct, frozen=True):
+    """All that is needed to append a seal to one file without looking into it again (ISO 32000-2, 7.5.6)."""
+
+    size_bytes: int
+    header_offset: int
+    """Bytes before `%PDF-`; offsets in cross-references count from there."""
+    previous_xref: int
+    xref_is_stream: bool
+    first_number: int
+    """The first free object number; the new objects take this and the following ones, see `NewNumbers`."""
+    page: int
+    page_reference: str
+    geometry: Geometry
+    rewrites: list[Rewrite]
+    new_form: bool
+    """The file has no form yet: the tail brings one, at `NewNumbers.form`."""
+    trailer: bytes
+    """`/Root` and, if present, `/Info`, ready to be written."""
+    id_first: bytes
+    """The permanent half of the file identifier; empty when the file has none."""
+
+
+class NewNumbers(msgspec.Struct, frozen=True):
+    """The object numbers of what a tail adds, counted from the first free one."""
+
+    widget: int
+    signature: int
+    mark: int
+    art: int
+    form: int
+    xref: int
+
+    @classmethod
+    def from_first(cls, first: int) -> NewNumbers:
+        """The numbers that follow `first`, in the fixed order that opener and writer share."""
+        return cls(first, first + 1, first + 2, first + 3, first + 4, first + 5)

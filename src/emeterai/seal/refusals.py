@@ -1,0 +1,98 @@
+"""Every "no" of the sealing engine. Declared in one place because the opener says them and the parent rebuilds them."""
+
+from __future__ import annotations
+
+from emeterai.core.refusal import RefusalKind
+
+PDF_EMPTY = RefusalKind(
+    "pdf_empty",
+    422,
+    "Berkas kosong (0 bita). Unggah lagi berkas yang benar.",
+    "The file is empty (0 bytes). Upload the right file again.",
+)
+PDF_NOT_PDF = RefusalKind(
+    "pdf_not_pdf",
+    422,
+    "Berkas ini bukan PDF. Simpan dokumen Anda sebagai PDF, lalu unggah lagi.",
+    "This file is not a PDF. Save your document as a PDF, then upload it again.",
+)
+PDF_TOO_LARGE = RefusalKind(
+    "pdf_too_large",
+    413,
+    "Berkas lebih besar dari {size_bytes_max} bita. Perkecil gambar di dalamnya, simpan ulang, lalu unggah lagi.",
+    "The file is larger than {size_bytes_max} bytes. Make its pictures smaller, save it again, then upload it again.",
+)
+PDF_ENCRYPTED = RefusalKind(
+    "pdf_encrypted",
+    422,
+    "Berkas ini terkunci kata sandi. Simpan ulang berkas sebagai PDF tanpa kata sandi, lalu unggah lagi.",
+    "This file is locked by a password. Save it again as a PDF without a password, then upload it again.",
+)
+PDF_BROKEN = RefusalKind(
+    "pdf_broken",
+    422,
+    "Isi berkas PDF ini rusak. Buka dengan pembaca PDF, simpan atau cetak ulang sebagai PDF, lalu unggah lagi.",
+    "The inside of this PDF is damaged. Open it in a PDF reader, save or print it as a PDF again, then upload it again.",
+)
+PDF_NO_PAGES = RefusalKind(
+    "pdf_no_pages",
+    422,
+    "Berkas PDF ini tidak memiliki halaman. Unggah dokumen yang berisi setidaknya satu halaman.",
+    "This PDF has no pages. Upload a document with at least one page.",
+)
+PDF_CERTIFIED_NO_CHANGES = RefusalKind(
+    "pdf_certified_no_changes",
+    422,
+    "Pembuat dokumen ini mengunci isinya dengan sertifikasi yang melarang perubahan apa pun. "
+    "Minta versi tanpa kunci itu, atau bubuhkan meterai sebelum dokumen disertifikasi.",
+    "The author certified this document so that no change at all is allowed. "
+    "Ask for a version without that lock, or stamp the document before it is certified.",
+)
+PDF_TOO_COMPLEX = RefusalKind(
+    "pdf_too_complex",
+    422,
+    "Berkas ini terlalu rumit untuk dibuka dengan aman. Cetak ulang sebagai PDF yang lebih sederhana, lalu unggah lagi.",
+    "This file is too complex to be opened safely. Print it to a simpler PDF, then upload it again.",
+)
+PAGE_NOT_IN_DOCUMENT = RefusalKind(
+    "page_not_in_document",
+    422,
+    "Halaman {page} tidak ada. Dokumen ini memiliki {pages} halaman; pilih halaman 1 sampai {pages}.",
+    "There is no page {page}. This document has {pages} page(s); choose a page from 1 to {pages}.",
+)
+BOX_OFF_PAGE = RefusalKind(
+    "box_off_page",
+    422,
+    "Kotak meterai keluar dari halaman (ukuran halaman {width_pt} x {height_pt} pt). Geser ke dalam halaman.",
+    "The stamp's box lies off the page (the page is {width_pt} x {height_pt} pt). Move it inside the page.",
+)
+BOX_TOO_SMALL = RefusalKind(
+    "box_too_small",
+    422,
+    "Kotak meterai terlalu kecil. Lebar dan tingginya paling sedikit {side_pt_min} pt agar kode QR terbaca.",
+    "The stamp's box is too small. Make it at least {side_pt_min} pt wide and high so that the QR code can be read.",
+)
+PLACE_UNKNOWN = RefusalKind(
+    "place_unknown",
+    422,
+    "Letak itu tidak dikenal. Pilih salah satu: {places}.",
+    "That place is not known. Choose one of: {places}.",
+)
+SEALER_BUSY = RefusalKind(
+    "sealer_busy",
+    503,
+    "Pembubuh meterai sedang penuh. Coba lagi dalam beberapa detik; kuota Anda tidak berkurang.",
+    "The sealer is full at the moment. Try again in a few seconds; your quota is untouched.",
+)
+SEAL_NOT_VALID = RefusalKind(
+    "seal_not_valid",
+    500,
+    "Meterai gagal lolos pemeriksaan ulang dan tidak dipakai. Coba lagi; kuota Anda kembali.",
+    "The stamp did not pass its re-check and was not used. Try again; your quota comes back.",
+)
+SEAL_SLOT_OVERFLOW = RefusalKind(
+    "seal_slot_overflow",
+    500,
+    "Tanda tangan meterai lebih besar dari tempatnya, jadi meterai dibatalkan. Coba lagi; kuota Anda kembali.",
+    "The stamp's signature is larger than its slot, so the stamp was cancelled. Try again; your quota comes back.",
+)

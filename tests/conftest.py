@@ -1,0 +1,83 @@
+"""What all tests share: a real PostgreSQL for the session and a fresh, migrated database for each test."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import tempfile
+from collections.abc import AsyncIterator, Iterator
+from pathlib import Path
+
+import asyncpg
+import pytest
+
+from emeterai.infra.database import Database
+from emeterai.infra.ids import new_id
+from emeterai.infra.migrate import migrate
+from emeterai.infra.postgres import EmbeddedPostgres
+
+TEMPLATE = "migrated"
+
+
+def need_program(name: str, package: str) -> str:
+    """The path of a program from a system package; without it the test is skipped, and in CI it fails."""
+    path = shutil.which(name)
+    if path is None:
+        message = f"{name} is not installed (Debian package {package})"
+        if os.environ.get("CI"):
+            pytest.fail(message)
+        pytest.skip(message)
+    return path
+
+
+@pytest.fixture(scope="session")
+def short_folder() -> Iterator[Path]:
+    """A temporary folder that other users can enter: PostgreSQL runs as one of them when the tests run as root."""
+    folder = Path(tempfile.mkdtemp(prefix="emeterai-test-"))
+    folder.chmod(0o755)
+    yield folder
+    shutil.rmtree(folder, ignore_errors=True)
+
+
+@pytest.fixture(scope="session")
+async def postgres(short_folder: Path) -> AsyncIterator[EmbeddedPostgres]:
+    """A running PostgreSQL of this session: the embedded one, or the one whose `bin` EMETERAI_TEST_POSTGRES_BIN names."""
+    bin_dir = os.environ.get("EMETERAI_TEST_POSTGRES_BIN")
+    server = EmbeddedPostgres(short_folder / "data", bin_dir=Path(bin_dir) if bin_dir else None, durable=False)
+    await server.start()
+    await run_as_admin(server, f"CREATE DATABASE {TEMPLATE} OWNER emeterai")
+    await migrate(url_of(server, TEMPLATE))
+    yield server
+    await server.stop()
+    server.remove()
+
+
+async def run_as_admin(server: EmbeddedPostgres, statement: str) -> None:
+    """Run one statement as the superuser, outside any transaction."""
+    connection = await asyncpg.connect(server.admin_url())
+    try:
+        await connection.execute(statement)
+    finally:
+        await connection.close()
+
+
+def url_of(server: EmbeddedPostgres, database: str) -> str:
+    """The application's URL of another database on the same server."""
+    return server.url().replace("/emeterai?", f"/{database}?")
+
+
+@pytest.fixture
+async def database_url(postgres: EmbeddedPostgres) -> AsyncIterator[str]:
+    """The URL of a database of this test's own, with every migration applied."""
+    name = f"test_{new_id().hex}"
+    await run_as_admin(postgres, f"CREATE DATABASE {name} TEMPLATE {TEMPLATE} OWNER emeterai")
+    yield url_of(postgres, name)
+    await run_as_admin(postgres, f"DROP DATABASE {name} WITH (FORCE)")
+
+
+@pytest.fixture
+async def db(database_url: str) -> AsyncIterator[Database]:
+    """The application's view of this test's database."""
+    database = await Database.connect(database_url, connections_max=12, wait_s=5)
+    yield database
+    await database.close()
