@@ -10,10 +10,10 @@ import re
 import unicodedata
 
 from emeterai.accounts.model import Timezone
-from emeterai.core.refusal import Refused, RefusalKind
+from emeterai.core.refusal import RefusalKind, Refused
 
-NAME_LENGTH_MAX = 100
-LABEL_LENGTH_MAX = 60
+NAME_LENGTH_MAX = 120
+LABEL_LENGTH_MAX = 80
 EMAIL_LENGTH_MAX = 254
 LOCAL_PART_LENGTH_MAX = 64
 PHONE_LENGTH_MAX = 32
@@ -33,13 +33,13 @@ NAME_IS_NUMBER = RefusalKind(
 CONTACT_NEEDED = RefusalKind(
     "contact_needed",
     422,
-    "Isi alamat e-mail atau nomor telepon, salah satu sudah cukup.",
-    "Give an e-mail address or a phone number, either is enough.",
+    "Tulis alamat surel atau nomor telepon Anda; salah satu sudah cukup.",
+    "Write your e-mail address or phone number; either is enough.",
 )
 EMAIL_UNUSABLE = RefusalKind(
     "email_unusable",
     422,
-    "Periksa alamat e-mail Anda: bentuknya seperti nama@contoh.id.",
+    "Periksa alamat surel Anda: bentuknya seperti nama@contoh.id.",
     "Check your e-mail address: it looks like name@example.id.",
 )
 PHONE_UNUSABLE = RefusalKind(
@@ -127,7 +127,7 @@ def clean_phone(typed: str) -> str:
     return digits
 
 
-def clean_contacts(email: str | None, phone: str | None) -> tuple[str | None, str | None]:
+def clean_email_and_phone(email: str | None, phone: str | None) -> tuple[str | None, str | None]:
     """The e-mail address and the phone number, at least one of which is there; a blank one is None."""
     clean = (
         clean_email(email) if email and email.strip() else None,
@@ -138,17 +138,30 @@ def clean_contacts(email: str | None, phone: str | None) -> tuple[str | None, st
     return clean
 
 
-def clean_login(typed: str) -> str | None:
-    """What a person signs in with, as it would be stored; None when nobody can have it."""
+def clean_contact(typed: str) -> str:
+    """An e-mail address or a phone number, whichever it is, canonical. Raises the refusal that helps most."""
+    shown = unicodedata.normalize("NFKC", typed[: EMAIL_LENGTH_MAX * 2])
+    if "@" in shown:
+        return clean_email(typed)
+    if any(character.isalpha() for character in shown) or not shown.strip():
+        raise CONTACT_NEEDED()
+    return clean_phone(typed)
+
+
+def known_contact(typed: str) -> str | None:
+    """A contact as it would be stored; None when nobody can have it."""
     try:
-        return clean_email(typed) if "@" in unicodedata.normalize("NFKC", typed) else clean_phone(typed)
+        return clean_contact(typed)
     except Refused:
         return None
 
 
 def clean_timezone(typed: str) -> Timezone:
-    """The zone by its Indonesian name, in any case."""
+    """The zone, typed as WIB, WITA or WIT in any case, or by its IANA name."""
+    name = typed.strip()
+    if name.upper() in Timezone.__members__:
+        return Timezone[name.upper()]
     try:
-        return Timezone(typed.strip().upper())
+        return Timezone(name)
     except ValueError:
         raise TIMEZONE_UNKNOWN() from None

@@ -12,19 +12,11 @@ import msgspec
 
 
 class Timezone(StrEnum):
-    """An Indonesian time zone, by the name people use."""
+    """An Indonesian time zone: its name is what people call it, its value the name in the IANA database."""
 
-    WIB = "WIB"
-    WITA = "WITA"
-    WIT = "WIT"
-
-    @property
-    def iana(self) -> str:
-        """The name in the IANA time zone database."""
-        return _IANA[self]
-
-
-_IANA = {Timezone.WIB: "Asia/Jakarta", Timezone.WITA: "Asia/Makassar", Timezone.WIT: "Asia/Jayapura"}
+    WIB = "Asia/Jakarta"
+    WITA = "Asia/Makassar"
+    WIT = "Asia/Jayapura"
 
 
 class Account(msgspec.Struct, frozen=True, kw_only=True):
@@ -47,12 +39,14 @@ class SignedIn(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class ApiKey(msgspec.Struct, frozen=True, kw_only=True):
-    """A program's key, without its token. `last_used_on` is a day in UTC."""
+    """A program's key: `prefix` are the first characters of its token. `last_used_on` is a day in UTC."""
 
     id: UUID
     label: str
+    prefix: str
     created_at: datetime
     last_used_on: date | None
+    revoked_at: datetime | None
 
 
 class NewApiKey(msgspec.Struct, frozen=True, kw_only=True):
@@ -60,6 +54,7 @@ class NewApiKey(msgspec.Struct, frozen=True, kw_only=True):
 
     id: UUID
     label: str
+    prefix: str
     created_at: datetime
     token: str
 
@@ -70,10 +65,5 @@ class Caller:
 
     account_id: UUID
     name: str
-    zone: Timezone
+    timezone: Timezone
     via: Literal["session", "api_key"]
-
-    @property
-    def timezone(self) -> str:
-        """The person's zone by its IANA name."""
-        return self.zone.iana

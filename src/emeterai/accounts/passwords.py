@@ -41,14 +41,13 @@ SIGN_IN_BUSY = RefusalKind(
 _RETRY_AFTER_S = 5
 _DISTINCT_CHARACTERS_MIN = 4
 _KEYBOARD_RUNS = ("01234567890123456789", "qwertyuiopasdfghjklzxcvbnm", "abcdefghijklmnopqrstuvwxyz")
-_COMMON_WORDS = frozenset(
-    """
+_COMMON_TEXT = """
     admin administrator alhamdulillah anjing assalamualaikum bandung basmalah bismillah bismilah cantik cinta cpns
     doraemon emeterai ganteng garuda garudaku iloveyou indonesia jakarta kucing letmein merdeka meterai monyet
     naruto p@ssw0rd p@ssword pancasila passw0rd password password1 persib persija qwerty qwertyuiop rahasia
     rahasiaku sayang sayangku sayangkamu semangat subhanallah surabaya terserah welcome
-    """.split()
-)
+"""
+_COMMON_WORDS = frozenset(_COMMON_TEXT.split())
 
 _Answer = TypeVar("_Answer")
 

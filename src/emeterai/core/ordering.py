@@ -2,7 +2,13 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+from decimal import Decimal
 from enum import StrEnum
+from uuid import UUID
+
+CURRENCY = "IDR"
+"""The only currency in which an order can be paid (ISO 4217)."""
 
 
 class OrderState(StrEnum):
@@ -26,6 +32,42 @@ class OrderMove(StrEnum):
     QUARANTINE = "quarantine"
 
 
+class ChargeState(StrEnum):
+    """Where the money is at the payment provider, in our words; every provider's own words are translated to these."""
+
+    PENDING = "pending"
+    SETTLED = "settled"
+    EXPIRED = "expired"
+    CANCELLED = "cancelled"
+
+
+@dataclass(frozen=True, slots=True)
+class Seen:
+    """What a payment provider says about one charge: `amount` in whole or broken units of `currency` (ISO 4217)."""
+
+    state: ChargeState
+    amount: Decimal
+    currency: str
+
+    def pays(self, total_idr: int) -> bool:
+        """Whether this is exactly the money that was asked for."""
+        return self.state is ChargeState.SETTLED and self.currency == CURRENCY and self.amount == total_idr
+
+
+@dataclass(frozen=True, slots=True)
+class Price:
+    """What an order costs, in whole rupiah: the tax and the service fee are separate lines."""
+
+    duty_idr: int
+    fee_idr: int
+
+    @property
+    def total_idr(self) -> int:
+        """What is asked of the buyer."""
+        return self.duty_idr + self.fee_idr
+
+
+_DIGITS = "0123456789ABCDEFGHJKMNPQRSTVWXYZ"
 _S, _M = OrderState, OrderMove
 
 # Settled money beats every local state: an order that expired or was cancelled here becomes quota when it is paid.
@@ -44,3 +86,31 @@ ORDER_MOVES: dict[tuple[OrderState, OrderMove], OrderState] = {
 def after_order_move(state: OrderState, move: OrderMove) -> OrderState | None:
     """The state after `move`, or None when the table does not know the move: then nothing changes."""
     return ORDER_MOVES.get((state, move))
+
+
+def order_move(seen: Seen | None, total_idr: int, *, overdue: bool) -> OrderMove | None:
+    """The move that follows from what a provider says (None: it said nothing) and from the deadline; None for no move.
+
+    Money decides first. Only when no money is seen does the deadline count.
+    """
+    match seen.state if seen is not None else ChargeState.PENDING:
+        case ChargeState.SETTLED:
+            assert seen is not None
+            return OrderMove.SETTLE if seen.pays(total_idr) else OrderMove.QUARANTINE
+        case ChargeState.EXPIRED:
+            return OrderMove.EXPIRE
+        case ChargeState.CANCELLED:
+            return OrderMove.CANCEL
+        case ChargeState.PENDING:
+            return OrderMove.EXPIRE if overdue else None
+
+
+def order_price(quantity: int, *, duty_idr: int, fee_idr: int) -> Price:
+    """The price of `quantity` stamps at a tax of `duty_idr` and a service fee of `fee_idr` each."""
+    return Price(duty_idr=quantity * duty_idr, fee_idr=quantity * fee_idr)
+
+
+def order_number(order_id: UUID) -> str:
+    """An order's number for people, such as 4F7K-2M9Q: the last 40 bits of its id in Crockford's base 32."""
+    digits = "".join(_DIGITS[order_id.int >> shift & 31] for shift in range(35, -1, -5))
+    return f"{digits[:4]}-{digits[4:]}"

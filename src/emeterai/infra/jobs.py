@@ -62,11 +62,17 @@ async def finish(tx: Connection, claims: Sequence[Claim]) -> set[UUID]:
     return {row["id"] for row in rows}
 
 
-async def renew(db: Database, worker: UUID, lease_s: float) -> None:
-    """Lengthen every lease that `worker` holds: the sign of life during long work."""
+async def renew(db: Database, worker: UUID, ids: Sequence[UUID], *, lease_s: float) -> None:
+    """Lengthen the leases that `worker` still holds on these jobs: the sign of life during long work."""
     async with db.transaction() as tx:
         await tx.execute(
-            "UPDATE infra.jobs SET lease_until = now() + make_interval(secs => $2) WHERE worker = $1", worker, lease_s
+            """
+            UPDATE infra.jobs SET lease_until = now() + make_interval(secs => $3)
+            WHERE id = ANY($2::uuid[]) AND worker = $1
+            """,
+            worker,
+            list(ids),
+            lease_s,
         )
 
 

@@ -32,6 +32,7 @@ from emeterai.infra.postgres_place import (
     socket_folder,
 )
 from emeterai.infra.process import ChildCommand, is_alive
+from emeterai.infra.settings import Settings
 
 __all__ = ["STOP_SIGNAL", "EmbeddedPostgres", "PostgresError", "embedded_bin_dir", "forget_elsewhere"]
 
@@ -60,7 +61,7 @@ _SETTINGS = {
     "log_lock_waits": "on",
 }
 _DURABLE = {"fsync": "on", "full_page_writes": "on"}
-_THROWAWAY = {"fsync": "off", "full_page_writes": "off", "synchronous_commit": "off"}
+_THROWAWAY = {"fsync": "off", "full_page_writes": "off"}  # commits stay synchronous: they outlive kill -9
 _NOT_YET = (OSError, asyncpg.CannotConnectNowError, asyncpg.PostgresConnectionError, TimeoutError)
 
 
@@ -73,7 +74,7 @@ def embedded_bin_dir() -> Path:
 
 
 class EmbeddedPostgres:
-    """The PostgreSQL of one data folder. `durable=False` is for throwaway clusters in tests: a power cut loses data."""
+    """The PostgreSQL of one data folder. `durable=False` is for tests: a power cut loses data, kill -9 does not."""
 
     def __init__(
         self, data_path: Path, *, bin_dir: Path | None = None, durable: bool = True, name: str = "emeterai"
@@ -84,6 +85,12 @@ class EmbeddedPostgres:
         self._name = name
         self._place: Place | None = None
         self._server: subprocess.Popen[bytes] | None = None
+
+    @classmethod
+    def of(cls, settings: Settings) -> EmbeddedPostgres:
+        """The one that the settings describe: below `data_dir`, with `postgres_bin_dir`'s programs or the wheel's."""
+        bin_dir = Path(settings.postgres_bin_dir) if settings.postgres_bin_dir else None
+        return cls(settings.data_path, bin_dir=bin_dir)
 
     def prepare(self) -> None:
         """Make the cluster unless it is there; a preparation that was killed half-way is begun anew.
@@ -98,20 +105,27 @@ class EmbeddedPostgres:
                 self._refuse_other_version(place)
             else:
                 self._make_cluster(place)
-            (place.home / SOCKET_RECORD).write_text(f"{socket_folder(place, self._data_path)}\n")
-            _remove_lock_of_another_program(place.home / "cluster")
+            _write_owned(place, SOCKET_RECORD, str(socket_folder(place, self._data_path)))
         self._place = place
 
     def command(self) -> ChildCommand:
-        """The server as a child in the foreground, logging to stderr; stop it with `STOP_SIGNAL`. Needs `prepare`."""
+        """The server as a child in the foreground, logging to stderr; stop it with `STOP_SIGNAL`. Prepares when needed.
+
+        Ask anew before every start: what a killed server left in the way is removed.
+        """
         place = self._prepared()
+        _remove_stale_lock(place.home / "cluster" / "postmaster.pid")
+        _remove_stale_lock(self._socket_folder() / f".s.PGSQL.{_PORT}.lock")
         settings = {**_SETTINGS, **(_DURABLE if self._durable else _THROWAWAY)}
         settings["unix_socket_directories"] = str(self._socket_folder())
         options = tuple(part for key, value in settings.items() for part in ("-c", f"{key}={value}"))
         return _command(place, "postgres", "-D", str(place.home / "cluster"), *options)
 
     def url(self) -> str:
-        """The application's asyncpg URL: it owns its database. Any process may ask once the cluster is prepared."""
+        """The application's asyncpg URL: it owns its database. Any process may ask once the cluster is prepared.
+
+        Raises PostgresError when it never was, or is another user's.
+        """
         return self._url(self._name, self._name, "password")
 
     def admin_url(self, database: str = "postgres") -> str:
@@ -186,10 +200,21 @@ class EmbeddedPostgres:
         return self._place
 
     def _socket_folder(self) -> Path:
-        return Path((find_home(self._data_path) / SOCKET_RECORD).read_text().strip())
+        return Path(self._recorded(SOCKET_RECORD))
+
+    def _recorded(self, name: str) -> str:
+        path = find_home(self._data_path) / name
+        try:
+            return path.read_text().strip()
+        except FileNotFoundError as error:
+            raise PostgresError(f"there is no database for {self._data_path} yet; start the service first") from error
+        except PermissionError as error:
+            raise PostgresError(
+                f"the database of {self._data_path} is another user's; run as that user or root"
+            ) from error
 
     def _url(self, role: str, database: str, password_file: str) -> str:
-        password = (find_home(self._data_path) / password_file).read_text().strip()
+        password = self._recorded(password_file)
         folder = quote(str(self._socket_folder()), safe="/")
         return f"postgresql://{role}:{password}@/{quote(database)}?host={folder}&port={_PORT}"
 
@@ -206,8 +231,8 @@ class EmbeddedPostgres:
         """Initdb beside the final name, roles and database in single-user mode, then one rename: all or nothing."""
         unfinished = place.home / "cluster.unfinished"
         shutil.rmtree(unfinished, ignore_errors=True)
-        password = _write_secret(place, "password")
-        _write_secret(place, "admin_password")
+        password = _write_owned(place, "password", secrets.token_hex(24))
+        _write_owned(place, "admin_password", secrets.token_hex(24))
         sync = () if self._durable else ("--no-sync",)
         _run(
             _command(
@@ -265,36 +290,38 @@ def _major_version(place: Place) -> str:
     return _run(_command(place, "postgres", "--version")).split()[2].split(".")[0]
 
 
-def _write_secret(place: Place, name: str) -> str:
-    """A fresh password in a file that only the owner (and root) can read."""
-    secret = secrets.token_hex(24)
+def _write_owned(place: Place, name: str, text: str) -> str:
+    """Write `text` to a file in `home` that only the owner (and root) can read, and give it back."""
     path = place.home / name
     path.unlink(missing_ok=True)
     descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
     with os.fdopen(descriptor, "w") as file:
-        file.write(f"{secret}\n")
+        file.write(f"{text}\n")
     os.chown(path, place.owner.user_id, place.owner.group_id)
-    return secret
+    return text
 
 
 @contextmanager
 def _one_at_a_time(home: Path) -> Iterator[None]:
     """Hold the folder's lock: two starters at once make one cluster. The wait is bounded by the other's time limits."""
-    with (home / "prepare.lock").open("w") as lock:
-        fcntl.flock(lock, fcntl.LOCK_EX)
-        yield
-
-
-def _remove_lock_of_another_program(cluster: Path) -> None:
-    """After a kill or a reboot the number in postmaster.pid may be another program's; PostgreSQL would wait for it.
-
-    Orphaned backends of the old server are still noticed: PostgreSQL finds their shared memory by the folder's inode.
-    """
-    lock = cluster / "postmaster.pid"
+    folder = os.open(home, os.O_RDONLY | os.O_DIRECTORY)
     try:
-        pid = int(lock.read_text().split("\n", 1)[0])
+        fcntl.flock(folder, fcntl.LOCK_EX)
+        yield
+    finally:
+        os.close(folder)
+
+
+def _remove_stale_lock(lock: Path) -> None:
+    """Remove a server's lock when its number is a zombie's or another program's: PostgreSQL takes both for a server.
+
+    So it is after a kill when nobody has reaped the old server yet, and after a reboot, where numbers begin anew.
+    Living backends of the old server are still noticed: PostgreSQL finds their shared memory by the folder's inode.
+    """
+    try:
+        pid = abs(int(lock.read_text().split("\n", 1)[0]))
         program = Path(f"/proc/{pid}/comm").read_text().strip()
     except (FileNotFoundError, ValueError, ProcessLookupError):
         return
-    if is_alive(pid) and program != "postgres":
+    if program != "postgres" or not is_alive(pid):
         lock.unlink(missing_ok=True)

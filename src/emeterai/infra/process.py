@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import asyncio
+import contextlib
 import ctypes
 import os
 import signal
@@ -49,11 +51,50 @@ class ChildCommand:
             **self._options(),
         )
 
+    async def spawn_piped(self, *, death_signal: int = signal.SIGKILL) -> PipedProcess:
+        """The same on the running loop (the standard one: uvloop cannot change users), both outputs in one pipe."""
+        read_end, write_end = os.pipe()
+        loop = asyncio.get_running_loop()
+        output = asyncio.StreamReader()
+        pipe, _ = await loop.connect_read_pipe(
+            lambda: asyncio.StreamReaderProtocol(output), os.fdopen(read_end, "rb", buffering=0)
+        )
+        try:
+            process = await asyncio.create_subprocess_exec(
+                *self.argv,
+                stdin=subprocess.DEVNULL,
+                stdout=write_end,
+                stderr=write_end,
+                process_group=0,
+                preexec_fn=dying_with_me(death_signal),
+                **self._options(),
+            )
+        except BaseException:
+            pipe.close()
+            raise
+        finally:
+            os.close(write_end)
+        return PipedProcess(process, output, pipe)
+
     def _options(self) -> dict[str, Any]:
         as_whom: dict[str, Any] = {}
         if self.user_id is not None:
             as_whom = {"user": self.user_id, "group": self.group_id, "extra_groups": []}
         return {"env": self.environment, "cwd": self.folder, **as_whom}
+
+
+@dataclass(frozen=True, slots=True)
+class PipedProcess:
+    """A child and what it says. Not asyncio's own pipe: its `wait` would wait for all who hold the pipe."""
+
+    process: asyncio.subprocess.Process
+    output: asyncio.StreamReader
+    pipe: asyncio.ReadTransport
+
+    @property
+    def pid(self) -> int:
+        """The child's id, which is also its process group's."""
+        return self.process.pid
 
 
 def die_with_parent(signal_number: int = signal.SIGKILL, *, parent_pid: int) -> None:
@@ -80,6 +121,12 @@ def dying_with_me(signal_number: int = signal.SIGKILL) -> Callable[[], None]:
         die_with_parent(signal_number, parent_pid=parent_pid)
 
     return before_exec
+
+
+def kill_group(group_id: int) -> None:
+    """SIGKILL to whatever is left of a process group."""
+    with contextlib.suppress(ProcessLookupError):
+        os.killpg(group_id, signal.SIGKILL)
 
 
 def is_alive(pid: int) -> bool:

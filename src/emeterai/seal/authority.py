@@ -1,6 +1,6 @@
 """The local two-level test authority: a root and a sealing certificate, both plainly named as a specimen.
 
-It exists so that a fresh machine seals at once. Nobody but its own machine trusts it; a lawful issuer configures its own key.
+It exists so that a fresh machine seals at once. Nobody else trusts it; a lawful issuer configures a key of its own.
 """
 
 from __future__ import annotations

@@ -9,7 +9,7 @@ from __future__ import annotations
 import hashlib
 from dataclasses import dataclass
 
-from emeterai.seal.der import CONTEXT_0, INTEGER, NULL, OCTET_STRING, SEQUENCE, SET, oid, tlv
+from emeterai.seal.der import CONTEXT_0, INTEGER, NULL, OCTET_STRING, SEQUENCE, SET, content_size, oid, tlv
 
 OID_DATA = "1.2.840.113549.1.7.1"
 OID_SIGNED_DATA = "1.2.840.113549.1.7.2"
@@ -46,7 +46,7 @@ class CmsTemplate:
         certificate_id = tlv(SEQUENCE, _SHA512, tlv(OCTET_STRING, hashlib.sha512(certificate).digest()))
         signing_certificate = tlv(SEQUENCE, tlv(SEQUENCE, certificate_id))
         marker = b"\xa5" * _DIGEST_SIZE_BYTES
-        # DER sorts the members of a SET OF; the digest cannot change their order, their lengths and types differ before it.
+        # DER sorts the members of a SET OF; they differ before the digest begins, so it cannot change their order.
         attributes = b"".join(
             sorted(
                 (
@@ -77,11 +77,18 @@ class CmsTemplate:
     def assemble(self, to_be_signed: bytes, signature: bytes) -> bytes:
         """The finished ContentInfo."""
         attributes = bytes((CONTEXT_0,)) + to_be_signed[1:]
-        signer = tlv(
-            SEQUENCE, self.signer_head, attributes, self.signer_algorithm, tlv(OCTET_STRING, signature)
-        )
+        signer = tlv(SEQUENCE, self.signer_head, attributes, self.signer_algorithm, tlv(OCTET_STRING, signature))
         signed_data = tlv(SEQUENCE, self.signed_data_head, tlv(SET, signer))
         return tlv(SEQUENCE, oid(OID_SIGNED_DATA), tlv(CONTEXT_0, signed_data))
+
+    def signature_within(self, cms: bytes, to_be_signed: bytes) -> bytes:
+        """The key's signature in a ContentInfo of this template. Raises ValueError when anything else differs."""
+        attributes = bytes((CONTEXT_0,)) + to_be_signed[1:]
+        _, found, rest = cms.partition(attributes + self.signer_algorithm)
+        signature = rest[len(rest) - content_size(rest) :]
+        if not found or self.assemble(to_be_signed, signature) != cms:
+            raise ValueError("not a signature of this template")
+        return signature
 
     def size_bytes_max(self, signature_size_bytes_max: int) -> int:
         """The size of the finished ContentInfo at most, from which the slot is computed."""

@@ -29,13 +29,22 @@ def oid(dotted: str) -> bytes:
 
 
 def element_size(der: bytes) -> int:
-    """The size in bytes of the element that begins `der`. Raises ValueError when it is cut or not definite-length DER."""
-    if len(der) < 2 or der[1] == 0x80:
-        raise ValueError("not a DER element")
-    head, size = 2, der[1]
-    if size & 0x80:
-        count = size & 0x7F
-        head, size = 2 + count, int.from_bytes(der[2 : 2 + count], "big")
+    """The size in bytes of the element that begins `der`. Raises ValueError when it is cut or not DER."""
+    head, size = _head_and_content(der)
     if head + size > len(der):
         raise ValueError("the DER element is cut")
     return head + size
+
+
+def content_size(der: bytes) -> int:
+    """The size in bytes of the content of the element that begins `der`. Raises ValueError."""
+    return _head_and_content(der)[1]
+
+
+def _head_and_content(der: bytes) -> tuple[int, int]:
+    if len(der) < 2 or der[1] == 0x80:
+        raise ValueError("not a DER element")
+    if der[1] < 0x80:
+        return 2, der[1]
+    count = der[1] & 0x7F
+    return 2 + count, int.from_bytes(der[2 : 2 + count], "big")

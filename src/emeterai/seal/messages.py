@@ -1,4 +1,4 @@
-"""What the parent asks the opener and what the opener answers: msgpack, each message behind its length (4 bytes, big endian)."""
+"""What the parent asks the opener and what that answers: msgpack, each message behind its length (4 bytes)."""
 
 from __future__ import annotations
 
@@ -44,12 +44,12 @@ class Verify(msgspec.Struct, frozen=True, tag=True):
 
 
 class ReadBack(msgspec.Struct, frozen=True, tag=True):
-    """Check original + tail as one file: it opens, and its last stamp is intact and covers all. Answered by `Verified`."""
+    """Open original + tail as one file and look at its newest seal on `page`. Answered by `Reopened`."""
 
     original: str
     tail: str
     size_bytes_max: int
-    roots: list[bytes]
+    page: int
 
 
 class Inspected(msgspec.Struct, frozen=True, tag=True):
@@ -72,9 +72,16 @@ class Planned(msgspec.Struct, frozen=True, tag=True):
 
 
 class Verified(msgspec.Struct, frozen=True, tag=True):
-    """The answer to `Verify` and `ReadBack`."""
+    """The answer to `Verify`."""
 
     report: VerifyReport
+
+
+class Reopened(msgspec.Struct, frozen=True, tag=True):
+    """The answer to `ReadBack`: the byte range that qpdf reads in the newest field; whether the page shows it."""
+
+    byte_range: list[int]
+    mark_on_page: bool
 
 
 class RefusedAnswer(msgspec.Struct, frozen=True, tag=True):
@@ -85,7 +92,7 @@ class RefusedAnswer(msgspec.Struct, frozen=True, tag=True):
 
 
 Request = Inspect | Locate | PlanSeal | Verify | ReadBack
-Answer = Inspected | Located | Planned | Verified | RefusedAnswer
+Answer = Inspected | Located | Planned | Verified | Reopened | RefusedAnswer
 
 _encoder = msgspec.msgpack.Encoder()
 

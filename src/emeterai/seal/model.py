@@ -74,7 +74,7 @@ class SealedTail(msgspec.Struct, frozen=True):
 
 
 class StampFacts(msgspec.Struct):
-    """What one stamp in a file proves. `intact` false: the rest is only claimed, and `changes_after` says what is wrong."""
+    """What one stamp in a file proves. Not `intact`: the rest is only claimed; `changes_after` says what is wrong."""
 
     serial: str
     sealed_at: datetime | None
@@ -96,7 +96,7 @@ class VerifyReport(msgspec.Struct):
 
 
 class Geometry(msgspec.Struct, frozen=True):
-    """One page: its visible rectangle in user space units, the turn (0, 90, 180, 270 clockwise) and the unit in points."""
+    """One page: its visible rectangle in user space, the turn (0, 90, 180, 270 clockwise), the unit in points."""
 
     x0: float
     y0: float
@@ -113,7 +113,7 @@ class Geometry(msgspec.Struct, frozen=True):
 
 
 class Rewrite(msgspec.Struct, frozen=True):
-    """An object of the original that the tail replaces; `body` is its whole new text, references to new objects included."""
+    """An object of the original that the tail replaces; `body` is its whole new text."""
 
     number: int
     generation: int

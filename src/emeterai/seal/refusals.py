@@ -31,8 +31,8 @@ PDF_ENCRYPTED = RefusalKind(
 PDF_BROKEN = RefusalKind(
     "pdf_broken",
     422,
-    "Isi berkas PDF ini rusak. Buka dengan pembaca PDF, simpan atau cetak ulang sebagai PDF, lalu unggah lagi.",
-    "The inside of this PDF is damaged. Open it in a PDF reader, save or print it as a PDF again, then upload it again.",
+    "Isi berkas PDF ini rusak. Buka dengan pembaca PDF, simpan ulang sebagai PDF, lalu unggah lagi.",
+    "The inside of this PDF is damaged. Open it in a PDF reader, save it as a PDF again, then upload it again.",
 )
 PDF_NO_PAGES = RefusalKind(
     "pdf_no_pages",
@@ -51,7 +51,7 @@ PDF_CERTIFIED_NO_CHANGES = RefusalKind(
 PDF_TOO_COMPLEX = RefusalKind(
     "pdf_too_complex",
     422,
-    "Berkas ini terlalu rumit untuk dibuka dengan aman. Cetak ulang sebagai PDF yang lebih sederhana, lalu unggah lagi.",
+    "Berkas ini terlalu rumit untuk dibuka dengan aman. Cetak ke PDF yang lebih sederhana, lalu unggah lagi.",
     "This file is too complex to be opened safely. Print it to a simpler PDF, then upload it again.",
 )
 PAGE_NOT_IN_DOCUMENT = RefusalKind(

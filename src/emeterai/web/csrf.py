@@ -55,9 +55,7 @@ class Csrf:
 
     def cookie(self, nonce: str) -> Cookie:
         """The cookie that gives a browser its random value for as long as the browser stays open."""
-        return Cookie(
-            key=self.cookie_name, value=nonce, path="/", httponly=True, samesite="lax", secure=self._https
-        )
+        return Cookie(key=self.cookie_name, value=nonce, path="/", httponly=True, samesite="lax", secure=self._https)
 
     def check(self, connection: AnyConnection, form: Mapping[str, Any]) -> None:
         """Pass a form that one of our pages showed to this browser; raise `csrf_failed` for every other."""

@@ -1,9 +1,10 @@
-"""The security headers of every answer, as an ASGI wrapper around the whole application (so that a 404 has them too)."""
+"""The security headers of every answer: an ASGI wrapper around the whole application, so that a 404 has them too."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 
+from litestar.enums import ScopeType
 from litestar.types import ASGIApp, Message, Receive, Scope, Send
 
 
@@ -13,14 +14,16 @@ def content_security_policy(form_targets: Sequence[str] = ()) -> str:
     `form_targets` are the origins that a form's answer may redirect to (CSP3 form-action, which Chromium also applies
     to redirects): the payment providers' pages.
     """
-    return "; ".join((
-        "default-src 'none'",
-        "style-src 'self'",
-        "img-src 'self' data:",
-        " ".join(("form-action 'self'", *form_targets)),
-        "base-uri 'none'",
-        "frame-ancestors 'none'",
-    ))
+    return "; ".join(
+        (
+            "default-src 'none'",
+            "style-src 'self'",
+            "img-src 'self' data:",
+            " ".join(("form-action 'self'", *form_targets)),
+            "base-uri 'none'",
+            "frame-ancestors 'none'",
+        )
+    )
 
 
 class SecurityHeaders:
@@ -41,7 +44,7 @@ class SecurityHeaders:
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Answer one request; anything but HTTP passes through untouched."""
-        if scope["type"] != "http":
+        if scope["type"] != ScopeType.HTTP:
             await self._app(scope, receive, send)
             return
 

@@ -11,6 +11,7 @@ from typing import Any
 from litestar import Request, Response, get
 from litestar.exceptions import NotFoundException
 from litestar.handlers import HTTPRouteHandler
+from litestar.params import FromPath
 
 from emeterai.web import paths
 
@@ -58,7 +59,7 @@ def static_route(files: StaticFiles) -> HTTPRouteHandler:
     """The route handler that serves the files; every application that renders our templates registers one."""
 
     @get(f"{paths.STATIC}/{{name:str}}", include_in_schema=False, sync_to_thread=False)
-    def static_file(request: Request[Any, Any, Any], name: str) -> Response[bytes]:
+    def static_file(request: Request[Any, Any, Any], name: FromPath[str]) -> Response[bytes]:
         return files.response(name, accepts_gzip="gzip" in request.headers.get("accept-encoding", ""))
 
     return static_file

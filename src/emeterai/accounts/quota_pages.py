@@ -1,0 +1,110 @@
+"""Quota for people: how much there is, and every movement with its reason and what was available after it."""
+
+from __future__ import annotations
+
+import re
+from datetime import datetime
+from typing import Any, Protocol, cast
+from urllib.parse import quote
+from uuid import UUID
+
+from litestar import Controller, Response, get
+from litestar.di import NamedDependency, Provide
+
+from emeterai.accounts.callers import AnyRequest, caller
+from emeterai.accounts.quota import HasLedger, Line, lines_of, read_statement
+from emeterai.accounts.service import Caller
+from emeterai.infra.http import CURSOR_BAD, cursor_of, read_cursor
+from emeterai.web import paths
+from emeterai.web.pages import Pages
+
+_NEWEST = 5
+_LINES_A_PAGE = 20
+# A minus too: lines are shown in the order in which their transactions began, and those may end in another.
+_WHOLE_NUMBER = re.compile(r"-?[0-9]{1,18}")
+
+
+class QuotaServices(HasLedger, Protocol):
+    """What these pages find in the application's `state["services"]`, besides `accounts`."""
+
+    pages: Pages
+
+
+class QuotaPages(Controller):
+    """The page of the quota and the pages of its history."""
+
+    include_in_schema = False
+    dependencies = {"caller": Provide(caller)}  # noqa: RUF012 - Litestar's own way
+
+    @get(paths.QUOTA)
+    async def quota(self, request: AnyRequest, caller: NamedDependency[Caller]) -> Response[bytes]:
+        """The quota, and its newest movements."""
+        services = _services(request)
+        balance, movements = await read_statement(services.ledger, caller.account_id, limit=_NEWEST)
+        quota = {
+            "available": balance.available,
+            "held": balance.held,
+            "used": balance.used,
+            "refunded": balance.refunded,
+            "bought": balance.bought,
+        }
+        lines = lines_of(movements, available=balance.available)
+        return services.pages.render(
+            request, "accounts/quota.html", quota=quota, movements=[_shown(line) for line in lines]
+        )
+
+    @get(paths.HISTORY)
+    async def history(self, request: AnyRequest, caller: NamedDependency[Caller]) -> Response[bytes]:
+        """The history, a page at a time."""
+        services = _services(request)
+        cursor = request.query_params.get("cursor") or None
+        if cursor is None:
+            balance, movements = await read_statement(services.ledger, caller.account_id, limit=_LINES_A_PAGE + 1)
+            available = balance.available
+        else:
+            before, available = _read_page_cursor(cursor)
+            movements = await services.ledger.history(caller.account_id, before=before, limit=_LINES_A_PAGE + 1)
+        lines = lines_of(movements, available=available)
+        shown, older = lines[:_LINES_A_PAGE], lines[_LINES_A_PAGE:]
+        return services.pages.render(
+            request,
+            "accounts/history.html",
+            movements=[_shown(line) for line in shown],
+            newer_url=None if cursor is None else paths.HISTORY,
+            older_url=f"{paths.HISTORY}?cursor={quote(_page_cursor(shown[-1], older[0]))}" if older else None,
+        )
+
+
+def _services(request: AnyRequest) -> QuotaServices:
+    return cast("QuotaServices", request.app.state["services"])
+
+
+def _page_cursor(last: Line, following: Line) -> str:
+    """After this line, and what was available then: an older page need not count from today backwards."""
+    return f"{cursor_of(last.movement.posted_at, last.movement.id)}.{following.available_after}"
+
+
+def _read_page_cursor(cursor: str) -> tuple[tuple[datetime, UUID] | None, int]:
+    place, _, available = cursor.rpartition(".")
+    if not place or not _WHOLE_NUMBER.fullmatch(available):
+        raise CURSOR_BAD()
+    return read_cursor(place), int(available)
+
+
+def _shown(line: Line) -> dict[str, Any]:
+    """A line as the templates show it."""
+    words = line.words
+    return {
+        "at": line.movement.posted_at,
+        "change": line.change,
+        "available_after": line.available_after,
+        "reason_id": words.why_id,
+        "reason_en": words.why_en,
+        "next_id": words.next_id,
+        "next_en": words.next_en,
+        "next_url": line.next_url,
+    }
+
+
+controllers: tuple[type[Any], ...] = (QuotaPages,)
+"""What the application mounts."""

@@ -1,0 +1,308 @@
+"""The `emeterai` command. With --json a command prints one JSON object; exit codes are in each command's help."""
+
+from __future__ import annotations
+
+import argparse
+import asyncio
+import runpy
+import sys
+import time
+from collections.abc import Awaitable, Callable, Coroutine, Sequence
+from datetime import UTC
+from pathlib import Path
+from typing import Any
+
+import msgspec
+from granian import Granian
+from granian.constants import Interfaces, Loops
+
+from emeterai import __version__
+from emeterai.app import database_url, file_or_none, keys_folder
+from emeterai.core.refusal import Refused
+from emeterai.core.serial import SerialBlock, is_serial
+from emeterai.infra.clock import utc_now
+from emeterai.infra.database import Database
+from emeterai.infra.logs import configure_logging, logging_config
+from emeterai.infra.postgres import PostgresError, forget_elsewhere
+from emeterai.infra.secrets import local_secret
+from emeterai.infra.settings import Settings, SettingsError, load_settings
+from emeterai.infra.supervise import EXIT_WILL_NOT_GET_BETTER, SupervisorError
+from emeterai.ledger.check import check_ledger
+from emeterai.purchase.sandbox import SandboxProvider
+from emeterai.purchase.sandbox_words import sandbox_secret
+from emeterai.seal.model import Box, SealOrder
+from emeterai.seal.reader import FileReader, load_roots
+from emeterai.seal.service import SealEngine, SignerError, load_signer
+from emeterai.serve import serve
+from emeterai.walkthrough import walk
+from emeterai.worker import run_sealer, run_steward
+
+EXIT_NOT_GENUINE, EXIT_USAGE, EXIT_REFUSED = 1, 2, 3
+"""`verify` and `ledger check` answer 1 for "no"; a refused file is 3; what an operator must mend is 78."""
+Handler = Callable[[argparse.Namespace, Settings], Coroutine[Any, Any, int]]
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run one command; answers its exit code."""
+    arguments = _parser().parse_args(argv)
+    try:
+        return int(arguments.run(arguments, load_settings()))
+    except Refused as refused:
+        _print_refusal(refused, as_json=getattr(arguments, "json", False))
+        return EXIT_REFUSED
+    except (SettingsError, SupervisorError, PostgresError, SignerError, OSError) as error:
+        print(f"emeterai: {error}", file=sys.stderr)
+        return EXIT_WILL_NOT_GET_BETTER
+    except KeyboardInterrupt:
+        return 130
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(prog="emeterai", description="Electronic revenue stamps: sell, affix, verify.")
+    parser.add_argument("--version", action="version", version=__version__)
+    commands = parser.add_subparsers(required=True, metavar="COMMAND")
+    _add_roles(commands)
+    _add_files(commands)
+    ledger = commands.add_parser("ledger", help="the books").add_subparsers(required=True, metavar="COMMAND")
+    check = ledger.add_parser("check", help="audit every invariant; exit 0 only if all hold, 1 if not")
+    check.add_argument("--json", action="store_true", help="print one JSON object")
+    check.set_defaults(run=_in_loop(_check))
+    bench = commands.add_parser("bench", help="measure; one JSON object a line with --json")
+    bench.add_argument("what", choices=["seal", "ledger", "stamp", "gate"])
+    bench.add_argument("rest", nargs=argparse.REMAINDER, help="options of the benchmark itself")
+    bench.set_defaults(run=_bench)
+    return parser
+
+
+def _add_roles(commands: Any) -> None:
+    everything = commands.add_parser("serve", help="all roles in one process tree, until Ctrl-C")
+    everything.add_argument("--walk", metavar="PDF", type=Path, help="stamp this file over HTTP once all is ready")
+    everything.add_argument("--out", metavar="FOLDER", type=Path, default=None, help="where the stamped file goes")
+    everything.add_argument("--once", action="store_true", help="stop after --walk")
+    everything.set_defaults(run=_in_loop(_serve))
+    web = commands.add_parser("web", help="one role: pages and API")
+    web.set_defaults(run=lambda _, settings: _web("emeterai.app:create_served_app", settings, settings.port))
+    sandbox = commands.add_parser("sandbox", help="one role: the sandbox payment provider")
+    sandbox.set_defaults(run=lambda _, settings: _sandbox(settings))
+    for name, role, text in (
+        ("sealer", run_sealer, "one role: inspect and seal"),
+        ("steward", run_steward, "one role: sweeps and audits"),
+    ):
+        commands.add_parser(name, help=text).set_defaults(run=_in_loop(_role(role)))
+    forget = commands.add_parser("forget", help="before deleting the data folder: remove what was put elsewhere for it")
+    forget.set_defaults(run=_forget)
+
+
+def _add_files(commands: Any) -> None:
+    seal = commands.add_parser("seal", help="seal a PDF without a server; exit 0 sealed, 3 refused")
+    seal.add_argument("source", metavar="IN", type=Path)
+    seal.add_argument("target", metavar="OUT", type=Path)
+    seal.add_argument("--page", type=int, help="from 1; the last page without it")
+    seal.add_argument("--box", type=_box, help="x0,y0,x1,y1 in points on the page as seen, origin bottom left")
+    seal.add_argument("--place", default="auto", help="a preset place instead of a box")
+    seal.add_argument("--serial", type=_serial, help="a 22-character serial; a fresh specimen without it")
+    inspect = commands.add_parser("inspect", help="can this file be sealed? exit 0 yes, 3 refused")
+    inspect.add_argument("source", metavar="IN", type=Path)
+    verify = commands.add_parser("verify", help="exit 0 genuine and unchanged, 1 not")
+    verify.add_argument("source", metavar="FILE", type=Path)
+    for command, handler in ((seal, _seal), (inspect, _inspect), (verify, _verify)):
+        command.add_argument("--json", action="store_true", help="print one JSON object")
+        command.set_defaults(run=_in_loop(handler))
+
+
+def _in_loop(handler: Handler) -> Callable[[argparse.Namespace, Settings], int]:
+    return lambda arguments, settings: asyncio.run(handler(arguments, settings))
+
+
+def _role(role: Callable[[Settings], Awaitable[None]]) -> Handler:
+    async def run(_: argparse.Namespace, settings: Settings) -> int:
+        configure_logging(settings.log_format, settings.log_level)
+        await role(settings)
+        return 0
+
+    return run
+
+
+async def _serve(arguments: argparse.Namespace, settings: Settings) -> int:
+    configure_logging(settings.log_format, settings.log_level)
+
+    async def errand(settings: Settings) -> bool:
+        went_well = await _walk(settings, arguments.walk, arguments.out or settings.data_path / "stamped")
+        if went_well and not arguments.once:
+            _say(f"serving at {settings.base_url} - Ctrl-C stops everything")
+            await asyncio.Event().wait()
+        return went_well
+
+    went_well = await serve(settings, errand=errand if arguments.walk else None)
+    return 0 if went_well else 1
+
+
+async def _walk(settings: Settings, file: Path, folder: Path) -> bool:
+    provider = SandboxProvider(settings.sandbox_url, sandbox_secret(settings.data_path))
+    local_url = f"http://{settings.host}:{settings.port}"
+
+    async def pay(pay_url: str) -> None:
+        await provider.pay(pay_url.rstrip("/").rsplit("/", 1)[-1])
+
+    try:
+        walked = await walk(local_url, file, folder, pay=pay, say=_say)
+    except Refused as refused:
+        _say(f"{refused.id}\n{refused.en}")
+        return False
+    finally:
+        await provider.close()
+    _say(f"stamped file: {walked.sealed}\nanyone can check it: {walked.verify_url}")
+    return walked.outcome == "genuine"
+
+
+def _say(text: str) -> None:
+    print(text, flush=True)
+
+
+def _web(target: str, settings: Settings, port: int, *, processes: int | None = None) -> int:
+    Granian(
+        target,
+        address=settings.host,
+        port=port,
+        interface=Interfaces.ASGI,
+        workers=processes or settings.web_processes,
+        loop=Loops.uvloop,
+        factory=True,
+        websockets=False,
+        respawn_failed_workers=True,
+        respawn_interval=0.2,
+        workers_kill_timeout=5,
+        backlog=4096,
+        log_dictconfig=logging_config(settings.log_format, settings.log_level),
+    ).serve()
+    return 0
+
+
+def _sandbox(settings: Settings) -> int:
+    port = settings.sandbox_port or settings.port + 1
+    return _web("emeterai.app:create_served_sandbox", settings, port, processes=1)
+
+
+def _forget(_: argparse.Namespace, settings: Settings) -> int:
+    forget_elsewhere(settings.data_path)
+    return 0
+
+
+async def _seal(arguments: argparse.Namespace, settings: Settings) -> int:
+    serial = arguments.serial or _specimen_serial(settings)
+    signer = load_signer(
+        folder=keys_folder(settings),
+        key_file=file_or_none(settings.key_file),
+        certificate_file=file_or_none(settings.certificate_file),
+    )
+    engine = await SealEngine.start(signer=signer, size_bytes_max=settings.document_size_bytes_max)
+    try:
+        order = SealOrder(
+            serial=serial,
+            verify_url=f"{settings.base_url}/v/{serial}",
+            sealed_at=utc_now().astimezone(UTC),
+            page=arguments.page,
+            box=arguments.box,
+            place=arguments.place,
+            duty_idr=settings.duty_idr,
+        )
+        made = await engine.seal(arguments.source, order)
+    finally:
+        await engine.close()
+    arguments.target.write_bytes(arguments.source.read_bytes() + made.tail)
+    facts = {
+        "serial": serial,
+        "page": made.page,
+        "box": made.box,
+        "level": made.level,
+        "size_bytes": made.sealed_size_bytes,
+        "sha256": made.sealed_sha256.hex(),
+        "original_sha256": made.original_sha256.hex(),
+    }
+    _print(facts, f"sealed as {serial} on page {made.page}: {arguments.target}", as_json=arguments.json)
+    return 0
+
+
+async def _inspect(arguments: argparse.Namespace, settings: Settings) -> int:
+    reader = await _reader(settings)
+    try:
+        report = await reader.inspect(arguments.source)
+    finally:
+        await reader.close()
+    text = f"{arguments.source.name}: {report.pages} page(s), PDF {report.pdf_version}, can be sealed"
+    _print(report, text, as_json=arguments.json)
+    return 0
+
+
+async def _verify(arguments: argparse.Namespace, settings: Settings) -> int:
+    reader = await _reader(settings)
+    try:
+        report = await reader.verify(arguments.source)
+    finally:
+        await reader.close()
+    serials = ", ".join(stamp.serial for stamp in report.stamps) or "no stamp"
+    _print(report, f"{arguments.source.name}: {report.outcome} ({serials})", as_json=arguments.json)
+    return 0 if report.outcome == "genuine" else EXIT_NOT_GENUINE
+
+
+async def _reader(settings: Settings) -> FileReader:
+    roots = load_roots(folder=keys_folder(settings), certificate_file=file_or_none(settings.certificate_file))
+    return await FileReader.open(roots, size_bytes_max=settings.document_size_bytes_max)
+
+
+async def _check(arguments: argparse.Namespace, settings: Settings) -> int:
+    db = await Database.connect(database_url(settings), connections_max=1, wait_s=settings.database_wait_s)
+    try:
+        report = await check_ledger(db)
+    finally:
+        await db.close()
+    lines = [f"{'holds' if rule.broken == 0 else f'BROKEN {rule.broken} times'}  {rule.name}" for rule in report.rules]
+    total = (
+        f"bought {report.bought} = available {report.available} + held {report.held} + used {report.used} "
+        f"+ refunded {report.refunded}  ({report.transfers} transfers, {report.serials} serials)"
+    )
+    facts = {**msgspec.to_builtins(report), "holds_true": report.holds_true}
+    _print(facts, "\n".join([*lines, total]), as_json=arguments.json)
+    return 0 if report.holds_true else EXIT_NOT_GENUINE
+
+
+def _bench(arguments: argparse.Namespace, _: Settings) -> int:
+    script = Path(__file__).parents[2] / "bench" / f"{arguments.what}.py"
+    if not script.is_file():
+        print(f"emeterai: there is no benchmark {script.name} in this checkout", file=sys.stderr)
+        return EXIT_USAGE
+    sys.argv = [str(script), *arguments.rest]
+    sys.path.insert(0, str(script.parent))
+    runpy.run_path(str(script), run_name="__main__")
+    return 0
+
+
+def _specimen_serial(settings: Settings) -> str:
+    """A serial for a file sealed without a server: well formed, and of no block that any register knows."""
+    block = SerialBlock(0, local_secret(settings.data_path / "secrets", "specimen-serials"), 2**63)
+    return block.serial(time.time_ns())
+
+
+def _serial(text: str) -> str:
+    if not is_serial(text):
+        raise argparse.ArgumentTypeError("a serial has 22 characters A-Z0-9, the last one a check character")
+    return text
+
+
+def _box(text: str) -> Box:
+    try:
+        x0, y0, x1, y1 = (float(part) for part in text.split(","))
+    except ValueError as error:
+        raise argparse.ArgumentTypeError("a box is x0,y0,x1,y1") from error
+    return Box(x0, y0, x1, y1)
+
+
+def _print(facts: Any, text: str, *, as_json: bool) -> None:
+    print(msgspec.json.encode(facts).decode() if as_json else text)
+
+
+def _print_refusal(refused: Refused, *, as_json: bool) -> None:
+    if as_json:
+        print(msgspec.json.encode(refused.as_dict()).decode())
+    else:
+        print(f"{refused.id}\n{refused.en}", file=sys.stderr)

@@ -1,0 +1,77 @@
+"""A loop that claims jobs and works on them: woken by the bus, looking seldom by itself, renewing its leases."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+from collections.abc import Awaitable, Callable, Mapping, Sequence
+from uuid import UUID
+
+import asyncpg
+import structlog
+
+from emeterai.core.refusal import Refused
+from emeterai.infra import jobs
+from emeterai.infra.bus import Bus
+from emeterai.infra.database import Database
+from emeterai.infra.jobs import Claim
+
+_LOOK_AGAIN_S = 1.0
+_log = structlog.get_logger(__name__)
+Work = Callable[[Sequence[Claim]], Awaitable[None]]
+
+
+async def work_on(
+    db: Database, bus: Bus, work: Mapping[str, Work], *, worker: UUID, batch_max: int, lease_s: float
+) -> None:
+    """Claim and work until cancelled: one loop for each kind of job, and one that renews the leases of work under way."""
+    under_way: set[UUID] = set()
+    async with asyncio.TaskGroup() as group:
+        for kind, function in work.items():
+            group.create_task(
+                _loop(db, bus, kind, function, under_way, worker=worker, batch_max=batch_max, lease_s=lease_s)
+            )
+        group.create_task(_renew(db, under_way, worker, lease_s))
+
+
+async def _loop(
+    db: Database,
+    bus: Bus,
+    kind: str,
+    work: Work,
+    under_way: set[UUID],
+    *,
+    worker: UUID,
+    batch_max: int,
+    lease_s: float,
+) -> None:
+    with bus.listening(kind) as news:
+        while True:
+            news.clear()
+            try:
+                claims = await jobs.claim(db, [kind], worker=worker, limit=batch_max, lease_s=lease_s)
+                if claims:
+                    await _do(work, claims, under_way)
+                    continue
+            except (Refused, OSError, asyncpg.PostgresError, asyncpg.InterfaceError) as error:
+                _log.warning("work_interrupted", kind=kind, error=type(error).__name__)
+            with contextlib.suppress(TimeoutError):
+                await asyncio.wait_for(news.wait(), _LOOK_AGAIN_S)
+
+
+async def _do(work: Work, claims: Sequence[Claim], under_way: set[UUID]) -> None:
+    """Work on claims. When that is interrupted (the database is away) their leases run out and they are found again."""
+    ids = {claim.id for claim in claims}
+    under_way |= ids
+    try:
+        await work(claims)
+    finally:
+        under_way -= ids
+
+
+async def _renew(db: Database, under_way: set[UUID], worker: UUID, lease_s: float) -> None:
+    while True:
+        await asyncio.sleep(lease_s / 3)
+        if under_way:
+            with contextlib.suppress(Refused, OSError, asyncpg.PostgresError, asyncpg.InterfaceError):
+                await jobs.renew(db, worker, sorted(under_way), lease_s=lease_s)

@@ -1,0 +1,219 @@
+"""Orders for people: choose, see the price, order, pay at the provider's page, and see what is awaited."""
+
+from __future__ import annotations
+
+from typing import Any, Protocol, cast
+from uuid import UUID
+
+from litestar import Controller, Response, get, post
+from litestar.di import NamedDependency, Provide
+from litestar.params import FromPath
+from litestar.response import Redirect
+
+from emeterai.accounts.callers import AnyRequest, caller
+from emeterai.accounts.service import Caller
+from emeterai.core.refusal import RefusalKind, Refused
+from emeterai.infra.http import checked_idempotency_key
+from emeterai.infra.ids import new_id
+from emeterai.infra.settings import Settings
+from emeterai.purchase.service import ORDER_QUANTITY_INVALID, Order, OrderState, Purchase
+from emeterai.web import paths
+from emeterai.web.csrf import Csrf
+from emeterai.web.forms import FieldError, Form
+from emeterai.web.pages import Pages
+
+ORDER_IN_REVIEW = RefusalKind(
+    "order_in_review",
+    409,
+    "Uang yang diterima untuk pesanan {number} berbeda dari yang diminta; petugas memeriksanya, jangan membayar lagi.",
+    "The money received for order {number} is not what was asked; staff are looking into it, do not pay again.",
+)
+
+WhoCalls = NamedDependency[Caller]
+OrderId = FromPath[UUID]
+_NO_STORE = {"cache-control": "no-store"}
+_ORDERS_A_PAGE = 20
+_REFRESH_S = 10
+_REFRESH_AFTER_PAYING_S = 3
+_DIGITS_MAX = 9
+
+
+class PageServices(Protocol):
+    """What these pages find in the application's `state["services"]`."""
+
+    purchase: Purchase
+    pages: Pages
+    csrf: Csrf
+    settings: Settings
+
+
+class BuyPages(Controller):
+    """Choose a quantity, see its price, order."""
+
+    path = paths.BUY
+    include_in_schema = False
+    dependencies = {"caller": Provide(caller)}  # noqa: RUF012 - Litestar's own way
+
+    @get()
+    async def page(self, request: AnyRequest, caller: WhoCalls) -> Response[bytes]:  # noqa: ARG002
+        """The form, with the price of `quantity`."""
+        services = _services(request)
+        text = request.query_params.get("quantity")
+        if text is None:
+            return _buy(request, Form(), 1)
+        quantity = _quantity(text, services.settings.order_quantity_max)
+        return _buy(request, _mistake(request, text) if quantity is None else Form({"quantity": text}), quantity or 1)
+
+    @post()
+    async def order(self, request: AnyRequest, caller: WhoCalls) -> Response[Any]:
+        """Make the order and show it; sent twice it is one order."""
+        services = _services(request)
+        fields = await _checked_form(request)
+        text = fields.get("quantity", "")
+        quantity = _quantity(text, services.settings.order_quantity_max)
+        if quantity is None:
+            return _buy(request, _mistake(request, text), 1, status_code=ORDER_QUANTITY_INVALID.status)
+        order = await services.purchase.place_order(
+            caller.account_id, quantity, idempotency_key=checked_idempotency_key(fields.get("idempotency_key"))
+        )
+        return _go(paths.order(order.id))
+
+
+class OrderPages(Controller):
+    """The person's orders."""
+
+    path = paths.ORDERS
+    include_in_schema = False
+    dependencies = {"caller": Provide(caller)}  # noqa: RUF012 - Litestar's own way
+
+    @get()
+    async def list(self, request: AnyRequest, caller: WhoCalls) -> Response[bytes]:
+        """The orders, newest first, a page at a time."""
+        services = _services(request)
+        before = _order_id(request.query_params.get("before"))
+        orders = await services.purchase.orders(caller.account_id, before=before, limit=_ORDERS_A_PAGE + 1)
+        shown = orders[:_ORDERS_A_PAGE]
+        older = f"{paths.ORDERS}?before={shown[-1].id}" if len(orders) > len(shown) else None
+        return services.pages.render(
+            request,
+            "purchase/orders.html",
+            orders=[_shown(order) for order in shown],
+            newer_url=paths.ORDERS if before is not None else None,
+            older_url=older,
+        )
+
+    @get("/{order_id:uuid}")
+    async def page(self, request: AnyRequest, caller: WhoCalls, order_id: OrderId) -> Response[bytes]:
+        """One order; while it awaits payment the page looks again by itself."""
+        services = _services(request)
+        order = await services.purchase.order(caller.account_id, order_id)
+        if order.state is OrderState.QUARANTINED:
+            return services.pages.refusal(request, ORDER_IN_REVIEW(number=order.number))
+        returned = request.query_params.get("kembali") == "1"
+        refreshes = order.is_payable and request.query_params.get("refresh") != "0"
+        every_s = _REFRESH_AFTER_PAYING_S if returned else _REFRESH_S
+        return services.pages.render(
+            request,
+            "purchase/order.html",
+            order=_shown(order),
+            returned=returned,
+            refresh_s=every_s if refreshes else 0,
+            available=await services.purchase.available(caller.account_id),
+        )
+
+    @post("/{order_id:uuid}/bayar")
+    async def pay(self, request: AnyRequest, caller: WhoCalls, order_id: OrderId) -> Response[Any]:
+        """Send the person to the provider's page; an order that awaits nothing any more is shown instead."""
+        await _checked_form(request)
+        purchase = _services(request).purchase
+        order = await purchase.order(caller.account_id, order_id)
+        if not order.is_payable:
+            return _go(paths.order(order.id))
+        order = await purchase.open_charge(caller.account_id, order_id)
+        return _go(order.pay_url or paths.order(order.id))
+
+    @post("/{order_id:uuid}/batal")
+    async def cancel(self, request: AnyRequest, caller: WhoCalls, order_id: OrderId) -> Response[Any]:
+        """Give up an order that awaits payment, and show it."""
+        await _checked_form(request)
+        await _services(request).purchase.cancel(caller.account_id, order_id)
+        return _go(paths.order(order_id))
+
+
+def _services(request: AnyRequest) -> PageServices:
+    return cast("PageServices", request.app.state["services"])
+
+
+async def _checked_form(request: AnyRequest) -> dict[str, str]:
+    """The texts of a form that one of our pages showed. Raises `csrf_failed`."""
+    form = await request.form()
+    _services(request).csrf.check(request, form)
+    return {name: value for name, value in form.items() if isinstance(value, str)}
+
+
+def _quantity(text: str, quantity_max: int) -> int | None:
+    """The number that was typed when it can be ordered; 1.000 and 1 000 are read as people write them."""
+    digits = text.strip().replace(".", "").replace(" ", "")
+    if not digits.isascii() or not digits.isdecimal() or len(digits) > _DIGITS_MAX:
+        return None
+    quantity = int(digits)
+    return quantity if 1 <= quantity <= quantity_max else None
+
+
+def _mistake(request: AnyRequest, text: str) -> Form:
+    refused: Refused = ORDER_QUANTITY_INVALID(quantity_max=_services(request).settings.order_quantity_max)
+    return Form({"quantity": text}, (FieldError("quantity", refused.id, refused.en),))
+
+
+def _buy(request: AnyRequest, form: Form, quantity: int, *, status_code: int = 200) -> Response[bytes]:
+    services = _services(request)
+    price = services.purchase.quote(quantity)
+    return services.pages.render(
+        request,
+        "purchase/buy.html",
+        status_code=status_code,
+        form=form,
+        quote={
+            "quantity": quantity,
+            "duty_idr": price.duty_idr,
+            "fee_idr": price.fee_idr,
+            "total_idr": price.total_idr,
+        },
+        duty_each_idr=services.settings.duty_idr,
+        fee_each_idr=services.settings.fee_idr,
+        quantity_max=services.settings.order_quantity_max,
+        order_life_h=max(1, services.settings.order_life_s // 3600),
+        idempotency_key=str(new_id()),
+    )
+
+
+def _order_id(text: str | None) -> UUID | None:
+    try:
+        return UUID(text) if text else None
+    except ValueError:
+        return None
+
+
+def _shown(order: Order) -> dict[str, Any]:
+    """An order as the pages show it. Its time is over when the database says so, not when the steward has come by."""
+    state = "pending" if order.state is OrderState.AWAITING_PAYMENT else order.state.value
+    return {
+        "id": order.id,
+        "number": order.number,
+        "state": "expired" if state == "pending" and order.overdue else state,
+        "quantity": order.quantity,
+        "duty_idr": order.duty_idr,
+        "fee_idr": order.fee_idr,
+        "total_idr": order.total_idr,
+        "created_at": order.created_at,
+        "expires_at": order.expires_at,
+        "settled_at": order.paid_at,
+    }
+
+
+def _go(address: str) -> Response[Any]:
+    return Redirect(address, status_code=303, headers=_NO_STORE)
+
+
+controllers: tuple[type[Any], ...] = (BuyPages, OrderPages)
+"""What the application mounts."""

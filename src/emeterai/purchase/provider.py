@@ -1,0 +1,63 @@
+"""What buying needs from a payment provider, whichever it is. An adapter translates a provider's words to ours."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from datetime import datetime
+from typing import Protocol
+from uuid import UUID
+
+from emeterai.core.ordering import Seen
+from emeterai.core.refusal import RefusalKind
+from emeterai.purchase.model import Charge, ChargeRequest, Notice
+
+PROVIDER_UNAVAILABLE = RefusalKind(
+    "provider_unavailable",
+    503,
+    "Penyedia pembayaran sedang tidak menjawab; Anda tidak berutang apa pun, silakan coba lagi sebentar lagi.",
+    "The payment provider does not answer now; you owe nothing, please try again in a moment.",
+)
+RETRY_AFTER_S = 10
+"""The fact `retry_after_s` of `provider_unavailable`: when trying again makes sense."""
+NOTIFICATION_FORGED = RefusalKind(
+    "notification_forged",
+    401,
+    "Tanda tangan pemberitahuan ini tidak cocok; periksa rahasia bersama.",
+    "The signature of this notification does not match; check the shared secret.",
+)
+NOTIFICATION_STALE = RefusalKind(
+    "notification_stale",
+    401,
+    "Waktu pemberitahuan ini terlalu jauh dari sekarang; tanda tangani lalu kirim lagi.",
+    "The time of this notification is too far from now; sign it again and send it again.",
+)
+NOTIFICATION_UNREADABLE = RefusalKind(
+    "notification_unreadable",
+    400,
+    "Isi pemberitahuan ini tidak dapat dibaca; periksa bentuknya.",
+    "The content of this notification cannot be read; check its format.",
+)
+
+
+class PaymentProvider(Protocol):
+    """One payment provider."""
+
+    @property
+    def name(self) -> str:
+        """The name in addresses and tables: lower case, never changed."""
+        ...
+
+    async def create_charge(self, request: ChargeRequest) -> Charge:
+        """Open a charge; asked again for the same order it gives the same charge. Raises `provider_unavailable`."""
+        ...
+
+    async def status(self, order_id: UUID, reference: str) -> Seen:
+        """What the provider says of the charge now. Raises `provider_unavailable`."""
+        ...
+
+    def parse_notification(self, headers: Mapping[str, str], body: bytes, *, now: datetime) -> Notice:
+        """Check the signature over the raw `body`, then read it. `headers` have lower-case names.
+
+        Raises `notification_forged`, `notification_stale` or `notification_unreadable`.
+        """
+        ...

@@ -1,0 +1,198 @@
+"""Orders for programs: `/v1/orders`, and the address where payment providers report."""
+
+from __future__ import annotations
+
+from datetime import datetime
+from typing import Annotated, Any
+from uuid import UUID
+
+import msgspec
+import structlog
+from litestar import Controller, Request, Response, get, post
+from litestar.background_tasks import BackgroundTask
+from litestar.di import NamedDependency, Provide
+from litestar.params import FromPath, HeaderParameter, JSONBody, QueryParameter
+
+from emeterai.accounts.callers import caller
+from emeterai.accounts.service import Caller
+from emeterai.infra.clock import utc_now
+from emeterai.infra.http import checked_idempotency_key, cursor_of, problems, read_cursor
+from emeterai.purchase.service import ORDERS_A_PAGE_MAX, Order, OrderState, Purchase
+
+_NO_STORE = {"cache-control": "no-store"}
+_NOTIFICATION_SIZE_BYTES_MAX = 65_536
+_SECURITY: list[dict[str, list[str]]] = [{"bearer": []}]
+_log = structlog.get_logger(__name__)
+
+AnyRequest = Request[Any, Any, Any]
+WhoCalls = NamedDependency[Caller]
+OrderId = FromPath[UUID]
+
+
+class NewOrder(msgspec.Struct, forbid_unknown_fields=True, frozen=True):
+    """What to buy."""
+
+    quantity: Annotated[int, msgspec.Meta(description="How many stamps, at least 1.", examples=[2])]
+
+
+class OrderView(msgspec.Struct, frozen=True, kw_only=True):
+    """An order. Amounts are whole rupiah, for the whole order; `total_idr` is `duty_idr` and `fee_idr` together."""
+
+    id: UUID
+    number: Annotated[str, msgspec.Meta(description="The order's number for people.", examples=["4F7K-2M9Q"])]
+    state: OrderState
+    quantity: int
+    duty_idr: int
+    fee_idr: int
+    total_idr: int
+    provider: str
+    pay_url: Annotated[str | None, msgspec.Meta(description="Where to pay; null when there is nothing to pay.")]
+    created_at: datetime
+    expires_at: datetime
+    paid_at: datetime | None
+    changed_at: datetime
+
+
+class OrdersPage(msgspec.Struct, frozen=True, kw_only=True):
+    """Some orders, newest first; `next_cursor` asks for the older ones, and is null at the end."""
+
+    items: list[OrderView]
+    next_cursor: str | None
+
+
+class Received(msgspec.Struct, frozen=True):
+    """The answer to a notification that is on record, whether it was known before or not."""
+
+    received: bool = True
+
+
+def purchase_of(request: AnyRequest) -> Purchase:
+    """The service that the application put into its state."""
+    purchase: Purchase = request.app.state["services"].purchase
+    return purchase
+
+
+class OrdersController(Controller):
+    """Buy quota."""
+
+    path = "/v1/orders"
+    tags = ("Orders",)
+    dependencies = {"caller": Provide(caller)}  # noqa: RUF012 - Litestar's own way
+    security = _SECURITY
+
+    @post(
+        operation_id="create_order",
+        summary="Order quota",
+        responses=problems(401, 422),
+    )
+    async def create(
+        self,
+        request: AnyRequest,
+        caller: WhoCalls,
+        data: JSONBody[NewOrder],
+        idempotency_key: Annotated[
+            str | None,
+            HeaderParameter(
+                name="Idempotency-Key",
+                required=False,
+                description="Send a fresh one with each order: a repeated request then gives the same order.",
+            ),
+        ] = None,
+    ) -> Response[OrderView]:
+        """Order quota. Send the buyer to `pay_url`; the quota is there as soon as the money is seen."""
+        order = await purchase_of(request).create_order(
+            caller.account_id, data.quantity, idempotency_key=checked_idempotency_key(idempotency_key)
+        )
+        return Response(_view(order), status_code=201, headers={"location": f"/v1/orders/{order.id}", **_NO_STORE})
+
+    @get(operation_id="list_orders", summary="Your orders", responses=problems(401))
+    async def list(
+        self,
+        request: AnyRequest,
+        caller: WhoCalls,
+        cursor: Annotated[str | None, QueryParameter(description="`next_cursor` of the page before.")] = None,
+        limit: Annotated[int, QueryParameter(ge=1, le=ORDERS_A_PAGE_MAX)] = 20,
+    ) -> Response[OrdersPage]:
+        """Your orders, newest first."""
+        after = read_cursor(cursor)
+        orders = await purchase_of(request).orders(caller.account_id, before=after[1] if after else None, limit=limit)
+        following = cursor_of(orders[-1].created_at, orders[-1].id) if len(orders) == limit else None
+        page = OrdersPage(items=[_view(order) for order in orders], next_cursor=following)
+        return Response(page, headers=_NO_STORE)
+
+    @get(
+        "/{order_id:uuid}",
+        operation_id="get_order",
+        summary="One order",
+        responses=problems(401, 404),
+    )
+    async def read(self, request: AnyRequest, caller: WhoCalls, order_id: OrderId) -> Response[OrderView]:
+        """One of your orders, as it is now."""
+        order = await purchase_of(request).order(caller.account_id, order_id)
+        return Response(_view(order), headers=_NO_STORE)
+
+    @post(
+        "/{order_id:uuid}/cancel",
+        operation_id="cancel_order",
+        summary="Give up an order",
+        status_code=200,
+        responses=problems(401, 404, 409),
+    )
+    async def cancel(self, request: AnyRequest, caller: WhoCalls, order_id: OrderId) -> Response[OrderView]:
+        """Give up an order that awaits payment. Money that comes all the same still becomes quota."""
+        order = await purchase_of(request).cancel(caller.account_id, order_id)
+        return Response(_view(order), headers=_NO_STORE)
+
+
+class NotificationsController(Controller):
+    """Where payment providers report."""
+
+    path = "/v1/payments/{provider_name:str}/notifications"
+    tags = ("Payments",)
+
+    @post(
+        operation_id="receive_notification",
+        summary="A payment provider reports",
+        status_code=200,
+        request_max_body_size=_NOTIFICATION_SIZE_BYTES_MAX,
+        responses=problems(401, 404),
+    )
+    async def receive(self, request: AnyRequest, provider_name: FromPath[str]) -> Response[Received]:
+        """Take a signed notification: it is on record when the answer comes, and is worked after it."""
+        purchase = purchase_of(request)
+        headers = {name.lower(): value for name, value in request.headers.items()}
+        notification_id = await purchase.receive_notification(
+            provider_name, headers, await request.body(), now=utc_now()
+        )
+        work = BackgroundTask(_work, purchase, notification_id) if notification_id is not None else None
+        return Response(Received(), headers=_NO_STORE, background=work)
+
+
+async def _work(purchase: Purchase, notification_id: UUID) -> None:
+    """Work a notification after its answer was sent."""
+    try:
+        await purchase.work_notification(notification_id)
+    except Exception:  # noqa: BLE001 - the provider has its answer; the steward does this work again
+        _log.exception("notification_failed", notification=str(notification_id))
+
+
+def _view(order: Order) -> OrderView:
+    return OrderView(
+        id=order.id,
+        number=order.number,
+        state=order.state,
+        quantity=order.quantity,
+        duty_idr=order.duty_idr,
+        fee_idr=order.fee_idr,
+        total_idr=order.total_idr,
+        provider=order.provider,
+        pay_url=order.pay_url if order.is_payable else None,
+        created_at=order.created_at,
+        expires_at=order.expires_at,
+        paid_at=order.paid_at,
+        changed_at=order.changed_at,
+    )
+
+
+controllers: tuple[type[Any], ...] = (OrdersController, NotificationsController)
+"""What the application mounts."""

@@ -1,0 +1,239 @@
+"""All SQL of buying. Nothing here locks: what must not happen twice at once happens under the buyer's open book."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from typing import Any
+from uuid import UUID
+
+import asyncpg
+import msgspec
+
+from emeterai.core.ordering import ChargeState, OrderState, Price, Seen
+from emeterai.infra.database import Connection, Database
+from emeterai.purchase.model import Charge, Notice, Order
+
+_ORDER = """
+    id, account_id, quantity, duty_idr, fee_idr, total_idr, state, provider, provider_reference, pay_url,
+    request_digest, payment_transfer, duty_transfer, fee_transfer, credit_transfer, seen_amount, seen_currency, checks,
+    created_at, expires_at, paid_at, changed_at, expires_at <= now() AS overdue
+"""
+
+
+class NewOrder(msgspec.Struct, frozen=True, kw_only=True):
+    """What is written when an order is made. `transfers`: the ids for payment, duty, fee and credit."""
+
+    id: UUID
+    account_id: UUID
+    quantity: int
+    price: Price
+    provider: str
+    idempotency_key: str | None
+    request_digest: bytes
+    transfers: tuple[UUID, UUID, UUID, UUID]
+    life_s: float
+    first_check_s: float
+
+
+async def insert_order(tx: Connection, new: NewOrder) -> Order | None:
+    """Write a new order; None when the account has one with this idempotency key already."""
+    row = await tx.fetchrow(
+        f"""
+        INSERT INTO purchase.orders (id, account_id, quantity, duty_idr, fee_idr, total_idr, provider, idempotency_key,
+            request_digest, payment_transfer, duty_transfer, fee_transfer, credit_transfer, expires_at, next_check_at)
+        VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13,
+            now() + make_interval(secs => $14), now() + make_interval(secs => least($14, $15)))
+        ON CONFLICT (account_id, idempotency_key) DO NOTHING
+        RETURNING {_ORDER}
+        """,
+        new.id,
+        new.account_id,
+        new.quantity,
+        new.price.duty_idr,
+        new.price.fee_idr,
+        new.price.total_idr,
+        new.provider,
+        new.idempotency_key,
+        new.request_digest,
+        *new.transfers,
+        new.life_s,
+        new.first_check_s,
+    )
+    return _order(row) if row is not None else None
+
+
+async def order_by_key(db: Database, account_id: UUID, idempotency_key: str) -> Order | None:
+    """The order that this account made with this idempotency key."""
+    row = await db.fetchrow(
+        f"SELECT {_ORDER} FROM purchase.orders WHERE account_id = $1 AND idempotency_key = $2",
+        account_id,
+        idempotency_key,
+    )
+    return _order(row) if row is not None else None
+
+
+async def order_by_id(connection: Connection | Database, order_id: UUID) -> Order | None:
+    """One order, whoever's it is."""
+    row = await connection.fetchrow(f"SELECT {_ORDER} FROM purchase.orders WHERE id = $1", order_id)
+    return _order(row) if row is not None else None
+
+
+async def orders_of(db: Database, account_id: UUID, *, before: UUID | None, limit: int) -> list[Order]:
+    """An account's orders, newest first, after the order `before`."""
+    rows = await db.fetch(
+        f"""
+        SELECT {_ORDER} FROM purchase.orders WHERE account_id = $1 AND id < coalesce($2::uuid, $3::uuid)
+        ORDER BY id DESC LIMIT $4
+        """,
+        account_id,
+        before,
+        UUID(int=2**128 - 1),
+        limit,
+    )
+    return [_order(row) for row in rows]
+
+
+async def write_charge(tx: Connection, order_id: UUID, charge: Charge) -> None:
+    """Remember the provider's charge; an order that has one keeps it."""
+    await tx.execute(
+        """
+        UPDATE purchase.orders SET provider_reference = $2, pay_url = $3 WHERE id = $1 AND provider_reference IS NULL
+        """,
+        order_id,
+        charge.reference,
+        charge.pay_url,
+    )
+
+
+async def write_state(tx: Connection, order_id: UUID, *, state: OrderState, seen: Seen | None) -> None:
+    """Write where the order is now. A paid or quarantined one remembers the money and is not asked about again."""
+    money = seen if state in {OrderState.PAID, OrderState.QUARANTINED} else None
+    await tx.execute(
+        """
+        UPDATE purchase.orders SET state = $2, changed_at = now(), seen_amount = $3, seen_currency = $4,
+            paid_at = CASE WHEN $2 = 'paid' THEN now() END,
+            next_check_at = CASE WHEN $3::numeric IS NULL THEN next_check_at END
+        WHERE id = $1
+        """,
+        order_id,
+        state.value,
+        money.amount if money else None,
+        money.currency if money else None,
+    )
+
+
+async def write_next_check(
+    tx: Connection,
+    order_id: UUID,
+    *,
+    checks_before: int,
+    open_delay_s: float,
+    closed_delay_s: float,
+    closed_watch_s: float,
+) -> bool:
+    """Decide when to ask the provider next; False when somebody else has done so since `checks_before` was read.
+
+    An open order is asked about at its deadline at the latest, a closed one for `closed_watch_s` after its deadline.
+    """
+    return bool(
+        await tx.fetchval(
+            """
+            UPDATE purchase.orders SET checks = checks + 1, next_check_at = CASE
+                WHEN state = 'awaiting_payment' AND now() < expires_at THEN
+                    least(now() + make_interval(secs => $3), greatest(expires_at, now() + interval '2 seconds'))
+                WHEN state = 'awaiting_payment' THEN now() + make_interval(secs => $3)
+                WHEN now() < expires_at + make_interval(secs => $5) THEN now() + make_interval(secs => $4)
+                END
+            WHERE id = $1 AND checks = $2 AND next_check_at IS NOT NULL
+            RETURNING true
+            """,
+            order_id,
+            checks_before,
+            open_delay_s,
+            closed_delay_s,
+            closed_watch_s,
+        )
+    )
+
+
+async def orders_to_check(db: Database, limit: int) -> list[Order]:
+    """Orders whose provider should be asked now, those that have waited longest first."""
+    rows = await db.fetch(
+        f"SELECT {_ORDER} FROM purchase.orders WHERE next_check_at <= now() ORDER BY next_check_at LIMIT $1", limit
+    )
+    return [_order(row) for row in rows]
+
+
+async def insert_notification(
+    tx: Connection, notification_id: UUID, *, provider: str, notice: Notice, body: bytes
+) -> bool:
+    """Put a notification on record; False when this event is there already."""
+    return bool(
+        await tx.fetchval(
+            """
+            INSERT INTO purchase.notifications
+                (id, provider, event_id, order_id, state, amount, currency, headers, body)
+            VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9)
+            ON CONFLICT (provider, event_id) DO NOTHING RETURNING true
+            """,
+            notification_id,
+            provider,
+            notice.event_id,
+            notice.order_id,
+            notice.state.value,
+            notice.amount,
+            notice.currency,
+            json.dumps(notice.headers),
+            body,
+        )
+    )
+
+
+async def unworked_notification_of(db: Database, provider: str, event_id: str) -> UUID | None:
+    """The id of this event's notification as long as it has no outcome."""
+    found: UUID | None = await db.fetchval(
+        "SELECT id FROM purchase.notifications WHERE provider = $1 AND event_id = $2 AND outcome IS NULL",
+        provider,
+        event_id,
+    )
+    return found
+
+
+async def unworked_notice(db: Database, notification_id: UUID) -> Notice | None:
+    """A notification that has no outcome yet."""
+    row = await db.fetchrow(
+        """
+        SELECT event_id, order_id, state, amount, currency FROM purchase.notifications
+        WHERE id = $1 AND outcome IS NULL
+        """,
+        notification_id,
+    )
+    return Notice(**{**dict(row), "state": ChargeState(row["state"])}) if row is not None else None
+
+
+async def unworked_notifications(db: Database, *, older_than_s: float, limit: int) -> list[UUID]:
+    """Notifications without an outcome, oldest first: their worker died, or was too busy."""
+    rows = await db.fetch(
+        """
+        SELECT id FROM purchase.notifications
+        WHERE outcome IS NULL AND received_at <= now() - make_interval(secs => $1) ORDER BY received_at LIMIT $2
+        """,
+        older_than_s,
+        limit,
+    )
+    return [row["id"] for row in rows]
+
+
+async def write_outcome(tx: Connection, notification_id: UUID, outcome: str) -> None:
+    """Write what became of a notification; the first outcome stays."""
+    await tx.execute(
+        "UPDATE purchase.notifications SET outcome = $2, worked_at = now() WHERE id = $1 AND outcome IS NULL",
+        notification_id,
+        outcome,
+    )
+
+
+def _order(row: asyncpg.Record) -> Order:
+    values: Mapping[str, Any] = dict(row)
+    return Order(**{**values, "state": OrderState(values["state"])})

@@ -1,0 +1,266 @@
+"""Reading a file from a person with qpdf, inside the opener only: is it sealable, what is on it, how to append."""
+
+from __future__ import annotations
+
+import os
+import re
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import BinaryIO
+
+import pikepdf
+from pikepdf import Array, Dictionary, Object, Pdf
+
+from emeterai.core.refusal import Refused
+from emeterai.seal.geometry import page_geometry
+from emeterai.seal.messages import Reopened
+from emeterai.seal.model import Geometry, NewNumbers, Plan, Report
+from emeterai.seal.refusals import (
+    PAGE_NOT_IN_DOCUMENT,
+    PDF_BROKEN,
+    PDF_CERTIFIED_NO_CHANGES,
+    PDF_EMPTY,
+    PDF_ENCRYPTED,
+    PDF_NO_PAGES,
+    PDF_NOT_PDF,
+    PDF_TOO_COMPLEX,
+    PDF_TOO_LARGE,
+)
+from emeterai.seal.rewriting import Rewrites, reference_to, with_entries
+
+_HEADER_WINDOW = 1024
+_TRAILER_WINDOW = 1100
+_NUMBER_MAX = 8_388_000
+_FIELDS_MAX = 20_000
+_SIZES_SHOWN = 50
+_HEADER = re.compile(rb"%PDF-(\d\.\d)")
+_STARTXREF = re.compile(rb"startxref\s+(\d{1,12})")
+_OBJECT = re.compile(rb"\s*\d+\s+\d+\s+obj")
+_APPEND_ONLY = 3  # ISO 32000-2, table 225: SignaturesExist and AppendOnly
+
+
+@contextmanager
+def opened(source: BinaryIO, *, size_bytes_max: int) -> Iterator[Document]:
+    """Open a file for as long as the block runs. Refused: empty, too large, not a PDF, encrypted, broken."""
+    size_bytes, head = _sized(source, size_bytes_max=size_bytes_max)
+    source.seek(max(0, size_bytes - _TRAILER_WINDOW))
+    foot = source.read()
+    with refusing_broken(), _qpdf(source) as pdf:
+        if pdf.is_encrypted:
+            raise PDF_ENCRYPTED()
+        yield Document(pdf, size_bytes=size_bytes, head=head, foot=foot, file=source)
+
+
+def read_bounded(source: BinaryIO, *, size_bytes_max: int) -> bytes:
+    """All bytes of a file that calls itself a PDF. Refused: empty, too large, not a PDF."""
+    _sized(source, size_bytes_max=size_bytes_max)
+    source.seek(0)
+    return source.read(size_bytes_max)
+
+
+def _sized(source: BinaryIO, *, size_bytes_max: int) -> tuple[int, bytes]:
+    size_bytes = source.seek(0, os.SEEK_END)
+    if size_bytes == 0:
+        raise PDF_EMPTY()
+    if size_bytes > size_bytes_max:
+        raise PDF_TOO_LARGE(size_bytes_max=size_bytes_max)
+    source.seek(0)
+    head = source.read(_HEADER_WINDOW)
+    if b"%PDF-" not in head:
+        raise PDF_NOT_PDF()
+    return size_bytes, head
+
+
+def _qpdf(source: BinaryIO) -> Pdf:
+    name = getattr(source, "name", None)
+    return pikepdf.open(
+        name if isinstance(name, str) else source,
+        attempt_recovery=False,
+        suppress_warnings=True,
+        inherit_page_attributes=False,
+    )
+
+
+@contextmanager
+def refusing_broken() -> Iterator[None]:
+    """Turn what qpdf says of a bad file into its refusal. The file is hostile: any error of reading is the file's."""
+    try:
+        yield
+    except Refused:
+        raise
+    except pikepdf.PasswordError as error:
+        raise PDF_ENCRYPTED() from error
+    except pikepdf.PdfError as error:
+        # Kinds of encryption that qpdf cannot open at all are no PasswordError.
+        raise (PDF_ENCRYPTED if "encrypt" in str(error) else PDF_BROKEN)() from error
+    except (MemoryError, RecursionError) as error:
+        raise PDF_TOO_COMPLEX() from error
+    except Exception as error:
+        raise PDF_BROKEN() from error
+
+
+class Document:
+    """One opened file. Its answers are facts; what is asked of it raises Refused when it cannot be."""
+
+    def __init__(self, pdf: Pdf, *, size_bytes: int, head: bytes, foot: bytes, file: BinaryIO) -> None:
+        self.pdf = pdf
+        self.size_bytes = size_bytes
+        self._foot = foot
+        self._file = file
+        header = _HEADER.search(head)
+        self.version = header[1].decode() if header else pdf.pdf_version
+        self.header_offset = head.find(b"%PDF-")
+        # Asked before anything else is: what qpdf mends in memory gets higher numbers and is told apart by that.
+        self.first_number = self._first_free_number()
+
+    def report(self) -> Report:
+        """What the file is. Refused when it could not be sealed."""
+        plan = self.plan(None)
+        count = plan.page
+        shown = [*range(min(count, _SIZES_SHOWN)), *([count - 1] if count > _SIZES_SHOWN else [])]
+        fields = list(self._fields())
+        signatures = sum(1 for field in fields if field.get("/FT") == "/Sig" and "/V" in field)
+        form = self.pdf.Root.get("/AcroForm")
+        noted = {
+            "signed": signatures > 0,
+            "form": bool(fields),
+            "xfa": isinstance(form, Dictionary) and "/XFA" in form,
+        }
+        return Report(
+            pages=count,
+            size_bytes=self.size_bytes,
+            pdf_version=self.version,
+            signatures=signatures,
+            page_sizes_pt=[page_geometry(self.pdf.pages[index].obj).seen_size_pt for index in shown],
+            notes=[note for note, holds in noted.items() if holds],
+        )
+
+    def locate(self, page: int | None) -> tuple[int, Geometry]:
+        """The number and geometry of a page (None: the last). Refused: no pages, or not this one."""
+        pages = len(self.pdf.pages)
+        if pages == 0:
+            raise PDF_NO_PAGES()
+        number = pages if page is None else page
+        if not 1 <= number <= pages:
+            raise PAGE_NOT_IN_DOCUMENT(page=number, pages=pages)
+        return number, page_geometry(self.pdf.pages[number - 1].obj)
+
+    def plan(self, page: int | None) -> Plan:
+        """How to append a seal on a page (None: the last)."""
+        self._refuse_certified()
+        previous_xref, xref_is_stream = self._newest_cross_reference()
+        number, geometry = self.locate(page)
+        page_object = self.pdf.pages[number - 1].obj
+        if not 0 < page_object.objgen[0] < self.first_number:
+            raise PDF_BROKEN()
+        numbers = NewNumbers.from_first(self.first_number)
+        rewrites = Rewrites()
+        rewrites.change(page_object, rewrites.append(page_object, "/Annots", b"%d 0 R" % numbers.widget))
+        new_form = self._plan_form(rewrites, numbers)
+        return Plan(
+            size_bytes=self.size_bytes,
+            header_offset=self.header_offset,
+            previous_xref=previous_xref,
+            xref_is_stream=xref_is_stream,
+            first_number=self.first_number,
+            page=number,
+            page_reference=reference_to(page_object).decode(),
+            geometry=geometry,
+            rewrites=rewrites.all(),
+            new_form=new_form,
+            trailer=self._trailer_entries(),
+            id_first=self._id_first(),
+        )
+
+    def newest_seal(self, page: int) -> Reopened:
+        """The newest field of the form as qpdf reads it: its byte range, and whether `page` shows it."""
+        field = self.pdf.Root.AcroForm.Fields[-1]
+        annotations = self.pdf.pages[page - 1].obj.get("/Annots", Array())
+        return Reopened(
+            byte_range=[int(number) for number in field.V.ByteRange],
+            mark_on_page=any(
+                isinstance(annotation, Dictionary) and annotation.objgen == field.objgen for annotation in annotations
+            ),
+        )
+
+    def _first_free_number(self) -> int:
+        seen = self.pdf.make_indirect(Dictionary()).objgen[0]
+        size = self.pdf.trailer.get("/Size", 0)
+        size = int(size) if isinstance(size, int) else 0
+        number = max(seen, size if size < _NUMBER_MAX else 0)
+        if number > _NUMBER_MAX:
+            raise PDF_TOO_COMPLEX()
+        return number
+
+    def _newest_cross_reference(self) -> tuple[int, bool]:
+        """Where the newest cross-reference is, and whether it is a stream."""
+        found = list(_STARTXREF.finditer(self._foot))
+        if not found:
+            raise PDF_BROKEN()
+        offset = int(found[-1][1])
+        self._file.seek(offset + self.header_offset)
+        text = self._file.read(64)
+        if text.lstrip().startswith(b"xref"):
+            return offset, False
+        if _OBJECT.match(text):
+            return offset, True
+        raise PDF_BROKEN()
+
+    def _refuse_certified(self) -> None:
+        """A certification may forbid every change (ISO 32000-2, 12.8.2.2, /P 1)."""
+        permissions = self.pdf.Root.get("/Perms")
+        signature = permissions.get("/DocMDP") if isinstance(permissions, Dictionary) else None
+        references = signature.get("/Reference") if isinstance(signature, Dictionary) else None
+        for reference in references if isinstance(references, Array) else ():
+            parameters = reference.get("/TransformParams") if isinstance(reference, Dictionary) else None
+            if isinstance(parameters, Dictionary) and parameters.get("/P", 2) == 1:
+                raise PDF_CERTIFIED_NO_CHANGES()
+
+    def _plan_form(self, rewrites: Rewrites, numbers: NewNumbers) -> bool:
+        """Put the new field into the form; True when there is none and the tail must bring one."""
+        root = self.pdf.Root
+        if not 0 < root.objgen[0] < self.first_number:
+            raise PDF_BROKEN()
+        form = root.get("/AcroForm")
+        if not isinstance(form, Dictionary):
+            rewrites.change(root, {"/AcroForm": b"%d 0 R" % numbers.form})
+            return True
+        changes = rewrites.append(form, "/Fields", b"%d 0 R" % numbers.widget)
+        flags = form.get("/SigFlags", 0)
+        flags = flags if isinstance(flags, int) else 0
+        if flags & _APPEND_ONLY != _APPEND_ONLY:
+            changes["/SigFlags"] = b"%d" % (flags | _APPEND_ONLY)
+        if form.is_indirect:
+            rewrites.change(form, changes)
+        elif changes:
+            rewrites.change(root, {"/AcroForm": with_entries(form, changes)})
+        return False
+
+    def _trailer_entries(self) -> bytes:
+        parts = [b"/Root " + reference_to(self.pdf.Root)]
+        info = self.pdf.trailer.get("/Info")
+        if isinstance(info, Object) and info.is_indirect and info.objgen[0] < self.first_number:
+            parts.append(b"/Info " + reference_to(info))
+        return b"".join(parts)
+
+    def _id_first(self) -> bytes:
+        identifier = self.pdf.trailer.get("/ID")
+        if isinstance(identifier, Array) and len(identifier) > 0 and isinstance(identifier[0], pikepdf.String):
+            return bytes(identifier[0])[:64]
+        return b""
+
+    def _fields(self) -> Iterator[Dictionary]:
+        """The fields of the form, parents before children, at most a fixed number of them."""
+        form = self.pdf.Root.get("/AcroForm")
+        roots = form.get("/Fields") if isinstance(form, Dictionary) else None
+        waiting = list(roots) if isinstance(roots, Array) else []
+        seen = 0
+        while waiting and seen < _FIELDS_MAX:
+            field = waiting.pop()
+            seen += 1
+            if not isinstance(field, Dictionary):
+                continue
+            yield field
+            children = field.get("/Kids")
+            if isinstance(children, Array):
+                waiting.extend(children)

@@ -1,0 +1,84 @@
+"""Reading files from people without a key: what a web process needs of the sealing engine."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Self
+
+from cryptography import x509
+from cryptography.hazmat.primitives.serialization import Encoding
+
+from emeterai.infra.clock import utc_now
+from emeterai.seal.authority import ensure_test_authority
+from emeterai.seal.messages import Inspect, Inspected, Locate, Located, Verified, Verify
+from emeterai.seal.model import Geometry, Report, VerifyReport
+from emeterai.seal.pool import OpenerPool
+from emeterai.seal.signer import SignerError
+
+TAIL_SIZE_BYTES_MAX = 1_048_576
+
+
+class FileReader:
+    """Looks into files, in limited processes only. It can verify seals and cannot make one."""
+
+    def __init__(self, pool: OpenerPool, roots: Sequence[bytes], *, size_bytes_max: int) -> None:
+        self._pool = pool
+        self._roots = list(roots)
+        self._size_bytes_max = size_bytes_max
+
+    @classmethod
+    async def open(
+        cls, roots: Sequence[bytes], *, openers: int = 1, size_bytes_max: int, timeout_s: float = 10
+    ) -> Self:
+        """Start the openers (0.1 s). `roots` are the certificates (DER) that a seal of ours leads to."""
+        pool = OpenerPool(openers, timeout_s=timeout_s)
+        await pool.start()
+        return cls(pool, roots, size_bytes_max=size_bytes_max)
+
+    @property
+    def opener_pids(self) -> list[int]:
+        """The process ids of the openers, for supervision."""
+        return self._pool.pids
+
+    async def inspect(self, path: Path) -> Report:
+        """What a file is. Raises Refused when it could not be sealed, so that nobody pays for it."""
+        answer = await self._pool.ask(Inspect(path_text(path), self._size_bytes_max))
+        assert isinstance(answer, Inspected)
+        return answer.report
+
+    async def locate(self, path: Path, page: int | None) -> Geometry:
+        """The geometry of a page (None is the last). Raises Refused when the file has no such page."""
+        answer = await self._pool.ask(Locate(path_text(path), self._size_bytes_max, page))
+        assert isinstance(answer, Located)
+        return answer.geometry
+
+    async def verify(self, path: Path) -> VerifyReport:
+        """Whether a file is genuine and as it was sealed. Raises Refused for what is not a PDF or too large."""
+        size_bytes_max = self._size_bytes_max + TAIL_SIZE_BYTES_MAX
+        answer = await self._pool.ask(Verify(path_text(path), size_bytes_max, self._roots))
+        assert isinstance(answer, Verified)
+        return answer.report
+
+    async def close(self) -> None:
+        """End the openers."""
+        await self._pool.close()
+
+
+def load_roots(*, folder: Path, certificate_file: Path | None = None) -> list[bytes]:
+    """The certificates (DER) that a seal of ours leads to: the last of the configured chain, or the test authority's.
+
+    Raises SignerError when the chain cannot be read.
+    """
+    if certificate_file is None:
+        _, certificate_file = ensure_test_authority(folder, now=utc_now())
+    try:
+        chain = x509.load_pem_x509_certificates(certificate_file.read_bytes())
+    except (OSError, ValueError) as error:
+        raise SignerError(f"the sealing certificate cannot be read: {error}") from error
+    return [chain[-1].public_bytes(Encoding.DER)]
+
+
+def path_text(path: Path) -> str:
+    """The path as an opener, which works in another folder, finds it."""
+    return str(path.absolute())

@@ -1,0 +1,178 @@
+"""The verbs of the sealing engine: inspect, place, seal, read back, verify. PDF in, tail out; no database, no web.
+
+Files from people are opened only by the openers of a pool. What happens here is ours: laying out the tail, digests, the
+signature.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import hashlib
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from emeterai.core.refusal import Refused
+from emeterai.seal.messages import Locate, Located, Planned, PlanSeal, ReadBack, Reopened
+from emeterai.seal.model import PLACES, Box, Report, SealedTail, SealOrder, StampFacts, VerifyReport
+from emeterai.seal.place import resolve_box
+from emeterai.seal.pool import OpenerPool
+from emeterai.seal.reader import TAIL_SIZE_BYTES_MAX, FileReader, path_text
+from emeterai.seal.refusals import SEAL_NOT_VALID, SEAL_SLOT_OVERFLOW, SEALER_BUSY
+from emeterai.seal.signature import find_seals
+from emeterai.seal.signer import Signer, SignerError, load_signer
+from emeterai.seal.tail import SlotOverflowError, build_tail
+
+if TYPE_CHECKING:
+    from _hashlib import HASH
+
+__all__ = [
+    "PLACES",
+    "Box",
+    "Report",
+    "SealEngine",
+    "SealOrder",
+    "SealedTail",
+    "Signer",
+    "SignerError",
+    "StampFacts",
+    "VerifyReport",
+    "load_signer",
+]
+
+_READ_SIZE_BYTES = 131_072
+_INLINE_SIZE_BYTES_MAX = 262_144
+"""Up to this size a file is hashed at once (0.5 ms); beyond, threads keep the event loop free."""
+
+
+class SealEngine:
+    """The sealing engine of one process. Safe for many requests at once; started once, closed at the end."""
+
+    def __init__(self, pool: OpenerPool, signer: Signer, *, size_bytes_max: int) -> None:
+        self._pool = pool
+        self._reader = FileReader(pool, signer.roots, size_bytes_max=size_bytes_max)
+        self._signer = signer
+        self._size_bytes_max = size_bytes_max
+
+    @classmethod
+    async def start(cls, *, signer: Signer, openers: int = 1, size_bytes_max: int, timeout_s: float = 10) -> SealEngine:
+        """Start so many opener processes (0.1 s). A file may have `size_bytes_max` and take `timeout_s` to open."""
+        pool = OpenerPool(openers, timeout_s=timeout_s)
+        await pool.start()
+        return cls(pool, signer, size_bytes_max=size_bytes_max)
+
+    @property
+    def opener_pids(self) -> list[int]:
+        """The process ids of the openers, for supervision."""
+        return self._pool.pids
+
+    async def inspect(self, path: Path) -> Report:
+        """What a file is. Raises Refused when it could not be sealed, so that nobody pays for it."""
+        return await self._reader.inspect(path)
+
+    async def place(self, path: Path, order: SealOrder) -> tuple[int, Box]:
+        """The page and the square that an order means. Raises Refused: no such page, a box off it or too small."""
+        answer = await self._pool.ask(Locate(path_text(path), self._size_bytes_max, order.page))
+        assert isinstance(answer, Located)
+        return answer.page, resolve_box(answer.geometry, order.box, order.place)
+
+    async def seal(self, path: Path, order: SealOrder) -> SealedTail:
+        """Make the tail that seals a file; nothing is written. Raises Refused."""
+        answer = await self._pool.ask(PlanSeal(path_text(path), self._size_bytes_max, order.page))
+        assert isinstance(answer, Planned)
+        plan = answer.plan
+        box = resolve_box(plan.geometry, order.box, order.place)
+        sha256, sha512 = await _digests(path, plan.size_bytes)
+        original_sha256 = sha256.digest()
+        unsigned = build_tail(
+            plan,
+            order,
+            box=box,
+            original_sha256=original_sha256,
+            signer_name=self._signer.name,
+            cms_size_bytes_max=self._signer.cms_size_bytes_max,
+        )
+        sha512.update(unsigned.before)
+        sha512.update(unsigned.after)
+        try:
+            tail = unsigned.filled(self._signer.sign(sha512.digest()))
+        except SlotOverflowError as error:
+            raise SEAL_SLOT_OVERFLOW() from error
+        sha256.update(tail)
+        return SealedTail(
+            tail=tail,
+            sealed_size_bytes=plan.size_bytes + len(tail),
+            sealed_sha256=sha256.digest(),
+            original_sha256=original_sha256,
+            page=plan.page,
+            box=box,
+            level="B-B",
+        )
+
+    async def read_back(self, original: Path, tail: Path, expected: SealedTail) -> None:
+        """Read the stored original and tail again and check that together they are the sealed file that was promised.
+
+        Digests, byte range, the CMS signature, and that qpdf opens the whole and finds seal and mark.
+        Raises Refused: seal_not_valid; sealer_busy, which says nothing about the seal.
+        """
+        size_bytes_max = self._size_bytes_max + TAIL_SIZE_BYTES_MAX
+        try:
+            answer = await self._pool.ask(ReadBack(path_text(original), path_text(tail), size_bytes_max, expected.page))
+        except Refused as refused:
+            raise refused if refused.kind is SEALER_BUSY else SEAL_NOT_VALID() from refused
+        assert isinstance(answer, Reopened)
+        valid = await asyncio.to_thread(self._is_as_promised, original, tail, expected, answer.byte_range)
+        if not (valid and answer.mark_on_page):
+            raise SEAL_NOT_VALID()
+
+    async def verify(self, path: Path) -> VerifyReport:
+        """Whether a file is genuine and as it was sealed. Raises Refused for what is not a PDF or too large."""
+        return await self._reader.verify(path)
+
+    async def close(self) -> None:
+        """End the openers."""
+        await self._pool.close()
+
+    def _is_as_promised(self, original: Path, tail: Path, expected: SealedTail, byte_range: list[int]) -> bool:
+        sha256, sha512 = hashlib.sha256(), hashlib.sha512()
+        size_bytes = _feed(original, sha256, sha512)
+        content = tail.read_bytes()
+        seals = find_seals(content)
+        if len(seals) != 1 or sha256.digest() != expected.original_sha256:
+            return False
+        sha256.update(content)
+        seal = seals[0]
+        start, end = seal.slot_start, seal.slot_end
+        sha512.update(content[:start])
+        sha512.update(content[end:])
+        return (
+            sha256.digest() == expected.sealed_sha256
+            and size_bytes + len(content) == expected.sealed_size_bytes
+            and byte_range == [0, *seal.byte_range]
+            and seal.byte_range == (size_bytes + start, size_bytes + end, len(content) - end)
+            and seal.facts.original_size_bytes == size_bytes
+            and self._signer.holds(seal.contents, sha512.digest())
+        )
+
+
+async def _digests(path: Path, size_bytes: int) -> tuple[HASH, HASH]:
+    """SHA-256 and SHA-512 of a file, ready to take more: at once when it is small, else in two threads side by side."""
+    sha256, sha512 = hashlib.sha256(), hashlib.sha512()
+    if size_bytes <= _INLINE_SIZE_BYTES_MAX:
+        sizes = [_feed(path, sha256, sha512)]
+    else:
+        feeding = (asyncio.to_thread(_feed, path, digest) for digest in (sha256, sha512))
+        sizes = await asyncio.gather(*feeding)
+    if any(size != size_bytes for size in sizes):
+        raise RuntimeError("the file changed while it was being sealed")
+    return sha256, sha512
+
+
+def _feed(path: Path, *digests: HASH) -> int:
+    """Feed a file to all digests in one pass and bounded memory; its size in bytes."""
+    size_bytes = 0
+    with path.open("rb", buffering=0) as file:
+        while chunk := file.read(_READ_SIZE_BYTES):
+            size_bytes += len(chunk)
+            for digest in digests:
+                digest.update(chunk)
+    return size_bytes

@@ -1,0 +1,132 @@
+"""`emeterai serve`: one supervisor and its children - PostgreSQL, sandbox provider, web, sealers, steward."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import socket
+import sys
+from collections.abc import Awaitable, Callable
+from pathlib import Path
+
+import httpx
+import msgspec
+
+from emeterai.infra import metrics
+from emeterai.infra.logs import COLOUR_VARIABLE, choose_format
+from emeterai.infra.migrate import migrate
+from emeterai.infra.postgres import STOP_SIGNAL, EmbeddedPostgres
+from emeterai.infra.process import ChildCommand
+from emeterai.infra.settings import PREFIX, Settings, as_environment
+from emeterai.infra.supervise import ChildSpec, Supervisor, SupervisorError
+
+_PROBE_TIMEOUT_S = 2.0
+
+
+async def serve(settings: Settings, *, errand: Callable[[Settings], Awaitable[bool]] | None = None) -> bool:
+    """Run every role until Ctrl-C or SIGTERM. With an `errand`: once all is ready run it, and stop when it says so.
+
+    Answers whether all went well. Raises SupervisorError with a text for the operator.
+    """
+    _refuse_taken_port(settings.host, settings.port, "PORT")
+    _refuse_taken_port(settings.host, settings.sandbox_port or settings.port + 1, "SANDBOX_PORT")
+    settings.data_path.mkdir(parents=True, exist_ok=True)
+    if settings.database_url:
+        await migrate(settings.database_url)
+    log_format = choose_format(settings.log_format)
+    metrics_folder = settings.data_path / "metrics"
+    environment = {
+        **{name: value for name, value in os.environ.items() if not name.startswith(PREFIX)},
+        **metrics.prepare_folder(metrics_folder),
+        **as_environment(msgspec.structs.replace(settings, log_format=log_format)),
+    }
+    if log_format == "console" and sys.stderr.isatty():
+        environment[COLOUR_VARIABLE] = "1"
+    supervisor = Supervisor(
+        _children(settings, environment),
+        settings.data_path,
+        plain=log_format == "console",
+        after_death=lambda: metrics.fold_dead(metrics_folder),
+    )
+    return await _run(supervisor, settings, errand)
+
+
+async def _run(
+    supervisor: Supervisor, settings: Settings, errand: Callable[[Settings], Awaitable[bool]] | None
+) -> bool:
+    running = asyncio.create_task(supervisor.run())
+    ready = asyncio.create_task(supervisor.wait_ready())
+    await asyncio.wait([running, ready], return_when=asyncio.FIRST_COMPLETED)
+    ready.cancel()
+    went_well = True
+    if errand is not None and not running.done():
+        try:
+            went_well = await errand(settings)
+        finally:
+            supervisor.stop()
+    await running
+    return went_well
+
+
+def _children(settings: Settings, environment: dict[str, str]) -> list[ChildSpec]:
+    """PostgreSQL first, when it is ours; then everything that needs it."""
+    specs: list[ChildSpec] = []
+    needs: tuple[str, ...] = ()
+    if not settings.database_url:
+        postgres = EmbeddedPostgres.of(settings)
+
+        async def bring_up_to_date() -> None:
+            await migrate(postgres.url())
+
+        specs.append(
+            ChildSpec(
+                "postgres",
+                postgres.command,
+                is_ready=postgres.is_ready,
+                once_ready=bring_up_to_date,
+                stop_signal=STOP_SIGNAL,
+                death_signal=STOP_SIGNAL,
+                stop_timeout_s=20,
+            )
+        )
+        needs = ("postgres",)
+
+    def role(name: str, command: str, *, is_ready: Callable[[], Awaitable[bool]] | None = None) -> ChildSpec:
+        argv = (sys.executable, "-m", "emeterai", command)
+        return ChildSpec(
+            name,
+            ChildCommand(argv, environment=environment, folder=Path.cwd()),
+            needs=() if command == "sandbox" else needs,
+            is_ready=is_ready,
+        )
+
+    web_url, sandbox_url = f"http://{settings.host}:{settings.port}", settings.sandbox_url
+    return [
+        *specs,
+        role("sandbox", "sandbox", is_ready=lambda: _answers(f"{sandbox_url}/healthz")),
+        role("web", "web", is_ready=lambda: _answers(f"{web_url}/readyz")),
+        *(role(f"sealer-{number}", "sealer") for number in range(1, settings.sealer_processes + 1)),
+        role("steward", "steward"),
+    ]
+
+
+async def _answers(url: str) -> bool:
+    try:
+        async with httpx.AsyncClient(timeout=_PROBE_TIMEOUT_S, trust_env=False) as client:
+            return (await client.get(url)).is_success
+    except httpx.HTTPError:
+        return False
+
+
+def _refuse_taken_port(host: str, port: int, variable: str) -> None:
+    """Say at once, and in words, what would otherwise be a crash of a child. Raises SupervisorError."""
+    family = socket.AF_INET6 if ":" in host else socket.AF_INET
+    with socket.socket(family, socket.SOCK_STREAM) as probe:
+        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        try:
+            probe.bind((host, port))
+        except OSError as error:
+            raise SupervisorError(
+                f"cannot listen on {host} port {port} ({error.strerror}). Choose another: make run {variable}=N, "
+                f"or set {PREFIX}{variable}"
+            ) from error

@@ -1,0 +1,192 @@
+"""All SQL of documents and of the parts of unfinished uploads."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from datetime import datetime
+from uuid import UUID
+
+import msgspec
+
+from emeterai.infra.database import Connection, Database
+from emeterai.seal.model import Report
+from emeterai.stamping.model import Document, document_from
+
+
+class Part(msgspec.Struct, frozen=True):
+    """A stored piece of an unfinished upload, beginning at byte `start`."""
+
+    start: int
+    size_bytes: int
+    key: str
+
+
+async def insert_receiving(
+    db: Database, document_id: UUID, account_id: UUID, *, name: str, size_bytes: int, life_s: float
+) -> None:
+    """A document of which no byte has arrived yet."""
+    async with db.transaction() as tx:
+        await tx.execute(
+            """
+            INSERT INTO stamping.documents (id, account_id, name, size_bytes, state, expires_at)
+            VALUES ($1, $2, $3, $4, 'receiving', now() + make_interval(secs => $5))
+            """,
+            document_id,
+            account_id,
+            name,
+            size_bytes,
+            life_s,
+        )
+
+
+async def insert_received(tx: Connection, rows: Sequence[tuple[UUID, UUID, str, int, bytes]]) -> None:
+    """Documents that arrived whole in one request: (id, account, name, size in bytes, SHA-256)."""
+    await tx.execute(
+        """
+        INSERT INTO stamping.documents (id, account_id, name, size_bytes, received_bytes, digest, state)
+        SELECT id, account_id, name, size_bytes, size_bytes, digest, 'received'
+        FROM unnest($1::uuid[], $2::uuid[], $3::text[], $4::bigint[], $5::bytea[])
+            AS new(id, account_id, name, size_bytes, digest)
+        """,
+        *(list(column) for column in zip(*rows, strict=True)),
+    )
+
+
+async def add_parts(tx: Connection, document_id: UUID, parts: Sequence[Part], *, offset: int, life_s: float) -> bool:
+    """Record stored parts that begin at `offset`; False when another request moved the offset first, or it ended."""
+    total = sum(part.size_bytes for part in parts)
+    moved = await tx.fetchval(
+        """
+        UPDATE stamping.documents
+        SET received_bytes = received_bytes + $3, changed_at = now(), expires_at = now() + make_interval(secs => $4)
+        WHERE id = $1 AND received_bytes = $2 AND state = 'receiving' RETURNING true
+        """,
+        document_id,
+        offset,
+        total,
+        life_s,
+    )
+    if not moved:
+        return False
+    await tx.execute(
+        """
+        INSERT INTO stamping.parts (document_id, start, size_bytes, key)
+        SELECT $1, * FROM unnest($2::bigint[], $3::bigint[], $4::text[])
+        """,
+        document_id,
+        [part.start for part in parts],
+        [part.size_bytes for part in parts],
+        [part.key for part in parts],
+    )
+    return True
+
+
+async def parts_of(db: Database, document_id: UUID) -> list[Part]:
+    """The stored parts of an upload, in order."""
+    rows = await db.fetch(
+        "SELECT start, size_bytes, key FROM stamping.parts WHERE document_id = $1 ORDER BY start", document_id
+    )
+    return [Part(**row) for row in rows]
+
+
+async def finish_receiving(tx: Connection, document_id: UUID, digest: bytes) -> bool:
+    """Receiving becomes received when every byte is there; False when someone else finished or abandoned it."""
+    finished = await tx.fetchval(
+        """
+        UPDATE stamping.documents SET state = 'received', digest = $2, changed_at = now(), expires_at = NULL
+        WHERE id = $1 AND state = 'receiving' AND received_bytes = size_bytes RETURNING true
+        """,
+        document_id,
+        digest,
+    )
+    if finished:
+        await tx.execute("DELETE FROM stamping.parts WHERE document_id = $1", document_id)
+    return bool(finished)
+
+
+async def abandon(tx: Connection, document_id: UUID) -> list[str]:
+    """Receiving becomes abandoned; answers the keys of its parts, which may now be removed."""
+    abandoned = await tx.fetchval(
+        """
+        UPDATE stamping.documents SET state = 'abandoned', changed_at = now(), expires_at = NULL
+        WHERE id = $1 AND state = 'receiving' RETURNING true
+        """,
+        document_id,
+    )
+    if not abandoned:
+        return []
+    rows = await tx.fetch("DELETE FROM stamping.parts WHERE document_id = $1 RETURNING key", document_id)
+    return [row["key"] for row in rows]
+
+
+async def overdue(db: Database, limit: int) -> list[tuple[UUID, bool]]:
+    """Unfinished uploads that need the steward: (id, whether every byte is there), by the database's clock."""
+    rows = await db.fetch(
+        """
+        SELECT id, received_bytes = size_bytes AS whole FROM stamping.documents
+        WHERE state = 'receiving'
+            AND (expires_at <= now() OR (received_bytes = size_bytes AND changed_at < now() - interval '5 seconds'))
+        ORDER BY expires_at LIMIT $1
+        """,
+        limit,
+    )
+    return [(row["id"], row["whole"]) for row in rows]
+
+
+async def accept(tx: Connection, reports: Mapping[UUID, Report]) -> None:
+    """Received becomes ready, with what the inspection found."""
+    await tx.execute(
+        """
+        UPDATE stamping.documents SET state = 'ready', report = new.report::jsonb, changed_at = now()
+        FROM unnest($1::uuid[], $2::text[]) AS new(id, report)
+        WHERE documents.id = new.id AND state = 'received'
+        """,
+        list(reports),
+        [msgspec.json.encode(report).decode() for report in reports.values()],
+    )
+
+
+async def refuse(tx: Connection, refusals: Mapping[UUID, tuple[str, Mapping[str, str | int]]]) -> None:
+    """Received becomes refused, with the code and the facts of the reason."""
+    await tx.execute(
+        """
+        UPDATE stamping.documents
+        SET state = 'refused', refusal_code = new.code, refusal_facts = new.facts::jsonb, changed_at = now()
+        FROM unnest($1::uuid[], $2::text[], $3::text[]) AS new(id, code, facts)
+        WHERE documents.id = new.id AND state = 'received'
+        """,
+        list(refusals),
+        [code for code, _ in refusals.values()],
+        [msgspec.json.encode(dict(facts)).decode() for _, facts in refusals.values()],
+    )
+
+
+async def find(db: Database, document_id: UUID) -> Document | None:
+    """One document, whoever owns it."""
+    row = await db.fetchrow("SELECT * FROM stamping.documents WHERE id = $1", document_id)
+    return None if row is None else document_from(row)
+
+
+async def find_many(db: Database, ids: Sequence[UUID]) -> dict[UUID, Document]:
+    """Documents by id; those that do not exist are absent."""
+    rows = await db.fetch("SELECT * FROM stamping.documents WHERE id = ANY($1::uuid[])", list(ids))
+    return {row["id"]: document_from(row) for row in rows}
+
+
+async def of_account(
+    db: Database, account_id: UUID, *, before: tuple[datetime, UUID] | None, limit: int
+) -> list[Document]:
+    """An account's documents, newest first, after the cursor `before`; abandoned uploads are left out."""
+    rows = await db.fetch(
+        """
+        SELECT * FROM stamping.documents
+        WHERE account_id = $1 AND state <> 'abandoned'
+            AND ($2::timestamptz IS NULL OR (created_at, id) < ($2, $3))
+        ORDER BY created_at DESC, id DESC LIMIT $4
+        """,
+        account_id,
+        before[0] if before else None,
+        before[1] if before else None,
+        limit,
+    )
+    return [document_from(row) for row in rows]

@@ -1,0 +1,277 @@
+"""Documents: bytes come in, whole or in pieces, and are safe before the request ends. The rest is a job."""
+
+from __future__ import annotations
+
+import asyncio
+import hashlib
+from collections.abc import AsyncIterator, Callable, Sequence
+from datetime import datetime
+from uuid import UUID
+
+import msgspec
+
+from emeterai.core.refusal import RefusalKind
+from emeterai.core.stamping import DocumentState
+from emeterai.infra import jobs
+from emeterai.infra.batching import Batcher
+from emeterai.infra.blobs import BlobStore
+from emeterai.infra.bus import Bus
+from emeterai.infra.database import Database
+from emeterai.infra.ids import new_id
+from emeterai.infra.waiting import wait_for
+from emeterai.stamping import document_store as store
+from emeterai.stamping.document_store import Part
+from emeterai.stamping.model import Document, original_key
+
+INSPECT = "inspect"
+"""The kind of job that opens a received document."""
+PIECE_BYTES = 1024 * 1024
+"""An upload under way is made safe in pieces of this size, so a broken line loses less than one."""
+_NAME_LENGTH_MAX = 200
+_ASSEMBLIES_AT_ONCE = 4
+
+DOCUMENT_UNKNOWN = RefusalKind(
+    "document_unknown",
+    404,
+    "Dokumen ini tidak ditemukan di akun Anda. Periksa alamatnya atau unggah lagi.",
+    "This document is not in your account. Check the address or upload it again.",
+)
+DOCUMENT_TOO_LARGE = RefusalKind(
+    "document_too_large",
+    413,
+    "Berkas lebih besar dari batas {size_bytes_max} bita. Perkecil gambar di dalamnya lalu unggah lagi.",
+    "The file is over the limit of {size_bytes_max} bytes. Make its pictures smaller, then upload it again.",
+)
+DOCUMENT_EMPTY = RefusalKind(
+    "document_empty",
+    422,
+    "Berkas kosong. Pilih berkas PDF yang berisi, lalu unggah lagi.",
+    "The file is empty. Choose a PDF that has content, then upload it again.",
+)
+UPLOAD_OFFSET_WRONG = RefusalKind(
+    "upload_offset_wrong",
+    409,
+    "Unggahan ini sudah sampai bita {offset}; lanjutkan dari sana.",
+    "This upload has reached byte {offset}; go on from there.",
+)
+UPLOAD_ENDED = RefusalKind(
+    "upload_ended",
+    410,
+    "Unggahan ini sudah berakhir. Mulai unggahan baru.",
+    "This upload has ended. Start a new one.",
+)
+UPLOAD_TOO_LONG = RefusalKind(
+    "upload_too_long",
+    413,
+    "Isi kiriman melebihi panjang berkas yang dinyatakan ({size_bytes} bita). Mulai unggahan baru.",
+    "More bytes came than the declared length of the file ({size_bytes} bytes). Start a new upload.",
+)
+UPLOAD_CHECKSUM_WRONG = RefusalKind(
+    "upload_checksum_wrong",
+    460,
+    "Potongan berkas rusak di perjalanan dan tidak disimpan. Kirim ulang potongan itu.",
+    "A piece of the file was damaged on its way and was not kept. Send that piece again.",
+)
+
+
+class SenderGoneError(Exception):
+    """The line broke in the middle of an upload. What arrived is kept; there is nobody to answer."""
+
+
+class _Whole(msgspec.Struct, frozen=True):
+    id: UUID
+    account_id: UUID
+    name: str
+    size_bytes: int
+    digest: bytes
+
+
+class Documents:
+    """What people send. A document belongs to one account; to every other it does not exist."""
+
+    def __init__(self, db: Database, blobs: BlobStore, bus: Bus, *, size_bytes_max: int, upload_life_s: float) -> None:
+        self._db = db
+        self._blobs = blobs
+        self._bus = bus
+        self.size_bytes_max = size_bytes_max
+        self._upload_life_s = upload_life_s
+        self._assembling = asyncio.Semaphore(_ASSEMBLIES_AT_ONCE)
+        self._arrivals: Batcher[_Whole, None] = Batcher(self._record_whole)
+        self._looks: Batcher[UUID, Document | None] = Batcher(self._find_many)
+
+    async def receive(self, account_id: UUID, name: str, data: bytes) -> UUID:
+        """Keep a file that came in one request; answers its id. When this returns the bytes are safe."""
+        self.check_size(len(data))
+        document_id = new_id()
+        digest = await asyncio.to_thread(_sha256, data)
+        await self._blobs.put(original_key(document_id), data)
+        await self._arrivals.submit(_Whole(document_id, account_id, tidy_name(name), len(data), digest))
+        return document_id
+
+    async def begin(self, account_id: UUID, name: str, size_bytes: int) -> UUID:
+        """Begin an upload in pieces of a file of `size_bytes`; answers its id."""
+        self.check_size(size_bytes)
+        document_id = new_id()
+        await store.insert_receiving(
+            self._db,
+            document_id,
+            account_id,
+            name=tidy_name(name),
+            size_bytes=size_bytes,
+            life_s=self._upload_life_s,
+        )
+        return document_id
+
+    async def append(
+        self,
+        document: Document,
+        offset: int,
+        pieces: AsyncIterator[bytes],
+        *,
+        is_intact: Callable[[], bool] | None = None,
+    ) -> int:
+        """Add bytes at `offset`; answers the new offset. What arrived before a line broke is kept and can be resumed.
+
+        With `is_intact`, asked when all have arrived, nothing is kept unless it says yes (tus 1.0, checksum extension).
+        """
+        self._refuse_unless_receiving(document, offset)
+        pending: list[Part] = []
+        reached = offset
+        try:
+            async for piece in _pieces_of(pieces, PIECE_BYTES):
+                if reached + len(piece) > document.size_bytes:
+                    raise UPLOAD_TOO_LONG(size_bytes=document.size_bytes)
+                part = Part(reached, len(piece), f"parts/{document.id}/{reached:012d}.{new_id()}")
+                await self._blobs.put(part.key, piece)
+                pending.append(part)
+                reached += len(piece)
+                if is_intact is None:
+                    await self._keep(document.id, pending)
+            if is_intact is not None:
+                if not is_intact():
+                    raise UPLOAD_CHECKSUM_WRONG()
+                await self._keep(document.id, pending)
+        finally:
+            await self._blobs.delete([part.key for part in pending])
+        if reached == document.size_bytes:
+            await self.finish(document.id)
+        return reached
+
+    async def _keep(self, document_id: UUID, parts: list[Part]) -> None:
+        """Put stored parts on record and empty the list; whoever came second at the same offset keeps nothing."""
+        if not parts:
+            return
+        async with self._db.transaction() as tx:
+            kept = await store.add_parts(tx, document_id, parts, offset=parts[0].start, life_s=self._upload_life_s)
+        if not kept:
+            raise UPLOAD_OFFSET_WRONG(offset=(await self._get(document_id)).received_bytes)
+        parts.clear()
+
+    async def finish(self, document_id: UUID) -> None:
+        """Put the parts of a whole upload together and send it to inspection. Safe to repeat after any death."""
+        async with self._assembling:
+            parts = await store.parts_of(self._db, document_id)
+            data = b"".join([await self._blobs.read(part.key) for part in parts])
+            digest = await asyncio.to_thread(_sha256, data)
+            await self._blobs.put(original_key(document_id), data)
+        async with self._db.transaction() as tx:
+            finished = await store.finish_receiving(tx, document_id, digest)
+            if finished:
+                await jobs.enqueue(tx, INSPECT, [document_id])
+        if finished:
+            self._bus.publish([INSPECT])
+            await self._blobs.delete([part.key for part in parts])
+
+    async def abandon(self, document_id: UUID) -> None:
+        """End an upload that is under way and forget its bytes."""
+        async with self._db.transaction() as tx:
+            keys = await store.abandon(tx, document_id)
+        await self._blobs.delete(keys)
+
+    async def sweep(self, limit: int = 100) -> int:
+        """Finish uploads whose last request died, and abandon those whose life is over; answers how many."""
+        overdue = await store.overdue(self._db, limit)
+        for document_id, whole in overdue:
+            await (self.finish(document_id) if whole else self.abandon(document_id))
+        return len(overdue)
+
+    async def get(self, account_id: UUID, document_id: UUID) -> Document:
+        """A document of this account. Raises `document_unknown`, also for somebody else's."""
+        document = await self._looks.submit(document_id)
+        if document is None or document.account_id != account_id or document.state is DocumentState.ABANDONED:
+            raise DOCUMENT_UNKNOWN()
+        return document
+
+    async def inspected(self, account_id: UUID, document_id: UUID, *, wait_s: float) -> Document:
+        """The document, once it is inspected, or as it is after `wait_s`."""
+
+        async def look() -> Document:
+            return await self.get(account_id, document_id)
+
+        return await wait_for(
+            self._bus, document_id, look=look, done=lambda it: it.state is not DocumentState.RECEIVED, wait_s=wait_s
+        )
+
+    async def of_account(
+        self, account_id: UUID, *, before: tuple[datetime, UUID] | None = None, limit: int = 50
+    ) -> list[Document]:
+        """An account's documents, newest first."""
+        return await store.of_account(self._db, account_id, before=before, limit=limit)
+
+    def check_size(self, size_bytes: int) -> None:
+        """Refuse a length that can never be accepted, before a byte is read."""
+        if size_bytes == 0:
+            raise DOCUMENT_EMPTY()
+        if size_bytes > self.size_bytes_max:
+            raise DOCUMENT_TOO_LARGE(size_bytes_max=self.size_bytes_max)
+
+    def _refuse_unless_receiving(self, document: Document, offset: int) -> None:
+        if document.state is not DocumentState.RECEIVING:
+            raise UPLOAD_ENDED()
+        if document.received_bytes != offset:
+            raise UPLOAD_OFFSET_WRONG(offset=document.received_bytes)
+
+    async def _get(self, document_id: UUID) -> Document:
+        document = await store.find(self._db, document_id)
+        if document is None:
+            raise DOCUMENT_UNKNOWN()
+        return document
+
+    async def _find_many(self, ids: Sequence[UUID]) -> list[Document | None]:
+        found = await store.find_many(self._db, ids)
+        return [found.get(one) for one in ids]
+
+    async def _record_whole(self, arrivals: Sequence[_Whole]) -> list[None]:
+        async with self._db.transaction() as tx:
+            await store.insert_received(
+                tx, [(one.id, one.account_id, one.name, one.size_bytes, one.digest) for one in arrivals]
+            )
+            await jobs.enqueue(tx, INSPECT, [one.id for one in arrivals])
+        self._bus.publish([INSPECT])
+        return [None] * len(arrivals)
+
+
+def tidy_name(name: str) -> str:
+    """A file name fit to show and to download again: no folders, no control characters, at most 200 characters."""
+    last = name.replace("\\", "/").rsplit("/", 1)[-1]
+    printable = "".join(character for character in last if character.isprintable()).strip()
+    return printable[-_NAME_LENGTH_MAX:] or "dokumen.pdf"
+
+
+def _sha256(data: bytes) -> bytes:
+    return hashlib.sha256(data).digest()
+
+
+async def _pieces_of(chunks: AsyncIterator[bytes], piece_bytes: int) -> AsyncIterator[bytes]:
+    """The same bytes in pieces of `piece_bytes`; when the sender goes away, what came so far is the last piece."""
+    buffer = bytearray()
+    try:
+        async for chunk in chunks:
+            buffer += chunk
+            while len(buffer) >= piece_bytes:
+                yield bytes(buffer[:piece_bytes])
+                del buffer[:piece_bytes]
+    except SenderGoneError:
+        pass
+    if buffer:
+        yield bytes(buffer)

@@ -1,0 +1,35 @@
+"""What runs without being asked: the sealer's work on claimed jobs, and the steward's sweeps."""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable, Sequence
+
+from emeterai.infra import jobs
+from emeterai.infra.database import Database
+from emeterai.infra.jobs import Claim
+from emeterai.stamping.documents import INSPECT, Documents
+from emeterai.stamping.endings import Endings
+from emeterai.stamping.journey import Journey
+from emeterai.stamping.service import SEAL
+
+_RECLAIM_MAX = 1_000
+
+
+def sealer_work(journey: Journey) -> dict[str, Callable[[Sequence[Claim]], Awaitable[None]]]:
+    """What a sealer does with each kind of job."""
+    return {SEAL: journey.seal, INSPECT: journey.inspect}
+
+
+def steward_work(
+    db: Database, documents: Documents, endings: Endings
+) -> dict[str, tuple[float, Callable[[], Awaitable[object]]]]:
+    """What the steward does, and every how many seconds."""
+
+    async def reclaim() -> int:
+        return await jobs.reclaim(db, limit=_RECLAIM_MAX)
+
+    return {
+        "reclaim_jobs": (1.0, reclaim),
+        "give_back_expired": (1.0, endings.sweep),
+        "finish_or_abandon_uploads": (10.0, documents.sweep),
+    }

@@ -1,0 +1,175 @@
+"""The journey of a document and of a stamp, as the sealer walks it. Read it top to bottom; docs/journey.md draws it.
+
+Every step can be killed at any line: the job's lease runs out and the step is done again with the same ids. What a
+step writes it writes in one transaction at its end; no transaction is open while bytes move or a seal is made.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Awaitable, Callable, Mapping, Sequence
+from datetime import datetime
+from pathlib import Path
+from typing import Protocol, TypeVar
+from uuid import UUID
+
+import structlog
+
+from emeterai.core.ledger import Reason
+from emeterai.core.refusal import RefusalKind, Refused
+from emeterai.core.stamping import DocumentState, StampState
+from emeterai.infra import jobs
+from emeterai.infra.blobs import BlobStore
+from emeterai.infra.bus import Bus
+from emeterai.infra.database import Database
+from emeterai.infra.jobs import Claim
+from emeterai.seal.model import Report, SealedTail, SealOrder
+from emeterai.stamping import document_store, store
+from emeterai.stamping.endings import Endings
+from emeterai.stamping.model import Document, Stamp
+from emeterai.stamping.store import Sealed
+
+FILE_NOT_OPENED = RefusalKind(
+    "file_not_opened",
+    422,
+    "Berkas ini tidak berhasil dibuka meski sudah dicoba {attempts} kali. Simpan ulang sebagai PDF lalu unggah lagi.",
+    "This file could not be opened although it was tried {attempts} times. Save it as a PDF again, then upload it.",
+)
+SEALING_FAILED = RefusalKind(
+    "sealing_failed",
+    503,
+    "Pembubuhan meterai gagal {attempts} kali di pihak kami. Kuota Anda sudah kembali; silakan coba lagi.",
+    "Sealing failed {attempts} times on our side. Your quota is back; please try again.",
+)
+_RETRY_S = 0.5
+_OUR_FAULT = 500
+_log = structlog.get_logger(__name__)
+Result = TypeVar("Result")
+
+
+class Engine(Protocol):
+    """What the journey needs of the sealing engine (seal.service.SealEngine)."""
+
+    async def inspect(self, path: Path) -> Report:
+        """What the file is. Raises a refusal when it cannot be sealed."""
+
+    async def seal(self, path: Path, order: SealOrder) -> SealedTail:
+        """The bytes to append. Raises a refusal."""
+
+    async def read_back(self, original: Path, tail: Path, expected: SealedTail) -> None:
+        """Raises unless original and tail together are the sealed file that was meant."""
+
+
+class Journey:
+    """Walks claimed jobs to their end. `base_url` is what the QR code leads to."""
+
+    def __init__(
+        self,
+        db: Database,
+        blobs: BlobStore,
+        bus: Bus,
+        endings: Endings,
+        engine: Engine,
+        *,
+        base_url: str,
+        attempts_max: int,
+        clock: Callable[[], datetime],
+    ) -> None:
+        self._db = db
+        self._blobs = blobs
+        self._bus = bus
+        self._endings = endings
+        self._engine = engine
+        self._base_url = base_url
+        self._attempts_max = attempts_max
+        self._clock = clock
+
+    async def inspect(self, claims: Sequence[Claim]) -> None:
+        """Received documents become ready, or refused before any quota is touched."""
+        documents = await document_store.find_many(self._db, [claim.id for claim in claims])
+        received = {key: it for key, it in documents.items() if it.state is DocumentState.RECEIVED}
+        found = await self._try_all(claims, received, self._inspect_one, FILE_NOT_OPENED)
+        async with self._db.transaction() as tx:
+            ours = await jobs.finish(tx, [claim for claim in claims if claim.id in found or claim.id not in received])
+            reports = {key: it for key, it in found.items() if key in ours and isinstance(it, Report)}
+            refusals = {key: it for key, it in found.items() if key in ours and isinstance(it, Refused)}
+            await document_store.accept(tx, reports)
+            await document_store.refuse(tx, {key: (it.code, it.facts) for key, it in refusals.items()})
+        self._bus.publish(ours)
+
+    async def seal(self, claims: Sequence[Claim]) -> None:
+        """Held stamps become sealed and settled, or their units go back with the reason."""
+        stamps = await store.find_many(self._db, [claim.id for claim in claims])
+        held = {key: it for key, it in stamps.items() if it.state is StampState.HELD}
+        found = await self._try_all(claims, held, self._seal_one, SEALING_FAILED)
+        sealed = {key: it for key, it in found.items() if isinstance(it, Sealed)}
+        refused = {key: it for key, it in found.items() if isinstance(it, Refused)}
+        await self._endings.settle([claim for claim in claims if claim.id in sealed], held, sealed)
+        await self._endings.give_back(
+            {key: (_reason_of(it), it) for key, it in refused.items()},
+            claims=[claim for claim in claims if claim.id in refused],
+        )
+
+    async def _inspect_one(self, document: Document, _claim: Claim) -> Report:
+        async with self._blobs.as_file(document.original_key) as path:
+            return await self._engine.inspect(path)
+
+    async def _seal_one(self, stamp: Stamp, claim: Claim) -> Sealed:
+        """Seal, make the tail safe, read it back from where it is kept, and only then call it sealed."""
+        sealed_at = self._clock()
+        order = SealOrder(
+            serial=stamp.serial,
+            verify_url=f"{self._base_url}/v/{stamp.serial}",
+            sealed_at=sealed_at,
+            page=stamp.page,
+            box=stamp.box,
+        )
+        tail_key = f"tails/{stamp.id}.{claim.attempt}"
+        async with self._blobs.as_file(stamp.original_key) as original:
+            made = await self._engine.seal(original, order)
+            await self._blobs.put(tail_key, made.tail)
+            async with self._blobs.as_file(tail_key) as tail:
+                await self._engine.read_back(original, tail, made)
+        return Sealed(
+            stamp_id=stamp.id,
+            tail_key=tail_key,
+            tail_bytes=len(made.tail),
+            sealed_size_bytes=made.sealed_size_bytes,
+            sealed_digest=made.sealed_sha256,
+            level=made.level,
+            sealed_at=sealed_at,
+        )
+
+    async def _try_all(
+        self,
+        claims: Sequence[Claim],
+        things: Mapping[UUID, Document] | Mapping[UUID, Stamp],
+        work: Callable[..., Awaitable[Result]],
+        last_word: RefusalKind,
+    ) -> dict[UUID, Result | Refused]:
+        """The outcome of each claim whose thing is there; those to be tried again are handed back and left out."""
+        mine = [claim for claim in claims if claim.id in things]
+        outcomes = await asyncio.gather(*(self._try(claim, things[claim.id], work, last_word) for claim in mine))
+        again = [claim for claim, outcome in zip(mine, outcomes, strict=True) if outcome is None]
+        if again:
+            await jobs.hand_back(self._db, again, delay_s=_RETRY_S)
+        return {claim.id: it for claim, it in zip(mine, outcomes, strict=True) if it is not None}
+
+    async def _try(
+        self, claim: Claim, thing: Document | Stamp, work: Callable[..., Awaitable[Result]], last_word: RefusalKind
+    ) -> Result | Refused | None:
+        if claim.attempt > self._attempts_max:
+            # Each attempt before this one died without a word: this file, or this machine, kills workers.
+            return last_word(attempts=self._attempts_max)
+        try:
+            return await work(thing, claim)
+        except Refused as refused:
+            transient = refused.kind.status >= _OUR_FAULT and claim.attempt < self._attempts_max
+            return None if transient else refused
+        except Exception:  # noqa: BLE001 - a bug in one step must cost that stamp only, and gives its unit back
+            _log.exception("step_failed", job=str(claim.id), kind=claim.kind, attempt=claim.attempt)
+            return None if claim.attempt < self._attempts_max else last_word(attempts=claim.attempt)
+
+
+def _reason_of(refused: Refused) -> Reason:
+    return Reason.SEALING_FAILED if refused.kind.status >= _OUR_FAULT else Reason.FILE_REFUSED

@@ -1,0 +1,128 @@
+"""The nouns of stamping: documents that people send, and the stamps on them."""
+
+from __future__ import annotations
+
+from datetime import datetime
+from typing import Any
+from uuid import UUID
+
+import msgspec
+
+from emeterai.core.refusal import Refused, refusal_from
+from emeterai.core.stamping import DocumentState, StampState
+from emeterai.seal.model import Box, Report
+
+
+class Document(msgspec.Struct, frozen=True):
+    """A file that a person sent, or is sending. `digest` is SHA-256 of its bytes, known when all have arrived."""
+
+    id: UUID
+    account_id: UUID
+    name: str
+    size_bytes: int
+    received_bytes: int
+    state: DocumentState
+    digest: bytes | None
+    report: Report | None
+    refusal_code: str | None
+    refusal_facts: dict[str, str | int]
+    created_at: datetime
+    changed_at: datetime
+    expires_at: datetime | None
+
+    @property
+    def original_key(self) -> str:
+        """Where its bytes are in the blob store."""
+        return original_key(self.id)
+
+    @property
+    def refusal(self) -> Refused | None:
+        """Why it cannot be stamped, when it cannot."""
+        return refusal_from(self.refusal_code, self.refusal_facts) if self.refusal_code else None
+
+
+class Stamp(msgspec.Struct, frozen=True):
+    """One stamp on one document. `box` is in points on the page as seen, origin bottom left."""
+
+    id: UUID
+    account_id: UUID
+    document_id: UUID
+    digest: bytes
+    copy: int
+    state: StampState
+    serial: str
+    hold_id: UUID
+    ending_id: UUID
+    page: int
+    box: Box
+    idempotency_key: str | None
+    request_digest: bytes
+    reason: str | None
+    refusal_code: str | None
+    refusal_facts: dict[str, str | int]
+    tail_key: str | None
+    tail_bytes: int | None
+    sealed_size_bytes: int | None
+    sealed_digest: bytes | None
+    level: str | None
+    held_at: datetime
+    sealed_at: datetime | None
+    ended_at: datetime | None
+    document_name: str
+    original_bytes: int
+
+    @property
+    def original_key(self) -> str:
+        """Where the bytes below the seal are in the blob store."""
+        return original_key(self.document_id)
+
+    @property
+    def refusal(self) -> Refused | None:
+        """Why the file could not be sealed after all, when that is why the unit was given back."""
+        return refusal_from(self.refusal_code, self.refusal_facts) if self.refusal_code else None
+
+    @property
+    def is_final(self) -> bool:
+        """True when nothing more happens to it."""
+        return self.state is not StampState.HELD
+
+
+class StampWanted(msgspec.Struct, frozen=True):
+    """A request for a stamp, resolved: the document is ready and the box lies on its page."""
+
+    account_id: UUID
+    document_id: UUID
+    digest: bytes
+    page: int
+    box: Box
+    additional: bool
+    idempotency_key: str | None
+    request_digest: bytes
+
+
+def original_key(document_id: UUID) -> str:
+    """The blob key of a document's original bytes."""
+    return f"originals/{document_id}"
+
+
+def document_from(row: Any) -> Document:
+    """A document from its row."""
+    values = dict(row)
+    values["state"] = DocumentState(values["state"])
+    report = values["report"]
+    values["report"] = None if report is None else msgspec.json.decode(report, type=Report)
+    values["refusal_facts"] = _facts(values["refusal_facts"])
+    return Document(**values)
+
+
+def stamp_from(row: Any) -> Stamp:
+    """A stamp from its row joined with its document's name and size."""
+    values = dict(row)
+    values["state"] = StampState(values["state"])
+    values["box"] = Box(*values["box"])
+    values["refusal_facts"] = _facts(values["refusal_facts"])
+    return Stamp(**values)
+
+
+def _facts(column: str | None) -> dict[str, str | int]:
+    return {} if column is None else msgspec.json.decode(column, type=dict[str, str | int])

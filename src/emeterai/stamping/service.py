@@ -1,0 +1,186 @@
+"""Stamps: asking for one, looking at it, fetching the sealed file. The sealing itself is journey.py."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from datetime import datetime
+from uuid import UUID
+
+from emeterai.core.ledger import Kind, Reason, Transfer
+from emeterai.core.refusal import RefusalKind, Refused
+from emeterai.core.stamping import Decision, DocumentState, EarlierStamp, StampState, Verdict, decide_request
+from emeterai.infra import jobs
+from emeterai.infra.batching import Batcher
+from emeterai.infra.bus import Bus
+from emeterai.infra.database import Connection, Database
+from emeterai.infra.ids import new_id
+from emeterai.infra.waiting import wait_for
+from emeterai.ledger.serials import SerialRegister, SerialWanted
+from emeterai.ledger.service import Ledger, OpenBook
+from emeterai.stamping import store
+from emeterai.stamping.model import Document, Stamp, StampWanted
+from emeterai.stamping.store import NewStamp
+
+SEAL = "seal"
+"""The kind of job that seals a held stamp."""
+
+STAMP_UNKNOWN = RefusalKind(
+    "stamp_unknown",
+    404,
+    "Meterai ini tidak ditemukan di akun Anda. Periksa alamatnya.",
+    "This stamp is not in your account. Check the address.",
+)
+DOCUMENT_NOT_READY = RefusalKind(
+    "document_not_ready",
+    409,
+    "Dokumen ini belum selesai diterima atau diperiksa. Tunggu sebentar lalu coba lagi; kuota Anda tidak berkurang.",
+    "This document has not wholly arrived or is still being inspected. Wait a moment, then try again; "
+    "your quota is untouched.",
+)
+STAMP_NOT_SEALED = RefusalKind(
+    "stamp_not_sealed",
+    409,
+    "Berkas bermeterai belum ada. Lihat keadaan meterai ini lalu coba lagi.",
+    "There is no sealed file yet. Look at the state of this stamp, then try again.",
+)
+IDEMPOTENCY_KEY_REUSED = RefusalKind(
+    "stamp_key_reused",
+    422,
+    "Idempotency-Key ini sudah dipakai untuk permintaan lain. Pakai kunci baru untuk permintaan baru.",
+    "This Idempotency-Key was already used for another request. Use a new key for a new request.",
+)
+
+Asked = tuple[Stamp, bool]
+"""A stamp, and whether it was made by this request."""
+
+
+class Stamping:
+    """Asks for stamps and shows what became of them."""
+
+    def __init__(self, db: Database, bus: Bus, ledger: Ledger, serials: SerialRegister, *, hold_life_s: float) -> None:
+        self._db = db
+        self._bus = bus
+        self._ledger = ledger
+        self._serials = serials
+        self._hold_life_s = hold_life_s
+        self._holds: Batcher[StampWanted, Asked] = Batcher(self._hold)
+        self._looks: Batcher[UUID, Stamp | None] = Batcher(self._find_many)
+
+    async def ask(self, wanted: StampWanted) -> Asked:
+        """Hold one unit and take a serial for a stamp, or find the stamp that this request repeats.
+
+        Raises `quota_not_enough`, `stamp_key_reused`. When it returns, the stamp will end sealed or given back.
+        """
+        return await self._holds.submit(wanted)
+
+    async def get(self, account_id: UUID, stamp_id: UUID) -> Stamp:
+        """A stamp of this account. Raises `stamp_unknown`, also for somebody else's."""
+        stamp = await self._looks.submit(stamp_id)
+        if stamp is None or stamp.account_id != account_id:
+            raise STAMP_UNKNOWN()
+        return stamp
+
+    async def ended(self, account_id: UUID, stamp_id: UUID, *, wait_s: float) -> Stamp:
+        """The stamp, once it is sealed or given back, or as it is after `wait_s`."""
+
+        async def look() -> Stamp:
+            return await self.get(account_id, stamp_id)
+
+        return await wait_for(self._bus, stamp_id, look=look, done=lambda it: it.is_final, wait_s=wait_s)
+
+    async def of_account(
+        self, account_id: UUID, *, before: tuple[datetime, UUID] | None = None, limit: int = 50
+    ) -> list[Stamp]:
+        """An account's stamps, newest first."""
+        return await store.of_account(self._db, account_id, before=before, limit=limit)
+
+    async def of_document(self, document: Document) -> list[Stamp]:
+        """The stamps on a document, oldest first."""
+        return await store.of_document(self._db, document.id)
+
+    async def _find_many(self, ids: Sequence[UUID]) -> list[Stamp | None]:
+        found = await store.find_many(self._db, ids)
+        return [found.get(one) for one in ids]
+
+    async def _hold(self, batch: Sequence[StampWanted]) -> list[Asked | Refused]:
+        """Lock, read, decide, write: one transaction for requests that arrived together, each with its own answer."""
+        serials = await self._serials.draw(len(batch))
+        async with self._db.transaction() as tx:
+            book = await self._ledger.open_book(tx, {wanted.account_id for wanted in batch})
+            known = _Known(await store.earlier(tx, batch))
+            plans = [known.decide(wanted) for wanted in batch]
+            new = await self._write(tx, book, [plan for plan in plans if isinstance(plan, NewStamp)], serials)
+        if new:
+            self._bus.publish([SEAL])
+        return [new[plan.id] if isinstance(plan, NewStamp) else plan for plan in plans]
+
+    async def _write(
+        self, tx: Connection, book: OpenBook, plans: Sequence[NewStamp], serials: Sequence[str]
+    ) -> dict[UUID, Asked | Refused]:
+        if not plans:
+            return {}
+        answers = await book.post([self._hold_of(plan) for plan in plans])
+        refused = {plan.id: it for plan, it in zip(plans, answers, strict=True) if isinstance(it, Refused)}
+        held = [plan for plan in plans if plan.id not in refused]
+        if not held:
+            return dict(refused)
+        taken = serials[: len(held)]
+        await self._serials.take(tx, taken, [SerialWanted(one.wanted.digest, one.hold_id, one.id) for one in held])
+        await store.insert(tx, held, taken)
+        await jobs.enqueue(tx, SEAL, [plan.id for plan in held])
+        made = await store.find_many(tx, [plan.id for plan in held])
+        return {**refused, **{stamp_id: (stamp, True) for stamp_id, stamp in made.items()}}
+
+    def _hold_of(self, plan: NewStamp) -> Transfer:
+        return Transfer(
+            plan.hold_id,
+            Kind.HOLD,
+            Reason.STAMPING,
+            1,
+            account=plan.wanted.account_id,
+            subject=plan.id,
+            life_s=self._hold_life_s,
+        )
+
+
+class _Known:
+    """The stamps that a batch may repeat: those in the database, and those that the batch itself is about to make."""
+
+    def __init__(self, stamps: Sequence[Stamp]) -> None:
+        self._by_account: dict[UUID, list[tuple[EarlierStamp, Stamp | NewStamp]]] = {}
+        for stamp in stamps:
+            earlier = EarlierStamp(stamp.digest, stamp.copy, stamp.state, stamp.idempotency_key, stamp.request_digest)
+            self._by_account.setdefault(stamp.account_id, []).append((earlier, stamp))
+
+    def decide(self, wanted: StampWanted) -> NewStamp | Asked | Refused:
+        """What a request becomes: a new stamp, one that is there, or a refusal; one of this batch answers as new."""
+        mine = self._by_account.setdefault(wanted.account_id, [])
+        decision = decide_request(
+            [earlier for earlier, _ in mine],
+            digest=wanted.digest,
+            key=wanted.idempotency_key,
+            request_digest=wanted.request_digest,
+            additional=wanted.additional,
+        )
+        if decision.verdict is Verdict.KEY_REUSED:
+            return IDEMPOTENCY_KEY_REUSED()
+        if decision.earlier is not None:
+            same = mine[decision.earlier][1]
+            return same if isinstance(same, NewStamp) else (same, False)
+        plan = _plan(wanted, decision)
+        earlier = EarlierStamp(wanted.digest, plan.copy, StampState.HELD, wanted.idempotency_key, wanted.request_digest)
+        mine.append((earlier, plan))
+        return plan
+
+
+def _plan(wanted: StampWanted, decision: Decision) -> NewStamp:
+    return NewStamp(wanted, new_id(), new_id(), new_id(), decision.copy)
+
+
+def require_ready(document: Document) -> bytes:
+    """The digest of a document that can be stamped. Raises the reason why it cannot, before any quota is touched."""
+    if document.refusal is not None:
+        raise document.refusal
+    if document.state is not DocumentState.READY or document.digest is None:
+        raise DOCUMENT_NOT_READY(retry_after_s=1)
+    return document.digest

@@ -1,0 +1,121 @@
+"""The doors that belong to no capability: home, health, readiness, metrics, and the reference of the API."""
+
+from __future__ import annotations
+
+from typing import Any, Protocol, cast
+
+from litestar import Request, Response, get
+from litestar.openapi.spec import Server
+
+from emeterai.core.refusal import Refused, refusal_catalogue
+from emeterai.infra import metrics
+from emeterai.infra.database import Database
+from emeterai.infra.settings import Settings
+from emeterai.web import paths
+from emeterai.web.pages import Pages
+
+OPENAPI_PATH = "/docs/openapi.json"
+AnyRequest = Request[Any, Any, Any]
+_METHODS = ("get", "post", "put", "patch", "delete", "head")
+
+
+class FrontServices(Protocol):
+    """What these doors find in the application's `state["services"]`."""
+
+    settings: Settings
+    db: Database
+    pages: Pages
+
+
+def server_of(settings: Settings) -> Server:
+    """Where the API is reached."""
+    return Server(url=settings.base_url)
+
+
+@get(paths.HOME, include_in_schema=False)
+async def home(request: AnyRequest) -> Response[bytes]:
+    """What it is, how it goes, and the way in. Needs no database."""
+    services = _services(request)
+    settings = services.settings
+    return services.pages.render(
+        request, "web/home.html", duty_idr=settings.duty_idr, fee_idr=settings.fee_idr, facts=[]
+    )
+
+
+@get("/healthz", include_in_schema=False, sync_to_thread=False)
+def healthz() -> dict[str, str]:
+    """This process answers. Says nothing of what it depends on."""
+    return {"status": "ok"}
+
+
+@get("/readyz", include_in_schema=False)
+async def readyz(request: AnyRequest) -> Response[dict[str, str]]:
+    """This process can do its work: the database answers now."""
+    try:
+        await _services(request).db.fetchval("SELECT 1")
+    except Refused as refused:
+        return Response({"status": "not ready", "code": refused.code}, status_code=503, headers={"retry-after": "2"})
+    return Response({"status": "ok"})
+
+
+@get("/metrics", include_in_schema=False, sync_to_thread=True)
+def show_metrics() -> Response[bytes]:
+    """The numbers of all processes of this machine, for Prometheus."""
+    return Response(metrics.render(), media_type=metrics.CONTENT_TYPE)
+
+
+@get(paths.API_DOCS, include_in_schema=False)
+async def reference(request: AnyRequest) -> Response[bytes]:
+    """The operations of the API, for people; made from the OpenAPI document."""
+    document = request.app.openapi_schema.to_schema()
+    info = document["info"]
+    return _services(request).pages.render(
+        request,
+        "web/api_docs.html",
+        title=info["title"],
+        version=info["version"],
+        document_url=OPENAPI_PATH,
+        groups=_groups(document),
+        refusals=sorted(refusal_catalogue().values(), key=lambda kind: (kind.status, kind.code)),
+    )
+
+
+def _groups(document: dict[str, Any]) -> list[dict[str, Any]]:
+    groups: dict[str, list[dict[str, Any]]] = {}
+    for path, item in document["paths"].items():
+        for method in _METHODS:
+            if method in item:
+                tag = (item[method].get("tags") or ["API"])[0]
+                groups.setdefault(tag, []).append(_operation(method, path, item[method]))
+    return [{"name": name, "operations": operations} for name, operations in sorted(groups.items())]
+
+
+def _operation(method: str, path: str, found: dict[str, Any]) -> dict[str, Any]:
+    return {
+        "method": method.upper(),
+        "path": path,
+        "summary": found.get("summary") or "",
+        "description": found.get("description") or "",
+        "parameters": [
+            {"name": one["name"], "place": one["in"], "required": bool(one.get("required"))}
+            for one in found.get("parameters") or []
+        ],
+        "body": ", ".join((found.get("requestBody") or {}).get("content") or {}),
+        "answers": [
+            {"status": status, "text": answer.get("description") or ""}
+            for status, answer in sorted(found["responses"].items())
+        ],
+    }
+
+
+def is_api(path: str) -> bool:
+    """Whether programs ask here: then a refusal is a problem document, not a page."""
+    return path.startswith(("/v1/", "/gate/", OPENAPI_PATH))
+
+
+def _services(request: AnyRequest) -> FrontServices:
+    return cast(FrontServices, request.app.state["services"])
+
+
+handlers = (home, healthz, readyz, show_metrics, reference)
+"""What the application mounts."""

@@ -1,0 +1,164 @@
+"""The roles behind the web: the sealer, which walks documents and stamps to their end, and the steward: the sweeps."""
+
+from __future__ import annotations
+
+import asyncio
+import signal
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import AsyncExitStack, asynccontextmanager, suppress
+
+import asyncpg
+import structlog
+
+from emeterai.accounts.service import Accounts
+from emeterai.app import blob_store, database_url, file_or_none, keys_folder, payment_provider
+from emeterai.core.refusal import Refused
+from emeterai.infra import jobs, metrics
+from emeterai.infra.bus import Bus
+from emeterai.infra.clock import utc_now
+from emeterai.infra.database import Database
+from emeterai.infra.ids import new_id
+from emeterai.infra.settings import Settings
+from emeterai.infra.worker_loop import work_on
+from emeterai.ledger.check import CheckReport, check_ledger
+from emeterai.ledger.serials import SerialRegister
+from emeterai.ledger.service import Ledger
+from emeterai.purchase.jobs import SWEEP_EVERY_S, sweep_orders
+from emeterai.purchase.service import Purchase
+from emeterai.seal.service import SealEngine, load_signer
+from emeterai.stamping.documents import Documents
+from emeterai.stamping.endings import Endings
+from emeterai.stamping.jobs import sealer_work, steward_work
+from emeterai.stamping.journey import Journey
+
+BATCH_MAX = 16
+_CHECK_EVERY_S = 60.0
+_log = structlog.get_logger(__name__)
+_stamps = metrics.gauge_latest("emeterai_ledger_stamps", "Stamps by the last audit", ["part"])
+_broken = metrics.gauge_latest("emeterai_ledger_broken_rules", "Rules that the last audit found broken")
+_queue = metrics.gauge_latest("emeterai_jobs_waiting", "Jobs by kind", ["kind"])
+_queue_age_s = metrics.gauge_latest("emeterai_jobs_oldest_seconds", "Age of the oldest job by kind", ["kind"])
+_swept = metrics.counter("emeterai_steward_swept", "Things that the steward put right", ["task"])
+Task = Callable[[], Awaitable[object]]
+
+
+async def run_sealer(settings: Settings) -> None:
+    """Inspect and seal until SIGTERM. The only process that holds the sealing key."""
+    async with _parts(settings) as (db, bus), AsyncExitStack() as stack:
+        signer = load_signer(
+            folder=keys_folder(settings),
+            key_file=file_or_none(settings.key_file),
+            certificate_file=file_or_none(settings.certificate_file),
+        )
+        engine = await SealEngine.start(signer=signer, size_bytes_max=settings.document_size_bytes_max)
+        stack.push_async_callback(engine.close)
+        endings = Endings(db, bus, Ledger(db), SerialRegister(db))
+        journey = Journey(
+            db,
+            blob_store(settings),
+            bus,
+            endings,
+            engine,
+            base_url=settings.base_url,
+            attempts_max=settings.seal_attempts_max,
+            clock=utc_now,
+        )
+        work = work_on(db, bus, sealer_work(journey), worker=new_id(), batch_max=BATCH_MAX, lease_s=settings.lease_s)
+        await _until_told_to_stop(work)
+
+
+async def run_steward(settings: Settings) -> None:
+    """Run every sweep at its own pace until SIGTERM. Several stewards at once do no harm."""
+    async with _parts(settings) as (db, bus), AsyncExitStack() as stack:
+        ledger, blobs, provider = Ledger(db), blob_store(settings), payment_provider(settings)
+        stack.push_async_callback(provider.close)
+        documents = Documents(
+            db,
+            blobs,
+            bus,
+            size_bytes_max=settings.document_size_bytes_max,
+            upload_life_s=settings.upload_life_s,
+        )
+        purchase = Purchase(db, ledger, settings, providers=[provider])
+        tasks: dict[str, tuple[float, Task]] = {
+            **steward_work(db, documents, Endings(db, bus, ledger, SerialRegister(db))),
+            "sweep_orders": (SWEEP_EVERY_S, lambda: sweep_orders(purchase)),
+            "sweep_sessions": (60.0, Accounts(db, session_life_s=settings.session_life_s).sweep),
+            "measure_queues": (5.0, lambda: _measure_queues(db)),
+            "check_ledger": (_CHECK_EVERY_S, lambda: _audit(db)),
+        }
+        await _until_told_to_stop(_run_all(tasks))
+
+
+@asynccontextmanager
+async def _parts(settings: Settings) -> AsyncIterator[tuple[Database, Bus]]:
+    """The database and the bus, which every role needs."""
+    url = database_url(settings)
+    db = await Database.connect(url, connections_max=settings.database_connections, wait_s=settings.database_wait_s)
+    bus = Bus(url)
+    await bus.start()
+    try:
+        yield db, bus
+    finally:
+        await bus.close()
+        await db.close()
+
+
+async def _run_all(tasks: dict[str, tuple[float, Task]]) -> None:
+    async with asyncio.TaskGroup() as group:
+        for name, (every_s, task) in tasks.items():
+            group.create_task(_repeat(name, every_s, task))
+
+
+async def _repeat(name: str, every_s: float, task: Task) -> None:
+    """Run a sweep now and again. A sweep that fails is logged and tried again: it must never end the others."""
+    while True:
+        try:
+            done = await task()
+            if isinstance(done, int) and done:
+                _swept.labels(name).inc(done)
+        except (Refused, OSError, asyncpg.PostgresError, asyncpg.InterfaceError) as error:
+            _log.warning("sweep_interrupted", task=name, error=type(error).__name__)
+        except Exception:  # noqa: BLE001 - a bug in one sweep must not stop the sweeps that give quota back
+            _log.exception("sweep_failed", task=name)
+        await asyncio.sleep(every_s)
+
+
+async def _measure_queues(db: Database) -> None:
+    depths = await jobs.queue_depths(db)
+    for kind in ("inspect", "seal"):
+        waiting, oldest_s = depths.get(kind, (0, 0.0))
+        _queue.labels(kind).set(waiting)
+        _queue_age_s.labels(kind).set(oldest_s)
+
+
+async def _audit(db: Database) -> None:
+    report = await check_ledger(db)
+    _show_audit(report)
+    for rule in report.rules:
+        if rule.broken:
+            _log.error("ledger_rule_broken", rule=rule.name, broken=rule.broken, examples=rule.examples)
+
+
+def _show_audit(report: CheckReport) -> None:
+    """Publish the outcome of an audit as metrics."""
+    for part in ("bought", "available", "held", "used", "refunded"):
+        _stamps.labels(part).set(getattr(report, part))
+    _broken.set(sum(rule.broken for rule in report.rules))
+
+
+async def _until_told_to_stop(work: Awaitable[None]) -> None:
+    """Run `work` until SIGTERM or SIGINT; whatever it was doing is found again by its lease."""
+    stop = asyncio.Event()
+    loop = asyncio.get_running_loop()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        loop.add_signal_handler(number, stop.set)
+    task = asyncio.ensure_future(work)
+    told = asyncio.create_task(stop.wait())
+    await asyncio.wait([task, told], return_when=asyncio.FIRST_COMPLETED)
+    if not task.done():
+        task.cancel()
+        with suppress(asyncio.CancelledError):
+            await task
+    else:
+        task.result()

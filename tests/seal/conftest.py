@@ -1,0 +1,51 @@
+"""Fixtures of the sealing engine's tests."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Awaitable, Callable
+from datetime import UTC, datetime
+from pathlib import Path
+
+import pytest
+
+from emeterai.seal.service import SealedTail, SealEngine, SealOrder, Signer, load_signer
+
+SEALED_AT = datetime(2026, 11, 21, 3, 4, 5, tzinfo=UTC)
+SERIAL = "K7Q0M2XW9ZP4RT1BVD8J5S"
+
+SealBytes = Callable[..., Awaitable[tuple[bytes, SealedTail]]]
+
+
+def order_of(serial: str = SERIAL, **changes: object) -> SealOrder:
+    """An order with a sensible default for everything."""
+    values = {"verify_url": f"https://meterai.example/v/{serial}", "sealed_at": SEALED_AT} | changes
+    return SealOrder(serial=serial, **values)  # type: ignore[arg-type]
+
+
+@pytest.fixture(scope="session")
+def signer(tmp_path_factory: pytest.TempPathFactory) -> Signer:
+    """A signer with the local test authority."""
+    return load_signer(folder=tmp_path_factory.mktemp("authority"))
+
+
+@pytest.fixture(scope="session")
+async def engine(signer: Signer) -> AsyncIterator[SealEngine]:
+    """A running engine for files up to 25 MB."""
+    engine = await SealEngine.start(signer=signer, size_bytes_max=25_000_000)
+    yield engine
+    await engine.close()
+
+
+@pytest.fixture
+def seal(engine: SealEngine, tmp_path: Path) -> SealBytes:
+    """Seal bytes: the sealed file and the facts of its tail, read back before they are handed out."""
+
+    async def seal_bytes(content: bytes, serial: str = SERIAL, **changes: object) -> tuple[bytes, SealedTail]:
+        original, tail = tmp_path / "original.pdf", tmp_path / "tail"
+        original.write_bytes(content)
+        sealed = await engine.seal(original, order_of(serial, **changes))
+        tail.write_bytes(sealed.tail)
+        await engine.read_back(original, tail, sealed)
+        return content + sealed.tail, sealed
+
+    return seal_bytes

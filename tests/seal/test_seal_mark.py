@@ -1,0 +1,98 @@
+"""The mark can be read by people, scanners and screen readers, and keeps PDF/A's rules of form."""
+
+from __future__ import annotations
+
+import io
+import re
+import zlib
+
+import pikepdf
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from PIL import Image
+from seal_judges import qr_codes, rendered
+from seal_samples import LETTER, classic
+
+from conftest import SERIAL, SealBytes
+from emeterai.seal import mark
+from emeterai.seal.glyphs import glyph_width, text_path
+from emeterai.seal.service import Box
+
+PATH_OPERATORS = frozenset(
+    ["q", "Q", "cm", "w", "J", "j", "m", "l", "c", "h", "re", "f", "S", "B", "W", "n", "g", "RG", "rg", "Do"]
+)
+URL = f"https://meterai.example/v/{SERIAL}"
+
+
+@pytest.mark.parametrize("dpi", [110, 150, 200, 300])
+async def test_the_qr_code_is_read_from_a_rendering(dpi: int, seal: SealBytes) -> None:
+    """At the resolutions of screens and scanners the default mark is read."""
+    sealed, _ = await seal(classic(LETTER))
+    assert [URL] == [text for text, _ in qr_codes(rendered(sealed, dpi=dpi))]
+
+
+async def test_the_smallest_mark_is_read_from_a_print(seal: SealBytes) -> None:
+    """A mark of 19 mm is read at 300 dpi, what an office scanner sees."""
+    sealed, _ = await seal(classic(LETTER), box=Box(100, 100, 154, 154))
+    assert [URL] == [text for text, _ in qr_codes(rendered(sealed, dpi=300))]
+
+
+@pytest.mark.parametrize("skew", [-0.12, 0.08, 0.15])
+async def test_the_qr_code_is_read_from_a_skewed_photo(skew: float, seal: SealBytes) -> None:
+    """A phone held at an angle: turned by some degrees, narrowed at one end, grey and a little blurred."""
+    sealed, _ = await seal(classic(LETTER), box=Box(200, 300, 280, 380))
+    picture = rendered(sealed, dpi=300).crop((700, 1800, 1300, 2400)).convert("L")
+    width, height = picture.size
+    corners = (0, 0, 0, height, width, height * (1 - skew), width, height * skew)
+    photo = picture.transform(picture.size, Image.Transform.QUAD, corners, Image.Resampling.BILINEAR)
+    photo = photo.rotate(7, Image.Resampling.BILINEAR, fillcolor=255).resize((400, 400), Image.Resampling.BILINEAR)
+    assert [URL] == [text for text, _ in qr_codes(photo)]
+
+
+async def test_the_mark_keeps_the_form_of_pdf_a(seal: SealBytes) -> None:
+    """No fonts, no transparency, no pictures: only paths in device colours (ISO 19005-2, 6.2)."""
+    sealed, facts = await seal(classic(LETTER))
+    assert not re.search(rb"/(SMask|CA|ca|BM|ExtGState|Image|Group)\b", facts.tail)
+    with pikepdf.open(io.BytesIO(sealed)) as pdf:
+        appearance = pdf.Root.AcroForm.Fields[0].AP.N
+        assert ["/XObject"] == list(appearance.Resources)
+        assert "/Resources" not in appearance.Resources.XObject.Art
+        content = appearance.read_bytes() + b"\n" + appearance.Resources.XObject.Art.read_bytes()
+        operators = {
+            str(instruction.operator) for instruction in pikepdf.parse_content_stream(pdf.make_stream(content))
+        }
+    assert operators <= PATH_OPERATORS
+
+
+async def test_the_mark_is_announced_to_screen_readers(seal: SealBytes) -> None:
+    """The alternative text says what it is, that it is a specimen, its serial and where to check it."""
+    sealed, _ = await seal(classic(LETTER))
+    with pikepdf.open(io.BytesIO(sealed)) as pdf:
+        field = pdf.Root.AcroForm.Fields[0]
+        for text in (str(field.TU), str(field.Contents)):
+            assert all(part in text for part in ("Meterai elektronik", "SPECIMEN", SERIAL, URL))
+
+
+def test_the_art_says_specimen_and_is_small() -> None:
+    """The art is drawn once, under 3 kB, since millions of tails carry it."""
+    assert "SPECIMEN" == mark.LABEL
+    assert len(mark.art()) < 3_000
+    assert mark.art() is mark.art()
+
+
+@given(st.text("ABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789", min_size=1, max_size=64))
+def test_every_serial_is_drawn_within_the_mark(serial: str) -> None:
+    """Whatever its letters and length, the serial stays inside the border, above the lower edge, below the QR code."""
+    content = zlib.decompress(mark.overlay(serial, "https://x.example/v/1")).decode()
+    strokes = content.rpartition("0.5 w\n")[2]
+    points = re.findall(r"(-?[\d.]+) (-?[\d.]+) [mlc]", strokes)
+    assert all(5 <= float(x) <= 75 and 4 <= float(y) <= 10 for x, y in points)
+
+
+def test_similar_characters_are_drawn_apart() -> None:
+    """0 and O, 1 and I, 5 and S, 8 and B cannot be taken for each other."""
+    for one, other in ("0O", "1I", "5S", "8B", "2Z"):
+        drawn = [text_path(character, x=0, y=0, height=6, width=4) for character in (one, other)]
+        assert drawn[0] != drawn[1]
+    assert glyph_width("I") < glyph_width("M")

@@ -1,0 +1,197 @@
+"""The values that the sample pages are made of. What people type holds hostile text on purpose."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime
+from typing import Any
+from uuid import UUID
+
+from emeterai.core.refusal import RefusalKind, Refused
+from emeterai.web.forms import FieldError, Form
+
+HOSTILE = '<script>alert("x")</script>\'&.pdf'
+AT = datetime(2026, 11, 21, 12, 7, 31, tzinfo=UTC)
+LATER = datetime(2026, 11, 22, 12, 7, 31, tzinfo=UTC)
+ID = UUID("0190a1b2-c3d4-7e5f-8a9b-0c1d2e3f4a5b")
+SERIAL = "7K2MQ9XRT4VB8WNC3HJ5DZ"
+SHA256 = "e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b855"
+SHA512 = "9b71d224bd62f3785d96d46ad3ea3d73319bfbc2890caadae2dff72519673ca7" * 2
+KEY = "0190a1b2-c3d4-7e5f-8a9b-0c1d2e3f4a5c"
+NAME = "Surat lamaran dan pernyataan 5 poin CPNS 2026 (final).pdf"
+
+SAMPLE_REFUSAL = Refused(
+    RefusalKind(
+        "sample_pdf_locked",
+        422,
+        "PDF ini terkunci dengan kata sandi; simpan salinannya tanpa kata sandi, lalu unggah lagi.",
+        "This PDF is locked with a password; save a copy without the password, then upload it again.",
+    )
+)
+STALLED = Refused(
+    RefusalKind(
+        "sample_stalled",
+        503,
+        "Penyegelan tidak selesai dalam 60 detik; silakan coba lagi, berkas Anda masih tersimpan.",
+        "Sealing did not finish within 60 seconds; please try again, your file is still here.",
+    )
+)
+
+
+def movement(change: int, reason: tuple[str, str], **more: Any) -> dict[str, Any]:
+    """One line of the quota history."""
+    return {
+        "at": AT,
+        "change": change,
+        "available_after": 12,
+        "reason_id": reason[0],
+        "reason_en": reason[1],
+        "next_id": "",
+        "next_en": "",
+        "next_url": None,
+        **more,
+    }
+
+
+MOVEMENTS = [
+    movement(
+        1,
+        (f"Kuota kembali: {HOSTILE} gagal disegel", f"Quota returned: {HOSTILE} could not be sealed"),
+        next_id="Coba lagi dengan berkas ini",
+        next_en="Try again with this file",
+        next_url=f"/dokumen/{ID}",
+    ),
+    movement(0, (f"Terpakai: meterai {SERIAL}", f"Used: stamp {SERIAL}")),
+    movement(
+        -1,
+        (f"Ditahan untuk {NAME}", f"Held for {NAME}"),
+        next_id="Tunggu; dalam hitungan detik terpakai atau kembali",
+        next_en="Wait; within seconds it is used or returns",
+    ),
+    movement(20, ("Dibeli: pesanan 4F7K2", "Bought: order 4F7K2")),
+]
+ORDER = {
+    "id": ID,
+    "number": "4F7K2",
+    "state": "pending",
+    "quantity": 20,
+    "duty_idr": 200_000,
+    "fee_idr": 0,
+    "total_idr": 200_000,
+    "created_at": AT,
+    "expires_at": LATER,
+    "settled_at": None,
+}
+DOCUMENT = {
+    "id": ID,
+    "name": NAME,
+    "size_bytes": 1_482_113,
+    "received_bytes": 1_482_113,
+    "digest": SHA256,
+    "created_at": AT,
+    "state": "ready",
+    "pages": 3,
+    "landscape": False,
+}
+STAMP = {
+    "id": ID,
+    "document_id": ID,
+    "document_name": NAME,
+    "state": "held",
+    "step": 2,
+    "serial": SERIAL,
+    "created_at": AT,
+    "deadline_at": AT,
+    "given_back_at": None,
+    "sealed_at": AT,
+    "page": 3,
+    "digest": SHA256,
+    "size_bytes": 1_497_000,
+}
+QUOTE = {"quantity": 20, "duty_idr": 200_000, "fee_idr": 50_000, "total_idr": 250_000}
+BUY = {
+    "form": Form(),
+    "quote": QUOTE,
+    "duty_each_idr": 10_000,
+    "fee_each_idr": 2_500,
+    "quantity_max": 1_000,
+    "order_life_h": 24,
+    "idempotency_key": KEY,
+}
+PLACE = {
+    "document": DOCUMENT,
+    "form": Form(),
+    "page": 3,
+    "refusal": None,
+    "earlier": None,
+    "available": 12,
+    "idempotency_key": KEY,
+}
+READY = {"document": DOCUMENT, "refusal": None, "notes": [], "stamps": [], "available": 12, "refresh_s": 0}
+PAYMENT = {
+    "reference": "SBX-0190A1",
+    "merchant": "emeterai",
+    "amount_idr": 200_000,
+    "state": "pending",
+    "expires_at": LATER,
+}
+OPERATION = {
+    "method": "POST",
+    "path": "/v1/stamps",
+    "summary": "Stamp a document",
+    "description": "Holds one unit, seals the document, settles. Any failure gives the unit back.",
+    "parameters": [
+        {"name": "Idempotency-Key", "place": "header", "required": True},
+        {"name": "Prefer", "place": "header", "required": False},
+    ],
+    "body": "application/json, multipart/form-data",
+    "answers": [
+        {"status": "201", "text": "Done"},
+        {"status": "202", "text": "On its way"},
+        {"status": "409", "text": "Refused"},
+    ],
+}
+MISTAKES = Form(
+    {"name": HOSTILE, "contact": "siti", "zone": "Asia/Jayapura"},
+    (
+        FieldError(
+            "contact", "Tulis surel atau nomor telepon yang lengkap.", "Write a complete e-mail or phone number."
+        ),
+        FieldError("password", "Pilih kata sandi yang lebih panjang.", "Choose a longer password."),
+    ),
+)
+
+
+def verdict(by: str, name: str, *, known: bool = True) -> dict[str, Any]:
+    """The context of verify_result.html for one verdict."""
+    result = {
+        "by": by,
+        "verdict": name,
+        "serial": SERIAL,
+        "sealed_at": AT if known else None,
+        "sha512": SHA512 if known else None,
+        "level": "PAdES B-B" if known else "",
+        "page": 3 if known else None,
+    }
+    return {"result": result, "checked_at": LATER}
+
+
+def keys(**more: Any) -> dict[str, Any]:
+    """The context of api_keys.html."""
+    key = {"id": ID, "label": HOSTILE, "prefix": "emt_4f7k", "created_at": AT, "used_at": LATER, "revoked_at": None}
+    unused = {**key, "label": "Server kantor", "used_at": None}
+    revoked = {**key, "label": "Laptop lama", "revoked_at": LATER}
+    return {"form": Form(), "new_token": None, "keys": [key, unused, revoked], **more}
+
+
+FACTS = [{"id": "Satu meterai selesai dalam", "en": "One stamp is done in", "value": "0,4 detik"}]
+HOME = {"duty_idr": 10_000, "fee_idr": 0, "facts": FACTS}
+LISTED = [
+    {
+        **DOCUMENT,
+        "stamps": [{"id": ID, "serial": SERIAL, "state": state} for state in ("sealed", "given_back", "held")],
+    },
+    {**DOCUMENT, "name": HOSTILE, "state": "refused", "stamps": []},
+    {**DOCUMENT, "name": "Perjanjian sewa.pdf", "stamps": []},
+]
+GROUPS = [{"name": name, "operations": [OPERATION] * 6} for name in ("Accounts", "Quota", "Orders", "Stamps", "Verify")]
+QUOTA = {"available": 12, "held": 1, "used": 6, "refunded": 1, "bought": 20}

@@ -1,0 +1,254 @@
+"""One or more sample contexts for every page: what the routes hand over, and what the tests and pictures show."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import Any
+
+from sample_values import (
+    AT,
+    BUY,
+    DOCUMENT,
+    GROUPS,
+    HOME,
+    HOSTILE,
+    ID,
+    LISTED,
+    MISTAKES,
+    MOVEMENTS,
+    ORDER,
+    PAYMENT,
+    PLACE,
+    QUOTA,
+    READY,
+    SAMPLE_REFUSAL,
+    SERIAL,
+    STALLED,
+    STAMP,
+    keys,
+    verdict,
+)
+
+from emeterai.web.forms import FieldError, Form
+from emeterai.web.pages import Viewer
+
+SITI = Viewer("Siti <b>Rahma</b>", "Asia/Makassar")
+
+
+@dataclass(frozen=True)
+class Sample:
+    """One page in one situation."""
+
+    key: str
+    template: str
+    context: dict[str, Any] = field(default_factory=dict)
+    signed_in: bool = True
+    specimen: bool = True
+    viewer: Viewer = SITI
+
+
+SAMPLES = [
+    Sample("home", "web/home.html", HOME, signed_in=False),
+    Sample("home_signed_in", "web/home.html", {**HOME, "fee_idr": 2_500}, specimen=False),
+    Sample("error", "web/error.html", {"refusal": SAMPLE_REFUSAL, "case_number": None}),
+    Sample("error_case", "web/error.html", {"refusal": STALLED, "case_number": "K-7F3Q-29"}, signed_in=False),
+    Sample(
+        "api_docs",
+        "web/api_docs.html",
+        {"title": "emeterai", "version": "0.1.0", "document_url": "/docs/openapi.json", "groups": GROUPS},
+        signed_in=False,
+    ),
+    Sample("sign_up", "accounts/sign_up.html", {"form": Form(), "password_length_min": 10}, signed_in=False),
+    Sample("sign_up_errors", "accounts/sign_up.html", {"form": MISTAKES, "password_length_min": 10}, signed_in=False),
+    Sample(
+        "sign_in", "accounts/sign_in.html", {"form": Form({"next": "/kuota"}), "session_ended": True}, signed_in=False
+    ),
+    Sample("quota", "accounts/quota.html", {"quota": QUOTA, "movements": MOVEMENTS}),
+    Sample("quota_empty", "accounts/quota.html", {"quota": dict.fromkeys(QUOTA, 0), "movements": []}),
+    Sample(
+        "history",
+        "accounts/history.html",
+        {"movements": MOVEMENTS * 5, "newer_url": None, "older_url": "/kuota/riwayat?cursor=abc"},
+    ),
+    Sample("history_empty", "accounts/history.html", {"movements": [], "newer_url": None, "older_url": None}),
+    Sample("api_keys", "accounts/api_keys.html", keys(new_token="emt_4f7k2m9q7xw3n5v8b1c6d0f2g4h6j8k0")),
+    Sample("api_keys_empty", "accounts/api_keys.html", keys(keys=[])),
+    Sample("buy", "purchase/buy.html", BUY),
+    Sample(
+        "buy_errors",
+        "purchase/buy.html",
+        {
+            **BUY,
+            "form": Form(
+                {"quantity": "5000"}, (FieldError("quantity", "Pilih 1 sampai 1.000.", "Choose 1 to 1,000."),)
+            ),
+        },
+    ),
+    Sample(
+        "order_pending", "purchase/order.html", {"order": ORDER, "returned": False, "refresh_s": 10, "available": 0}
+    ),
+    Sample("order_returned", "purchase/order.html", {"order": ORDER, "returned": True, "refresh_s": 5, "available": 0}),
+    Sample(
+        "order_paid",
+        "purchase/order.html",
+        {"order": {**ORDER, "state": "paid", "settled_at": AT}, "returned": False, "refresh_s": 0, "available": 20},
+    ),
+    Sample(
+        "order_expired",
+        "purchase/order.html",
+        {"order": {**ORDER, "state": "expired"}, "returned": False, "refresh_s": 0, "available": 0},
+    ),
+    Sample(
+        "order_cancelled",
+        "purchase/order.html",
+        {"order": {**ORDER, "state": "cancelled"}, "returned": False, "refresh_s": 0, "available": 0},
+    ),
+    Sample(
+        "order_refunded",
+        "purchase/order.html",
+        {"order": {**ORDER, "state": "refunded", "settled_at": AT}, "returned": False, "refresh_s": 0, "available": 0},
+    ),
+    Sample(
+        "orders",
+        "purchase/orders.html",
+        {
+            "orders": [{**ORDER, "state": state} for state in ("pending", "paid", "expired", "cancelled", "refunded")],
+            "newer_url": "/pesanan?before=a",
+            "older_url": "/pesanan?after=b",
+        },
+    ),
+    Sample("orders_empty", "purchase/orders.html", {"orders": [], "newer_url": None, "older_url": None}),
+    Sample(
+        "sandbox_pay",
+        "purchase/sandbox_pay.html",
+        {"payment": PAYMENT, "action_url": "/pay/SBX-0190A1", "return_url": "http://127.0.0.1:8080/pesanan/1"},
+        signed_in=False,
+    ),
+    Sample(
+        "sandbox_paid",
+        "purchase/sandbox_pay.html",
+        {
+            "payment": {**PAYMENT, "state": "paid"},
+            "action_url": "/pay/SBX-0190A1",
+            "return_url": "http://127.0.0.1:8080/pesanan/1",
+        },
+        signed_in=False,
+    ),
+    Sample("upload", "stamping/upload.html", {"form": Form(), "size_bytes_max": 25_000_000, "available": 12}),
+    Sample(
+        "upload_errors",
+        "stamping/upload.html",
+        {
+            "form": Form(
+                {},
+                (
+                    FieldError(
+                        "file",
+                        "Berkas ini kosong; pilih PDF yang berisi.",
+                        "This file is empty; choose a PDF with content.",
+                    ),
+                ),
+            ),
+            "size_bytes_max": 25_000_000,
+            "available": 0,
+        },
+    ),
+    Sample(
+        "document_ready",
+        "stamping/document.html",
+        {
+            **READY,
+            "notes": [
+                {
+                    "id": "Berkas ini sudah ditandatangani satu kali; tanda tangannya tetap sah.",
+                    "en": "This file has one signature already; it stays valid.",
+                }
+            ],
+        },
+    ),
+    Sample("document_stamped", "stamping/document.html", {**READY, "stamps": [STAMP | {"state": "sealed"}]}),
+    Sample("document_no_quota", "stamping/document.html", {**READY, "available": 0}),
+    Sample(
+        "document_received",
+        "stamping/document.html",
+        {**READY, "document": {**DOCUMENT, "state": "received", "pages": 0}, "refresh_s": 2},
+    ),
+    Sample(
+        "document_refused",
+        "stamping/document.html",
+        {**READY, "document": {**DOCUMENT, "name": HOSTILE, "state": "refused", "pages": 0}, "refusal": SAMPLE_REFUSAL},
+    ),
+    Sample(
+        "document_receiving",
+        "stamping/document.html",
+        {
+            **READY,
+            "document": {**DOCUMENT, "state": "receiving", "received_bytes": 1_048_576, "digest": "", "pages": 0},
+        },
+    ),
+    Sample("place", "stamping/place.html", PLACE),
+    Sample("place_no_quota", "stamping/place.html", {**PLACE, "available": 0}),
+    Sample("place_refused", "stamping/place.html", {**PLACE, "refusal": SAMPLE_REFUSAL}),
+    Sample(
+        "place_again",
+        "stamping/place.html",
+        {
+            **PLACE,
+            "document": {**DOCUMENT, "landscape": True},
+            "earlier": ID,
+            "form": Form(
+                {"place": "bottom-right", "page": "99"},
+                (
+                    FieldError(
+                        "page",
+                        "Berkas ini mempunyai 3 halaman; pilih 1 sampai 3.",
+                        "This file has 3 pages; choose 1 to 3.",
+                    ),
+                ),
+            ),
+        },
+    ),
+    Sample("stamp_held", "stamping/stamp.html", {"stamp": STAMP, "refusal": None, "available": 11, "refresh_s": 2}),
+    Sample(
+        "stamp_given_back",
+        "stamping/stamp.html",
+        {
+            "stamp": {**STAMP, "state": "given_back", "step": 1, "given_back_at": AT, "document_name": HOSTILE},
+            "refusal": STALLED,
+            "available": 12,
+            "refresh_s": 0,
+        },
+    ),
+    Sample("result", "stamping/result.html", {"stamp": STAMP, "verify_url": f"https://meterai.example/v/{SERIAL}"}),
+    Sample(
+        "documents",
+        "stamping/documents.html",
+        {"documents": LISTED, "newer_url": None, "older_url": "/dokumen?cursor=abc"},
+    ),
+    Sample("documents_empty", "stamping/documents.html", {"documents": [], "newer_url": None, "older_url": None}),
+    Sample("verify", "verify/verify.html", {"form": Form(), "size_bytes_max": 25_000_000}, signed_in=False),
+    Sample(
+        "verify_errors",
+        "verify/verify.html",
+        {
+            "form": Form(
+                {"serial": HOSTILE},
+                (
+                    FieldError(
+                        "serial",
+                        "Nomor seri terdiri dari 22 huruf dan angka.",
+                        "A serial number has 22 letters and digits.",
+                    ),
+                ),
+            ),
+            "size_bytes_max": 25_000_000,
+        },
+        signed_in=False,
+    ),
+    Sample("verify_genuine", "verify/verify_result.html", verdict("file", "genuine"), signed_in=False),
+    Sample("verify_serial", "verify/verify_result.html", verdict("serial", "genuine"), signed_in=False),
+    Sample("verify_changed", "verify/verify_result.html", verdict("file", "changed"), signed_in=False),
+    Sample("verify_not_ours", "verify/verify_result.html", verdict("file", "not_ours", known=False), signed_in=False),
+    Sample("verify_voided", "verify/verify_result.html", verdict("serial", "voided", known=False), signed_in=False),
+    Sample("verify_unknown", "verify/verify_result.html", verdict("serial", "unknown", known=False), signed_in=False),
+]
