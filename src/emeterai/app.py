@@ -193,7 +193,6 @@ def create_app(settings: Settings) -> Litestar:
             *quota_routes.controllers,
             *purchase_routes.controllers,
             *tus.controllers,
-            tus.capabilities_route(settings.document_size_bytes_max),
             *stamping_routes.controllers,
             *verify_routes.controllers,
             *account_pages.controllers,

@@ -58,14 +58,12 @@ async def _run(
     ready = asyncio.create_task(supervisor.wait_ready())
     await asyncio.wait([running, ready], return_when=asyncio.FIRST_COMPLETED)
     ready.cancel()
-    went_well = True
-    if errand is not None and not running.done():
-        try:
-            went_well = await errand(settings)
-        finally:
+    try:
+        return await errand(settings) if errand is not None and not running.done() else True
+    finally:
+        if errand is not None:
             supervisor.stop()
-    await running
-    return went_well
+        await running
 
 
 def _children(settings: Settings, environment: dict[str, str]) -> list[ChildSpec]:

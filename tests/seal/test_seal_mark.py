@@ -19,9 +19,7 @@ from emeterai.seal import mark
 from emeterai.seal.glyphs import glyph_width, text_path
 from emeterai.seal.service import Box
 
-PATH_OPERATORS = frozenset(
-    ["q", "Q", "cm", "w", "J", "j", "m", "l", "c", "h", "re", "f", "S", "B", "W", "n", "g", "RG", "rg", "Do"]
-)
+PATH_OPERATORS = set("q Q cm w J j m l c h re f S B W n g RG rg Do".split())  # noqa: SIM905 - reads best
 URL = f"https://meterai.example/v/{SERIAL}"
 
 

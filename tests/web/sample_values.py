@@ -15,7 +15,7 @@ LATER = datetime(2026, 11, 22, 12, 7, 31, tzinfo=UTC)
 ID = UUID("0190a1b2-c3d4-7e5f-8a9b-0c1d2e3f4a5b")
 SERIAL = "7K2MQ9XRT4VB8WNC3HJ5DZ"
 SHA256 = "e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b855"
-SHA512 = "9b71d224bd62f3785d96d46ad3ea3d73319bfbc2890caadae2dff72519673ca7" * 2
+SHA256 = "9b71d224bd62f3785d96d46ad3ea3d73319bfbc2890caadae2dff72519673ca7"
 KEY = "0190a1b2-c3d4-7e5f-8a9b-0c1d2e3f4a5c"
 NAME = "Surat lamaran dan pernyataan 5 poin CPNS 2026 (final).pdf"
 
@@ -161,16 +161,24 @@ MISTAKES = Form(
 )
 
 
-def verdict(by: str, name: str, *, known: bool = True) -> dict[str, Any]:
+def verdict(by: str, name: str, *, known: bool = True, stamps: int = 1) -> dict[str, Any]:
     """The context of verify_result.html for one verdict."""
+    by_file = by == "file"
+    stamp = {
+        "serial": SERIAL,
+        "sealed_at": AT if known else None,
+        "original_sha256": SHA256 if known else None,
+        "level": "B-B" if by_file else "",
+        "signer": "emeterai SPECIMEN" if by_file else "",
+        "certificate_sha256": SHA256 if by_file else "",
+        "proven": name != "changed",
+    }
     result = {
         "by": by,
         "verdict": name,
-        "serial": SERIAL,
-        "sealed_at": AT if known else None,
-        "sha512": SHA512 if known else None,
-        "level": "PAdES B-B" if known else "",
-        "page": 3 if known else None,
+        "file_sha256": SHA256 if by_file else None,
+        "stamps": [stamp] * min(stamps, 10),
+        "more": max(0, stamps - 10),
     }
     return {"result": result, "checked_at": LATER}
 

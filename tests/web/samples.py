@@ -104,15 +104,15 @@ SAMPLES = [
         {"order": {**ORDER, "state": "cancelled"}, "returned": False, "refresh_s": 0, "available": 0},
     ),
     Sample(
-        "order_refunded",
+        "order_quarantined",
         "purchase/order.html",
-        {"order": {**ORDER, "state": "refunded", "settled_at": AT}, "returned": False, "refresh_s": 0, "available": 0},
+        {"order": {**ORDER, "state": "quarantined", "settled_at": None}, "returned": False, "refresh_s": 0, "available": 0},
     ),
     Sample(
         "orders",
         "purchase/orders.html",
         {
-            "orders": [{**ORDER, "state": state} for state in ("pending", "paid", "expired", "cancelled", "refunded")],
+            "orders": [{**ORDER, "state": state} for state in ("pending", "paid", "expired", "cancelled", "quarantined")],
             "newer_url": "/pesanan?before=a",
             "older_url": "/pesanan?after=b",
         },
@@ -248,7 +248,14 @@ SAMPLES = [
     Sample("verify_genuine", "verify/verify_result.html", verdict("file", "genuine"), signed_in=False),
     Sample("verify_serial", "verify/verify_result.html", verdict("serial", "genuine"), signed_in=False),
     Sample("verify_changed", "verify/verify_result.html", verdict("file", "changed"), signed_in=False),
-    Sample("verify_not_ours", "verify/verify_result.html", verdict("file", "not_ours", known=False), signed_in=False),
+    Sample("verify_not_ours", "verify/verify_result.html", verdict("file", "not_ours", stamps=0), signed_in=False),
+    Sample("verify_many", "verify/verify_result.html", verdict("file", "genuine", stamps=100), signed_in=False),
+    Sample("verify_forged", "verify/verify_result.html", verdict("file", "forged"), signed_in=False),
+    Sample("verify_file_voided", "verify/verify_result.html", verdict("file", "voided"), signed_in=False),
+    Sample("verify_file_unknown", "verify/verify_result.html", verdict("file", "unknown"), signed_in=False),
+    Sample(
+        "verify_in_progress", "verify/verify_result.html", verdict("serial", "in_progress", known=False), signed_in=False
+    ),
     Sample("verify_voided", "verify/verify_result.html", verdict("serial", "voided", known=False), signed_in=False),
     Sample("verify_unknown", "verify/verify_result.html", verdict("serial", "unknown", known=False), signed_in=False),
 ]

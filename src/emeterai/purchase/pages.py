@@ -12,7 +12,7 @@ from litestar.response import Redirect
 
 from emeterai.accounts.callers import AnyRequest, caller
 from emeterai.accounts.service import Caller
-from emeterai.core.refusal import RefusalKind, Refused
+from emeterai.core.refusal import Refused
 from emeterai.infra.http import checked_idempotency_key
 from emeterai.infra.ids import new_id
 from emeterai.infra.settings import Settings
@@ -21,13 +21,6 @@ from emeterai.web import paths
 from emeterai.web.csrf import Csrf
 from emeterai.web.forms import FieldError, Form
 from emeterai.web.pages import Pages
-
-ORDER_IN_REVIEW = RefusalKind(
-    "order_in_review",
-    409,
-    "Uang yang diterima untuk pesanan {number} berbeda dari yang diminta; petugas memeriksanya, jangan membayar lagi.",
-    "The money received for order {number} is not what was asked; staff are looking into it, do not pay again.",
-)
 
 WhoCalls = NamedDependency[Caller]
 OrderId = FromPath[UUID]
@@ -107,8 +100,6 @@ class OrderPages(Controller):
         """One order; while it awaits payment the page looks again by itself."""
         services = _services(request)
         order = await services.purchase.order(caller.account_id, order_id)
-        if order.state is OrderState.QUARANTINED:
-            return services.pages.refusal(request, ORDER_IN_REVIEW(number=order.number))
         returned = request.query_params.get("kembali") == "1"
         refreshes = order.is_payable and request.query_params.get("refresh") != "0"
         every_s = _REFRESH_AFTER_PAYING_S if returned else _REFRESH_S

@@ -7,7 +7,14 @@ there, signing-time is not: the time of the seal is `/M` of the signature dictio
 from __future__ import annotations
 
 import hashlib
+from collections.abc import Sequence
 from dataclasses import dataclass
+
+from cryptography import x509
+from cryptography.exceptions import InvalidSignature
+from cryptography.hazmat.primitives import hashes
+from cryptography.hazmat.primitives.asymmetric import ec, padding, rsa
+from cryptography.hazmat.primitives.serialization import Encoding
 
 from emeterai.seal.der import CONTEXT_0, INTEGER, NULL, OCTET_STRING, SEQUENCE, SET, content_size, oid, tlv
 
@@ -26,6 +33,9 @@ _SHA512 = tlv(SEQUENCE, oid(OID_SHA512), _NULL)
 _RSA_SHA512 = tlv(SEQUENCE, oid(OID_RSA_SHA512), _NULL)
 _ECDSA_SHA512 = tlv(SEQUENCE, oid(OID_ECDSA_SHA512))
 _DIGEST_SIZE_BYTES = 64
+_PADDING = padding.PKCS1v15()
+_HASH = hashes.SHA512()
+_ECDSA = ec.ECDSA(_HASH)
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,11 +49,10 @@ class CmsTemplate:
     signed_data_head: bytes
 
     @classmethod
-    def prepare(
-        cls, certificate: bytes, chain: tuple[bytes, ...], *, issuer_and_serial: bytes, is_rsa: bool
-    ) -> CmsTemplate:
-        """Prepare for a certificate and the rest of its chain, all DER."""
-        certificate_id = tlv(SEQUENCE, _SHA512, tlv(OCTET_STRING, hashlib.sha512(certificate).digest()))
+    def prepare(cls, certificate: x509.Certificate, chain: Sequence[x509.Certificate]) -> CmsTemplate:
+        """Prepare for a certificate and those of its issuers that are to be sent along."""
+        encoded = [one.public_bytes(Encoding.DER) for one in (certificate, *chain)]
+        certificate_id = tlv(SEQUENCE, _SHA512, tlv(OCTET_STRING, hashlib.sha512(encoded[0]).digest()))
         signing_certificate = tlv(SEQUENCE, tlv(SEQUENCE, certificate_id))
         marker = b"\xa5" * _DIGEST_SIZE_BYTES
         # DER sorts the members of a SET OF; they differ before the digest begins, so it cannot change their order.
@@ -60,12 +69,9 @@ class CmsTemplate:
         return cls(
             attributes_head=head,
             attributes_tail=tail,
-            signer_head=_VERSION_1 + issuer_and_serial + _SHA512,
-            signer_algorithm=_RSA_SHA512 if is_rsa else _ECDSA_SHA512,
-            signed_data_head=_VERSION_1
-            + tlv(SET, _SHA512)
-            + tlv(SEQUENCE, oid(OID_DATA))
-            + tlv(CONTEXT_0, certificate, *chain),
+            signer_head=_VERSION_1 + _issuer_and_serial(certificate) + _SHA512,
+            signer_algorithm=_RSA_SHA512 if isinstance(certificate.public_key(), rsa.RSAPublicKey) else _ECDSA_SHA512,
+            signed_data_head=_VERSION_1 + tlv(SET, _SHA512) + tlv(SEQUENCE, oid(OID_DATA)) + tlv(CONTEXT_0, *encoded),
         )
 
     def to_be_signed(self, digest: bytes) -> bytes:
@@ -93,3 +99,26 @@ class CmsTemplate:
     def size_bytes_max(self, signature_size_bytes_max: int) -> int:
         """The size of the finished ContentInfo at most, from which the slot is computed."""
         return len(self.assemble(self.to_be_signed(bytes(64)), bytes(signature_size_bytes_max)))
+
+
+def sign(key: rsa.RSAPrivateKey | ec.EllipticCurvePrivateKey, to_be_signed: bytes) -> bytes:
+    """The key's own signature: RSA PKCS#1 v1.5 or ECDSA, with SHA-512."""
+    if isinstance(key, rsa.RSAPrivateKey):
+        return key.sign(to_be_signed, _PADDING, _HASH)
+    return key.sign(to_be_signed, _ECDSA)
+
+
+def check_signature(key: object, signature: bytes, to_be_signed: bytes) -> None:
+    """Raise InvalidSignature unless `sign` with the key of this public key made the signature."""
+    if isinstance(key, rsa.RSAPublicKey):
+        key.verify(signature, to_be_signed, _PADDING, _HASH)
+    elif isinstance(key, ec.EllipticCurvePublicKey):
+        key.verify(signature, to_be_signed, _ECDSA)
+    else:
+        raise InvalidSignature
+
+
+def _issuer_and_serial(certificate: x509.Certificate) -> bytes:
+    number = certificate.serial_number
+    encoded = number.to_bytes(number.bit_length() // 8 + 1, "big")
+    return tlv(SEQUENCE, certificate.issuer.public_bytes(), tlv(INTEGER, encoded))

@@ -84,6 +84,12 @@ class Reopened(msgspec.Struct, frozen=True, tag=True):
     mark_on_page: bool
 
 
+class Unreadable(msgspec.Struct, frozen=True, tag=True):
+    """The path cannot be read at all: a fault of the caller's, not of the file's."""
+
+    reason: str
+
+
 class RefusedAnswer(msgspec.Struct, frozen=True, tag=True):
     """A refusal, by code and facts."""
 
@@ -92,7 +98,7 @@ class RefusedAnswer(msgspec.Struct, frozen=True, tag=True):
 
 
 Request = Inspect | Locate | PlanSeal | Verify | ReadBack
-Answer = Inspected | Located | Planned | Verified | Reopened | RefusedAnswer
+Answer = Inspected | Located | Planned | Verified | Reopened | Unreadable | RefusedAnswer
 
 _encoder = msgspec.msgpack.Encoder()
 

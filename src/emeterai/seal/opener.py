@@ -29,6 +29,7 @@ from emeterai.seal.messages import (
     RefusedAnswer,
     Reopened,
     Request,
+    Unreadable,
     Verified,
     Verify,
     frame,
@@ -50,10 +51,11 @@ def main(descriptor: int, parent_pid: int, cpu_s: int) -> None:
 def answer(request: Request) -> Answer:
     """The answer to one request; a refusal is an answer too."""
     try:
-        with refusing_broken():
-            return _answer(request)
+        return _answer(request)
     except Refused as refused:
         return RefusedAnswer(refused.code, dict(refused.facts))
+    except OSError as error:
+        return Unreadable(str(error))
 
 
 def _answer(request: Request) -> Answer:
@@ -81,7 +83,8 @@ def _verified(file: BinaryIO, request: Verify) -> Verified:
     from emeterai.seal.verification import verify_bytes  # noqa: PLC0415
 
     content = read_bounded(file, size_bytes_max=request.size_bytes_max)
-    return Verified(verify_bytes(content, roots=request.roots))
+    with refusing_broken():
+        return Verified(verify_bytes(content, roots=request.roots))
 
 
 if __name__ == "__main__":

@@ -13,7 +13,7 @@ from typing import cast
 import msgspec
 
 from emeterai.core.refusal import refusal_from
-from emeterai.seal.messages import LENGTH, MESSAGE_SIZE_BYTES_MAX, Answer, RefusedAnswer, Request, frame
+from emeterai.seal.messages import LENGTH, MESSAGE_SIZE_BYTES_MAX, Answer, RefusedAnswer, Request, Unreadable, frame
 from emeterai.seal.refusals import PDF_TOO_COMPLEX, SEALER_BUSY
 
 _decode = msgspec.msgpack.Decoder[Answer](Answer).decode
@@ -163,6 +163,7 @@ class OpenerPool:
 
         Raises Refused: what the opener refused; sealer_busy when none is free in time; pdf_too_complex when the file
         takes too long, or has ended two openers. One that ends for a reason of its own does not cost the request.
+        Raises OSError when the path cannot be read.
         """
         for _ in range(2):
             opener = await self._take()
@@ -182,6 +183,8 @@ class OpenerPool:
             self._idle.put_nowait(opener)
             if isinstance(answer, RefusedAnswer):
                 raise refusal_from(answer.code, answer.facts)
+            if isinstance(answer, Unreadable):
+                raise OSError(answer.reason)
             return answer
         raise PDF_TOO_COMPLEX()
 
@@ -195,6 +198,11 @@ class OpenerPool:
         self._all.clear()
 
     async def _take(self) -> Opener:
+        while not self._idle.empty():
+            opener = self._idle.get_nowait()
+            if not opener.gone:
+                return opener
+            self._replace(opener)
         try:
             async with asyncio.timeout(self._timeout_s):
                 while (opener := await self._idle.get()).gone:

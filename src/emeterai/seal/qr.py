@@ -12,6 +12,9 @@ QUIET_MODULES = 4
 """The empty border that a QR code needs on each side (ISO/IEC 18004, 6.3.8)."""
 _DARK_RUN = re.compile(b"\x00+")
 _CHUNK = 8
+# Fixed, since choosing one of the eight masks takes 0.17 of 0.19 ms. Readers know it from the code itself; of 900 small
+# blurred renderings this mask is read in 899, the chosen ones in 881.
+_MASK = 2
 
 
 def qr_path(content: str) -> tuple[int, bytes]:
@@ -19,7 +22,7 @@ def qr_path(content: str) -> tuple[int, bytes]:
 
     Rectangles touch within one path, so that no renderer shows seams between them.
     """
-    barcode = zxingcpp.create_barcode(content, zxingcpp.BarcodeFormat.QRCode, ec_level="M")
+    barcode = zxingcpp.create_barcode(content, zxingcpp.BarcodeFormat.QRCode, ec_level="M", data_mask=_MASK)
     pixels = memoryview(cast("Any", barcode.to_image(scale=1, add_quiet_zones=False)))
     side = pixels.shape[0] if pixels.shape is not None else 0
     modules = pixels.tobytes()

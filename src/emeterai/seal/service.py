@@ -12,8 +12,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from emeterai.core.refusal import Refused
+from emeterai.seal import mark
 from emeterai.seal.messages import Locate, Located, Planned, PlanSeal, ReadBack, Reopened
-from emeterai.seal.model import PLACES, Box, Report, SealedTail, SealOrder, StampFacts, VerifyReport
+from emeterai.seal.model import PLACES, Box, Plan, Report, SealedTail, SealOrder, StampFacts, VerifyReport
 from emeterai.seal.place import resolve_box
 from emeterai.seal.pool import OpenerPool
 from emeterai.seal.reader import TAIL_SIZE_BYTES_MAX, FileReader, path_text
@@ -77,16 +78,19 @@ class SealEngine:
 
     async def seal(self, path: Path, order: SealOrder) -> SealedTail:
         """Make the tail that seals a file; nothing is written. Raises Refused."""
-        answer = await self._pool.ask(PlanSeal(path_text(path), self._size_bytes_max, order.page))
-        assert isinstance(answer, Planned)
-        plan = answer.plan
+        # The opener reads the structure of the file while this process draws the mark and digests the bytes.
+        plan, overlay, (sha256, sha512, size_bytes) = await asyncio.gather(
+            self._plan(path, order.page), _overlay(order), _digests(path)
+        )
+        if size_bytes != plan.size_bytes:
+            raise RuntimeError("the file changed while it was being sealed")
         box = resolve_box(plan.geometry, order.box, order.place)
-        sha256, sha512 = await _digests(path, plan.size_bytes)
         original_sha256 = sha256.digest()
         unsigned = build_tail(
             plan,
             order,
             box=box,
+            overlay=overlay,
             original_sha256=original_sha256,
             signer_name=self._signer.name,
             cms_size_bytes_max=self._signer.cms_size_bytes_max,
@@ -132,6 +136,11 @@ class SealEngine:
         """End the openers."""
         await self._pool.close()
 
+    async def _plan(self, path: Path, page: int | None) -> Plan:
+        answer = await self._pool.ask(PlanSeal(path_text(path), self._size_bytes_max, page))
+        assert isinstance(answer, Planned)
+        return answer.plan
+
     def _is_as_promised(self, original: Path, tail: Path, expected: SealedTail, byte_range: list[int]) -> bool:
         sha256, sha512 = hashlib.sha256(), hashlib.sha512()
         size_bytes = _feed(original, sha256, sha512)
@@ -154,17 +163,19 @@ class SealEngine:
         )
 
 
-async def _digests(path: Path, size_bytes: int) -> tuple[HASH, HASH]:
-    """SHA-256 and SHA-512 of a file, ready to take more: at once when it is small, else in two threads side by side."""
+async def _overlay(order: SealOrder) -> bytes:
+    return mark.overlay(order.serial, order.verify_url)
+
+
+async def _digests(path: Path) -> tuple[HASH, HASH, int]:
+    """SHA-256 and SHA-512 of a file, ready to take more, and its size: at once when small, else in two threads."""
     sha256, sha512 = hashlib.sha256(), hashlib.sha512()
-    if size_bytes <= _INLINE_SIZE_BYTES_MAX:
-        sizes = [_feed(path, sha256, sha512)]
-    else:
-        feeding = (asyncio.to_thread(_feed, path, digest) for digest in (sha256, sha512))
-        sizes = await asyncio.gather(*feeding)
-    if any(size != size_bytes for size in sizes):
+    if path.stat().st_size <= _INLINE_SIZE_BYTES_MAX:
+        return sha256, sha512, _feed(path, sha256, sha512)
+    sizes = await asyncio.gather(*(asyncio.to_thread(_feed, path, digest) for digest in (sha256, sha512)))
+    if sizes[0] != sizes[1]:
         raise RuntimeError("the file changed while it was being sealed")
-    return sha256, sha512
+    return sha256, sha512, sizes[0]
 
 
 def _feed(path: Path, *digests: HASH) -> int:

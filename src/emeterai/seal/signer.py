@@ -8,20 +8,17 @@ from pathlib import Path
 
 from cryptography import x509
 from cryptography.exceptions import InvalidSignature, UnsupportedAlgorithm
-from cryptography.hazmat.primitives import hashes, serialization
-from cryptography.hazmat.primitives.asymmetric import ec, padding, rsa
+from cryptography.hazmat.primitives import serialization
+from cryptography.hazmat.primitives.asymmetric import ec, rsa
 from cryptography.x509.oid import NameOID
 
 from emeterai.infra.clock import utc_now
 from emeterai.seal.authority import ensure_test_authority
-from emeterai.seal.cms import CmsTemplate
-from emeterai.seal.der import INTEGER, SEQUENCE, element_size, tlv
+from emeterai.seal.cms import CmsTemplate, check_signature, sign
+from emeterai.seal.der import element_size
 
 _RSA_BITS = (2048, 3072, 4096)
 _EC_BITS = (256, 384)
-_PADDING = padding.PKCS1v15()
-_HASH = hashes.SHA512()
-_ECDSA = ec.ECDSA(_HASH)
 
 
 class SignerError(Exception):
@@ -44,23 +41,14 @@ class Signer:
     def sign(self, digest: bytes) -> bytes:
         """The CMS signature (DER) over a SHA-512 digest; never larger than `cms_size_bytes_max`."""
         to_be_signed = self.template.to_be_signed(digest)
-        if isinstance(self.key, rsa.RSAPrivateKey):
-            signature = self.key.sign(to_be_signed, _PADDING, _HASH)
-        else:
-            signature = self.key.sign(to_be_signed, _ECDSA)
-        return self.template.assemble(to_be_signed, signature)
+        return self.template.assemble(to_be_signed, sign(self.key, to_be_signed))
 
     def holds(self, contents: bytes, digest: bytes) -> bool:
         """Whether the contents of a slot are exactly this signer's signature over a SHA-512 digest, then zeros."""
         to_be_signed = self.template.to_be_signed(digest)
         try:
             cms = contents[: element_size(contents)]
-            signature = self.template.signature_within(cms, to_be_signed)
-            public_key = self.key.public_key()
-            if isinstance(public_key, rsa.RSAPublicKey):
-                public_key.verify(signature, to_be_signed, _PADDING, _HASH)
-            else:
-                public_key.verify(signature, to_be_signed, _ECDSA)
+            check_signature(self.key.public_key(), self.template.signature_within(cms, to_be_signed), to_be_signed)
         except (ValueError, InvalidSignature):
             return False
         return not contents[len(cms) :].strip(b"\x00")
@@ -96,18 +84,15 @@ def signer_from(key: object, chain: list[x509.Certificate], *, now: datetime) ->
         raise SignerError("the sealing key does not belong to the first certificate")
     if not leaf.not_valid_before_utc <= now <= leaf.not_valid_after_utc:
         raise SignerError(f"the sealing certificate is valid until {leaf.not_valid_after_utc:%Y-%m-%d} only")
-    encoded = [certificate.public_bytes(serialization.Encoding.DER) for certificate in chain]
     # The root stays out: who verifies must know it already, and millions of tails are kept for ever.
-    between = [der for der, one in zip(encoded[1:], chain[1:], strict=True) if one.issuer != one.subject]
-    is_rsa = isinstance(key, rsa.RSAPrivateKey)
-    template = CmsTemplate.prepare(
-        encoded[0], tuple(between), issuer_and_serial=_issuer_and_serial(leaf), is_rsa=is_rsa
+    template = CmsTemplate.prepare(leaf, [one for one in chain[1:] if one.issuer != one.subject])
+    signature_size_bytes_max = (
+        key.key_size // 8 if isinstance(key, rsa.RSAPrivateKey) else 2 * (key.key_size // 8 + 3) + 3
     )
-    signature_size_bytes_max = key.key_size // 8 if is_rsa else 2 * (key.key_size // 8 + 3) + 3
     return Signer(
         key=key,
-        certificate=encoded[0],
-        roots=(encoded[-1],),
+        certificate=leaf.public_bytes(serialization.Encoding.DER),
+        roots=(chain[-1].public_bytes(serialization.Encoding.DER),),
         name=_common_name(leaf),
         not_after=leaf.not_valid_after_utc,
         template=template,
@@ -118,12 +103,3 @@ def signer_from(key: object, chain: list[x509.Certificate], *, now: datetime) ->
 def _common_name(certificate: x509.Certificate) -> str:
     names = certificate.subject.get_attributes_for_oid(NameOID.COMMON_NAME)
     return str(names[0].value) if names else certificate.subject.rfc4514_string()
-
-
-def _issuer_and_serial(certificate: x509.Certificate) -> bytes:
-    number = certificate.serial_number
-    return tlv(
-        SEQUENCE,
-        certificate.issuer.public_bytes(),
-        tlv(INTEGER, number.to_bytes(number.bit_length() // 8 + 1, "big")),
-    )

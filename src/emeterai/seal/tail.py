@@ -40,15 +40,22 @@ class UnsignedTail:
 
 
 def build_tail(
-    plan: Plan, order: SealOrder, *, box: Box, original_sha256: bytes, signer_name: str, cms_size_bytes_max: int
+    plan: Plan,
+    order: SealOrder,
+    *,
+    box: Box,
+    overlay: bytes,
+    original_sha256: bytes,
+    signer_name: str,
+    cms_size_bytes_max: int,
 ) -> UnsignedTail:
-    """Lay out the tail for one order; `box` is the square of the mark on the page as seen."""
+    """Lay out the tail for one order; `box` is the square of the mark on the page as seen, `overlay` its drawing."""
     numbers = NewNumbers.from_first(plan.first_number)
     layout = _Layout(plan.size_bytes)
     for rewrite in plan.rewrites:
         layout.add(rewrite.number, rewrite.body, generation=rewrite.generation)
     layout.add(numbers.art, _form_stream(mark.art(), b"/BBox[0 0 80 80]"))
-    layout.add(numbers.mark, _mark_object(plan, order, numbers))
+    layout.add(numbers.mark, _mark_object(plan, overlay, numbers))
     layout.add(numbers.widget, _widget(plan, order, numbers, box=box))
     if plan.new_form:
         layout.add(numbers.form, b"<</Fields[%d 0 R]/SigFlags 3>>" % numbers.widget)
@@ -91,13 +98,13 @@ def _form_stream(content: bytes, entries: bytes) -> bytes:
     )
 
 
-def _mark_object(plan: Plan, order: SealOrder, numbers: NewNumbers) -> bytes:
+def _mark_object(plan: Plan, overlay: bytes, numbers: NewNumbers) -> bytes:
     turn = radians(plan.geometry.rotate)
     c, s = round(cos(turn)), round(sin(turn))
     entries = b"/BBox[0 0 80 80]/Matrix[%d %d %d %d 0 0]/Resources<</XObject<</Art %d 0 R>>>>" % (
         c, s, -s, c, numbers.art,
     )  # fmt: skip
-    return _form_stream(mark.overlay(order.serial, order.verify_url), entries)
+    return _form_stream(overlay, entries)
 
 
 def _widget(plan: Plan, order: SealOrder, numbers: NewNumbers, *, box: Box) -> bytes:

@@ -11,13 +11,13 @@ import hashlib
 from dataclasses import dataclass
 from datetime import datetime
 
-from asn1crypto import cms, tsp
+from asn1crypto import cms
 from cryptography import x509
 from cryptography.exceptions import InvalidSignature, UnsupportedAlgorithm
 from cryptography.hazmat.primitives import hashes
-from cryptography.hazmat.primitives.asymmetric import ec, padding, rsa
 from cryptography.x509.oid import NameOID
 
+from emeterai.seal.cms import CmsTemplate, check_signature
 from emeterai.seal.der import element_size
 from emeterai.seal.model import Outcome, StampFacts, VerifyReport
 from emeterai.seal.signature import TRACE, SealFound, find_seals
@@ -25,7 +25,6 @@ from emeterai.seal.signature import TRACE, SealFound, find_seals
 SEALS_MAX = 100
 _CHAIN_MAX = 4
 _CERTIFICATES_MAX = 20
-_SHA512 = hashes.SHA512()
 
 
 @dataclass(frozen=True, slots=True)
@@ -95,11 +94,11 @@ def _facts(content: bytes, seal: _Checked, seals: list[_Checked]) -> StampFacts:
 def _check(content: bytes, found: SealFound, trusted: list[x509.Certificate]) -> _Checked:
     certificate, ours = None, False
     try:
-        signer, certificates = _read_cms(found.contents)
-        certificate = _signing_certificate(signer, certificates)
-        ours = _leads_to(certificate, certificates, trusted, moment=found.facts.sealed_at)
+        signature, certificates = _read_cms(found.contents)
+        certificate = certificates[0]
+        ours = _leads_to(certificate, certificates[1:], trusted, moment=found.facts.sealed_at)
         _check_range(content, found)
-        _check_signature(content, found, signer, certificate)
+        _check_signature(content, found, signature, certificates)
     except _SealFaultError as fault:
         return _Checked(found, certificate, ours, [str(fault)])
     return _Checked(found, certificate, ours, [])
@@ -115,58 +114,37 @@ def _check_range(content: bytes, found: SealFound) -> None:
         raise _SealFaultError("byte_range_wrong")
 
 
-def _check_signature(content: bytes, found: SealFound, signer: cms.SignerInfo, certificate: x509.Certificate) -> None:
+def _check_signature(content: bytes, found: SealFound, signature: bytes, certificates: list[x509.Certificate]) -> None:
+    """The slot holds, to the byte, what our template makes of the digest, and the key made the signature in it.
+
+    Comparing with the template instead of reading the parts leaves no field that a forger could bend unseen.
+    """
     start, end, rest = found.byte_range
     view = memoryview(content)
     digest = hashlib.sha512(view[:start])
     digest.update(view[end : end + rest])
+    if digest.digest() not in signature:
+        raise _SealFaultError("bytes_changed")
     try:
-        attributes = {attribute["type"].native: attribute["values"] for attribute in signer["signed_attrs"]}
-        if len(attributes) != len(signer["signed_attrs"]) or any(len(values) != 1 for values in attributes.values()):
-            raise _SealFaultError("signature_wrong")
-        if attributes["message_digest"][0].native != digest.digest():
-            raise _SealFaultError("bytes_changed")
-        ess = tsp.SigningCertificateV2.load(attributes["signing_certificate_v2"][0].dump())["certs"][0]
-        proper = (
-            attributes["content_type"][0].native == "data"
-            and signer["digest_algorithm"]["algorithm"].native == "sha512"
-            and ess["hash_algorithm"]["algorithm"].native == "sha512"
-            and ess["cert_hash"].native == certificate.fingerprint(_SHA512)
-        )
-        if not proper:
-            raise _SealFaultError("signature_wrong")
-        _check_key(certificate, signer)
-    except (ValueError, TypeError, KeyError, AttributeError, InvalidSignature) as error:
+        template = CmsTemplate.prepare(certificates[0], certificates[1:])
+        to_be_signed = template.to_be_signed(digest.digest())
+        check_signature(certificates[0].public_key(), template.signature_within(signature, to_be_signed), to_be_signed)
+    except (ValueError, InvalidSignature) as error:
         raise _SealFaultError("signature_wrong") from error
 
 
-def _check_key(certificate: x509.Certificate, signer: cms.SignerInfo) -> None:
-    key = certificate.public_key()
-    signed, signature = signer["signed_attrs"].untag().dump(), signer["signature"].native
-    algorithm = signer["signature_algorithm"]["algorithm"].native
-    if isinstance(key, rsa.RSAPublicKey) and algorithm == "sha512_rsa":
-        key.verify(signature, signed, padding.PKCS1v15(), _SHA512)
-    elif isinstance(key, ec.EllipticCurvePublicKey) and algorithm == "sha512_ecdsa":
-        key.verify(signature, signed, ec.ECDSA(_SHA512))
-    else:
-        raise _SealFaultError("signature_wrong")
-
-
-def _read_cms(contents: bytes) -> tuple[cms.SignerInfo, list[x509.Certificate]]:
-    """The one signer and the certificates of a slot, which must hold one CMS and then zeros only."""
+def _read_cms(contents: bytes) -> tuple[bytes, list[x509.Certificate]]:
+    """The CMS of a slot, which must be followed by zeros only, and its certificates, the signer's first."""
     try:
         size = element_size(contents)
-        if contents[size:].strip(b"\x00"):
-            raise _SealFaultError("slot_wrong")
-        info = cms.ContentInfo.load(contents[:size], strict=True)
-        signed_data = info["content"]
-        signers = signed_data["signer_infos"]
-        if info["content_type"].native != "signed_data" or len(signers) != 1:
-            raise _SealFaultError("slot_wrong")
+        signed_data = cms.ContentInfo.load(contents[:size], strict=True)["content"]
         encoded = [choice.chosen.dump() for choice in signed_data["certificates"]]
-        return signers[0], [_read_certificate(certificate) for certificate in encoded[:_CERTIFICATES_MAX]]
+        certificates = [_read_certificate(certificate) for certificate in encoded[:_CERTIFICATES_MAX]]
     except (ValueError, TypeError, KeyError, AttributeError, UnsupportedAlgorithm) as error:
         raise _SealFaultError("slot_wrong") from error
+    if not certificates or contents[size:].strip(b"\x00"):
+        raise _SealFaultError("slot_wrong")
+    return contents[:size], certificates
 
 
 def _read_certificate(encoded: bytes) -> x509.Certificate:
@@ -176,18 +154,6 @@ def _read_certificate(encoded: bytes) -> x509.Certificate:
     certificate.public_key()
     _ = certificate.issuer, certificate.extensions, certificate.not_valid_before_utc, certificate.not_valid_after_utc
     return certificate
-
-
-def _signing_certificate(signer: cms.SignerInfo, certificates: list[x509.Certificate]) -> x509.Certificate:
-    try:
-        number = signer["sid"].chosen["serial_number"].native
-        issuer = signer["sid"].chosen["issuer"].dump()
-    except (ValueError, TypeError, KeyError, AttributeError) as error:
-        raise _SealFaultError("slot_wrong") from error
-    for certificate in certificates:
-        if certificate.serial_number == number and certificate.issuer.public_bytes() == issuer:
-            return certificate
-    raise _SealFaultError("slot_wrong")
 
 
 def _leads_to(

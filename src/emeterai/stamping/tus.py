@@ -17,7 +17,6 @@ from uuid import UUID
 from litestar import Controller, Request, Response, delete, head, patch, post, route
 from litestar.di import NamedDependency, Provide
 from litestar.exceptions import InternalServerException
-from litestar.handlers import HTTPRouteHandler
 from litestar.params import FromPath
 
 from emeterai.accounts.callers import caller
@@ -75,6 +74,17 @@ class Uploads(Controller):
     dependencies = {"caller": Provide(caller)}  # noqa: RUF012 - Litestar's own way
     request_max_body_size = None  # the declared length bounds what is read, piece by piece
 
+    @route("/", http_method="OPTIONS", status_code=204, include_in_schema=False)
+    async def capabilities(self, request: AnyRequest) -> Response[None]:
+        """Which protocol, which extensions, how large (tus 1.0.0, "OPTIONS"). Needs no sign-in."""
+        headers = {
+            "tus-version": VERSION,
+            "tus-extension": EXTENSIONS,
+            "tus-max-size": str(services_of(request).documents.size_bytes_max),
+            "tus-checksum-algorithm": ",".join(_CHECKSUMS),
+        }
+        return _answer(204, headers)
+
     @post(
         "/",
         operation_id="begin_upload",
@@ -125,7 +135,7 @@ class Uploads(Controller):
         responses=problems(*_ANY, *_APPENDING),
     )
     async def append(
-        self, request: AnyRequest, upload_id: FromPath[UUID], caller: Caller, documents: Documents
+        self, request: AnyRequest, upload_id: FromPath[UUID], caller: NamedDependency[Caller]
     ) -> Response[None]:
         """Add bytes at `Upload-Offset`. What arrived before a line broke is kept."""
         _require_version(request)
@@ -155,24 +165,8 @@ class Uploads(Controller):
         return _answer(204, {})
 
 
-def capabilities_route(size_bytes_max: int) -> HTTPRouteHandler:
-    """OPTIONS /v1/uploads: which protocol, which extensions, how large (tus 1.0.0, "OPTIONS"). Needs no sign-in."""
-
-    @route("/v1/uploads", http_method="OPTIONS", status_code=204, sync_to_thread=False, include_in_schema=False)
-    def capabilities() -> Response[None]:
-        headers = {
-            "tus-version": VERSION,
-            "tus-extension": EXTENSIONS,
-            "tus-max-size": str(size_bytes_max),
-            "tus-checksum-algorithm": ",".join(_CHECKSUMS),
-        }
-        return _answer(204, headers)
-
-    return capabilities
-
-
 def _answer(status: int, headers: dict[str, str]) -> Response[None]:
-    return Response(None, status_code=status, headers={"tus-resumable": VERSION, **headers})
+    return Response(None, status_code=status, media_type="text/plain", headers={"tus-resumable": VERSION, **headers})
 
 
 def _require_version(request: AnyRequest) -> None:
@@ -237,4 +231,4 @@ async def _body(request: AnyRequest) -> AsyncIterator[bytes]:
 
 
 controllers: tuple[type[Any], ...] = (Uploads,)
-"""What the application mounts, besides `capabilities_route`."""
+"""What the application mounts."""

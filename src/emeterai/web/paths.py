@@ -31,6 +31,11 @@ def order_pay(order_id: object) -> str:
     return f"{order(order_id)}/bayar"
 
 
+def order_cancel(order_id: object) -> str:
+    """Where the cancel button of an order posts to."""
+    return f"{order(order_id)}/batal"
+
+
 def document(document_id: object) -> str:
     """One document: what the inspection found."""
     return f"{DOCUMENTS}/{quote(str(document_id), safe='')}"
