@@ -15,6 +15,7 @@ from emeterai.infra.database import Database
 from emeterai.infra.ids import new_id
 from emeterai.infra.migrate import migrate
 from emeterai.infra.postgres import EmbeddedPostgres
+from running import RunningService
 
 TEMPLATE = "migrated"
 
@@ -81,3 +82,12 @@ async def db(database_url: str) -> AsyncIterator[Database]:
     database = await Database.connect(database_url, connections_max=12, wait_s=5)
     yield database
     await database.close()
+
+
+@pytest.fixture(scope="session")
+async def service(short_folder: Path) -> AsyncIterator[RunningService]:
+    """The whole service, running, shared by the tests that do it no harm."""
+    running = RunningService(short_folder / "service")
+    await running.start()
+    yield running
+    assert 0 == await running.stop(), running.last_words()

@@ -5,22 +5,18 @@ from __future__ import annotations
 import asyncio
 import hashlib
 import html
-import io
 import re
-from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
+from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import AbstractAsyncContextManager, asynccontextmanager, suppress
-from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 from uuid import UUID
 
 import httpx
-import pikepdf
 import pytest
-from litestar import Litestar
+from stamping_people import Person, Site, pdf, stamp_id_of
 
-from emeterai.app import Services, create_app, open_services
-from emeterai.core.ledger import Balance, Kind, Reason, Transfer
+from emeterai.app import create_app, open_services
+from emeterai.core.ledger import Balance, Reason
 from emeterai.infra.clock import utc_now
 from emeterai.infra.ids import new_id
 from emeterai.infra.settings import Settings
@@ -39,65 +35,6 @@ from emeterai.web.static_files import StaticFiles
 SIZE_BYTES_MAX = 200_000
 HOSTILE = "<script>alert(1)</script>.pdf"
 Working = Callable[..., AbstractAsyncContextManager[None]]
-
-
-@dataclass(frozen=True)
-class Site:
-    """The service as it runs."""
-
-    app: Litestar
-    services: Services
-
-    def browser(self) -> httpx.AsyncClient:
-        """A browser that has never been here."""
-        return httpx.AsyncClient(transport=httpx.ASGITransport(self.app), base_url="http://127.0.0.1:8080")
-
-
-@dataclass(frozen=True)
-class Person:
-    """Somebody signed in, with a browser."""
-
-    site: Site
-    browser: httpx.AsyncClient
-    account_id: UUID
-
-    async def submit(
-        self, page: str, values: Mapping[str, str] | None = None, *, file: tuple[str, bytes] | None = None
-    ) -> httpx.Response:
-        """Open a page, fill in its form and send it."""
-        return await self.send(page, await self.form(page) | (values or {}), file=file)
-
-    async def form(self, page: str) -> dict[str, str]:
-        """The hidden fields of a page's form, its page number included."""
-        shown = (await self.browser.get(page)).text
-        number = re.search(r'name="page" type="number" value="(\d+)"', shown)
-        hidden = dict(re.findall(r'<input type="hidden" name="(\w+)" value="([^"]*)"', shown))
-        return hidden | ({"page": number[1]} if number else {})
-
-    async def send(
-        self, page: str, values: Mapping[str, str], *, file: tuple[str, bytes] | None = None
-    ) -> httpx.Response:
-        """Send a form as it is."""
-        return await self.browser.post(page, data=dict(values), files={"file": file} if file else None)
-
-    async def upload(self, data: bytes, name: str = "surat.pdf") -> str:
-        """Upload a file; answers the address of its document."""
-        answer = await self.submit("/unggah", file=(name, data))
-        assert 303 == answer.status_code, answer.text
-        return answer.headers["location"]
-
-    async def text(self, address: str) -> str:
-        """A page as text."""
-        return (await self.browser.get(address)).text
-
-    async def buy(self, amount: int) -> None:
-        """Have quota."""
-        credit = Transfer(new_id(), Kind.CREDIT, Reason.RETURNED, amount, account=self.account_id)
-        await self.site.services.ledger.post([credit])
-
-    async def balance(self) -> Balance:
-        """What the ledger says."""
-        return await self.site.services.ledger.balance(self.account_id)
 
 
 @pytest.fixture(scope="module")
@@ -180,24 +117,6 @@ async def people(site: Site) -> AsyncIterator[Callable[[], Awaitable[Person]]]:
 async def siti(people: Callable[[], Awaitable[Person]]) -> Person:
     """A person."""
     return await people()
-
-
-def pdf(pages: int = 1, *, size_pt: tuple[float, float] = (595, 842), form: bool = False) -> bytes:
-    """A small PDF."""
-    made, out = pikepdf.new(), io.BytesIO()
-    for _ in range(pages):
-        made.add_blank_page(page_size=size_pt)
-    if form:
-        field = made.make_indirect(pikepdf.Dictionary(FT=pikepdf.Name.Tx, T=pikepdf.String("nama")))
-        made.Root.AcroForm = pikepdf.Dictionary(Fields=pikepdf.Array([field]))
-    made.save(out)
-    return out.getvalue()
-
-
-def stamp_id_of(answer: httpx.Response) -> UUID:
-    """The stamp that an answer leads to."""
-    assert 303 == answer.status_code, answer.text
-    return UUID(answer.headers["location"].removeprefix("/meterai/"))
 
 
 async def test_from_a_file_to_a_stamped_file(siti: Person, sealer: None) -> None:
@@ -442,5 +361,5 @@ async def test_documents_are_listed_page_by_page(siti: Person) -> None:
 async def test_a_visitor_signs_in_first(site: Site, address: str) -> None:
     """Whoever is not signed in is led to the sign-in page and back."""
     async with site.browser() as browser:
-        answer: Any = await browser.get(address)
+        answer = await browser.get(address)
     assert (303, "/masuk") == (answer.status_code, answer.headers["location"].partition("?")[0])

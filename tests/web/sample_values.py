@@ -15,7 +15,6 @@ LATER = datetime(2026, 11, 22, 12, 7, 31, tzinfo=UTC)
 ID = UUID("0190a1b2-c3d4-7e5f-8a9b-0c1d2e3f4a5b")
 SERIAL = "7K2MQ9XRT4VB8WNC3HJ5DZ"
 SHA256 = "e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b855"
-SHA256 = "9b71d224bd62f3785d96d46ad3ea3d73319bfbc2890caadae2dff72519673ca7"
 KEY = "0190a1b2-c3d4-7e5f-8a9b-0c1d2e3f4a5c"
 NAME = "Surat lamaran dan pernyataan 5 poin CPNS 2026 (final).pdf"
 

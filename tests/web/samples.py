@@ -254,7 +254,10 @@ SAMPLES = [
     Sample("verify_file_voided", "verify/verify_result.html", verdict("file", "voided"), signed_in=False),
     Sample("verify_file_unknown", "verify/verify_result.html", verdict("file", "unknown"), signed_in=False),
     Sample(
-        "verify_in_progress", "verify/verify_result.html", verdict("serial", "in_progress", known=False), signed_in=False
+        "verify_in_progress",
+        "verify/verify_result.html",
+        verdict("serial", "in_progress", known=False),
+        signed_in=False,
     ),
     Sample("verify_voided", "verify/verify_result.html", verdict("serial", "voided", known=False), signed_in=False),
     Sample("verify_unknown", "verify/verify_result.html", verdict("serial", "unknown", known=False), signed_in=False),

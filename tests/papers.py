@@ -1,0 +1,25 @@
+"""Small PDF files that tests make: the letter that people send, and odd ones."""
+
+from __future__ import annotations
+
+import io
+import secrets
+
+import pikepdf
+
+
+def letter(*, pages: int = 1, size_bytes: int = 0, text: str | None = None) -> bytes:
+    """A letter that no other test has: one line a page; padded to about `size_bytes` with noise nobody sees."""
+    words = text or f"Surat {secrets.token_hex(8)}"
+    with pikepdf.new() as pdf:
+        font = pikepdf.Dictionary(Type=pikepdf.Name.Font, Subtype=pikepdf.Name.Type1, BaseFont=pikepdf.Name.Helvetica)
+        for number in range(1, pages + 1):
+            pdf.add_blank_page(page_size=(595, 842))
+            page = pdf.pages[-1]
+            page.Resources = pikepdf.Dictionary(Font=pikepdf.Dictionary(F1=font))
+            page.Contents = pdf.make_stream(f"BT /F1 12 Tf 72 760 Td ({words} {number}) Tj ET".encode())
+        if size_bytes:
+            pdf.Root.Padding = pdf.make_indirect(pdf.make_stream(secrets.token_bytes(size_bytes)))
+        target = io.BytesIO()
+        pdf.save(target)
+    return target.getvalue()
