@@ -20,17 +20,6 @@ from running import RunningService
 TEMPLATE = "migrated"
 
 
-def need_program(name: str, package: str) -> str:
-    """The path of a program from a system package; without it the test is skipped, and in CI it fails."""
-    path = shutil.which(name)
-    if path is None:
-        message = f"{name} is not installed (Debian package {package})"
-        if os.environ.get("CI"):
-            pytest.fail(message)
-        pytest.skip(message)
-    return path
-
-
 @pytest.fixture(scope="session")
 def short_folder() -> Iterator[Path]:
     """A temporary folder that other users can enter: PostgreSQL runs as one of them when the tests run as root."""

@@ -21,5 +21,5 @@ def letter(*, pages: int = 1, size_bytes: int = 0, text: str | None = None) -> b
         if size_bytes:
             pdf.Root.Padding = pdf.make_indirect(pdf.make_stream(secrets.token_bytes(size_bytes)))
         target = io.BytesIO()
-        pdf.save(target)
+        pdf.save(target, compress_streams=False)
     return target.getvalue()

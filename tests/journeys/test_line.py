@@ -5,8 +5,8 @@ from __future__ import annotations
 import subprocess
 from pathlib import Path
 
-from conftest import need_program
 from papers import letter
+from programs import need_program
 from running import Person, RunningService
 
 

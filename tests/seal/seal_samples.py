@@ -5,9 +5,20 @@ from __future__ import annotations
 import io
 import zlib
 from collections.abc import Callable
+from datetime import UTC, datetime, timedelta
 
 import pikepdf
+from cryptography import x509
+from cryptography.hazmat.primitives import hashes
+from cryptography.hazmat.primitives.asymmetric import ec
+from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat
+from cryptography.x509.oid import NameOID
 from pikepdf import Array, Dictionary, Name, Pdf
+from pyhanko.keys import load_certs_from_pemder_data, load_private_key_from_pemder_data
+from pyhanko.pdf_utils.incremental_writer import IncrementalPdfFileWriter
+from pyhanko.sign import signers
+from pyhanko.sign.fields import SigFieldSpec
+from pyhanko_certvalidator.registry import SimpleCertificateStore
 
 PAGE_CONTENT = b"BT /F1 18 Tf 72 720 Td (Surat Pernyataan) Tj ET"
 
@@ -160,3 +171,28 @@ MUSEUM: dict[str, bytes] = {
     "certified, forms allowed": certified(2),
 }
 """Odd but sound files, each of which must be sealed."""
+
+
+async def signed_by_somebody(content: bytes) -> bytes:
+    """The file with a visible signature that pyHanko makes, with a key of its own."""
+    key = ec.generate_private_key(ec.SECP256R1())
+    subject = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, "Somebody else")])
+    start = datetime(2026, 1, 1, tzinfo=UTC)
+    certificate = (
+        x509.CertificateBuilder(subject, subject, key.public_key(), x509.random_serial_number())
+        .not_valid_before(start)
+        .not_valid_after(start + timedelta(days=3_650))
+        .sign(key, hashes.SHA256())
+    )
+    pem = Encoding.PEM
+    private = key.private_bytes(pem, PrivateFormat.PKCS8, NoEncryption())
+    signer = signers.SimpleSigner(
+        signing_cert=next(iter(load_certs_from_pemder_data(certificate.public_bytes(pem)))),
+        signing_key=load_private_key_from_pemder_data(private, None),
+        cert_registry=SimpleCertificateStore(),
+    )
+    field = SigFieldSpec("Penandatangan", box=(72, 100, 200, 150))
+    metadata = signers.PdfSignatureMetadata(field_name="Penandatangan")
+    writer = IncrementalPdfFileWriter(io.BytesIO(content), strict=False)
+    target = await signers.PdfSigner(metadata, signer, new_field_spec=field).async_sign_pdf(writer)
+    return bytes(target.getvalue())

@@ -121,3 +121,20 @@ async def test_the_signature_dictionary_is_pades(seal: SealBytes) -> None:
     assert SERIAL in str(field.TU)
     assert "/Cert" not in field.V
     assert bytes.fromhex("2a864886f70d010905") not in bytes(field.V.Contents)
+
+
+async def test_inspection_notes_what_is_worth_knowing(engine: SealEngine, seal: SealBytes, tmp_path: Path) -> None:
+    """A form, earlier signatures and earlier stamps are told before anybody pays."""
+    path = tmp_path / "file.pdf"
+    path.write_bytes(MUSEUM["form with direct parts"])
+    assert (["form"], 0) == ((report := await engine.inspect(path)).notes, report.signatures)
+    stamped, _ = await seal(classic(LETTER))
+    path.write_bytes(stamped)
+    assert (["signed", "stamped", "form"], 1) == ((report := await engine.inspect(path)).notes, report.signatures)
+
+
+async def test_a_missing_file_is_the_callers_fault(engine: SealEngine, tmp_path: Path) -> None:
+    """A path that cannot be read is no refusal of somebody's document."""
+    for verb in (engine.inspect, engine.verify):
+        with pytest.raises(OSError, match="No such file"):
+            await verb(tmp_path / "missing.pdf")

@@ -150,3 +150,12 @@ def test_any_box_is_refused_or_filled_by_a_square_within_it(
     assert square.x1 - square.x0 >= SIDE_PT_MIN - 1e-6
     assert square.x0 >= min(box.x0, box.x1) - 1e-6
     assert square.y1 <= max(box.y0, box.y1) + 1e-6
+
+
+async def test_pages_that_share_their_annotations_do_not_share_the_mark(seal: SealBytes) -> None:
+    """Two pages with one array of annotations: the mark stands on the asked page only."""
+    objects = objects_of_a_letter(page=b"/Annots 7 0 R", extra={7: b"[]"})
+    objects[2] = b"<</Type/Pages/Kids[3 0 R 6 0 R]/Count 2/MediaBox[0 0 595 842]>>"
+    objects[6] = objects[3]
+    sealed, _ = await seal(classic(objects), page=2)
+    assert [0, 1] == [len(qr_codes(rendered(sealed, index))) for index in (0, 1)]

@@ -12,7 +12,8 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from pikepdf import Name
-from seal_samples import LETTER, MUSEUM, classic, with_pikepdf
+from seal_judges import judged_by_pdfsig, judged_by_pyhanko
+from seal_samples import LETTER, MUSEUM, classic, signed_by_somebody, with_pikepdf
 
 from conftest import SEALED_AT, SERIAL, SealBytes, order_of
 from emeterai.core.refusal import Refused
@@ -196,3 +197,25 @@ def test_no_cut_file_is_genuine(sealed_letter: bytes, signer: Signer, cut: float
     """However much is missing at the end, the file is not genuine."""
     content = sealed_letter[: int(cut * len(sealed_letter))]
     assert "genuine" != verify_bytes(content, roots=list(signer.roots)).outcome
+
+
+async def test_a_signature_of_somebody_else_after_the_stamp_is_named(
+    seal: SealBytes, engine: SealEngine, tmp_path: Path
+) -> None:
+    """Who signs after stamping changes the file; the report says that it was a signature."""
+    sealed, _ = await seal(classic(LETTER))
+    report = await verified(engine, tmp_path, await signed_by_somebody(sealed))
+    assert "changed" == report.outcome
+    assert [["signature_added_after_seal"]] == [stamp.changes_after for stamp in report.stamps]
+
+
+async def test_a_file_that_somebody_signed_before_can_be_stamped(
+    seal: SealBytes, engine: SealEngine, signer: Signer, tmp_path: Path
+) -> None:
+    """An earlier signature stays valid under the stamp, for pyHanko and for pdfsig, and the stamp is genuine."""
+    sealed, _ = await seal(await signed_by_somebody(classic(LETTER)))
+    report = await verified(engine, tmp_path, sealed)
+    assert "genuine" == report.outcome
+    statuses = await judged_by_pyhanko(sealed, signer.roots[0])
+    assert [(True, True, True)] * 2 == [(one.intact, one.valid, one.docmdp_ok) for one in statuses]
+    assert [True, True] == [one.valid for one in judged_by_pdfsig(tmp_path / "to-verify.pdf")]

@@ -6,6 +6,7 @@ import io
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import Any, cast
 from uuid import UUID
 
 import httpx
@@ -26,7 +27,8 @@ class Site:
 
     def browser(self) -> httpx.AsyncClient:
         """A browser that has never been here."""
-        return httpx.AsyncClient(transport=httpx.ASGITransport(self.app), base_url="http://127.0.0.1:8080")
+        transport = httpx.ASGITransport(cast("Any", self.app))
+        return httpx.AsyncClient(transport=transport, base_url="http://127.0.0.1:8080")
 
 
 @dataclass(frozen=True)

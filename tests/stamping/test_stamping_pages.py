@@ -33,7 +33,7 @@ from emeterai.web.pages import Pages
 from emeterai.web.static_files import StaticFiles
 
 SIZE_BYTES_MAX = 200_000
-HOSTILE = "<script>alert(1)</script>.pdf"
+HOSTILE = "<script>alert(1)<!--&amp;.pdf"
 Working = Callable[..., AbstractAsyncContextManager[None]]
 
 
@@ -285,7 +285,7 @@ async def test_to_others_nothing_of_mine_exists(
     answers.append(await budi.send(f"{document}/bubuhkan", hidden))
     assert [404] * 5 == [answer.status_code for answer in answers]
     assert {"text/html; charset=utf-8"} == {answer.headers["content-type"] for answer in answers}
-    assert siti.site.services.settings.base_url not in await budi.text("/dokumen")
+    assert "Belum ada dokumen" in await budi.text("/dokumen")
 
 
 async def test_a_form_sent_twice_is_one_stamp(siti: Person, sealer: None) -> None:
@@ -329,7 +329,7 @@ async def test_a_hostile_name_stays_text(siti: Person, sealer: None) -> None:
     for page in ("/dokumen", document, f"{document}/bubuhkan", stamp):
         shown = await siti.text(page)
         assert "<script" not in shown
-        assert html.escape("alert(1)</script>.pdf").split("/")[-1] in shown
+        assert html.escape(HOSTILE) in shown
     header = (await siti.browser.get(f"{stamp}/berkas")).headers["content-disposition"]
     assert "<" not in header
 

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import httpx
 import pytest
-from verify_desk import SEALED_AT, Desk, Stamped, letter
+from verify_desk import SEALED_AT, Desk, Stamped, files_in, letter
 
 from emeterai.seal.service import SealEngine, Signer, load_signer
 
@@ -81,9 +81,7 @@ CHANGES: dict[str, Callable[[Stamped], bytes]] = {
         f"({it.serial})".encode(), f"({it.serial[:-1]}{'A' if it.serial[-1] != 'A' else 'B'})".encode()
     ),
     "the end cut off": lambda it: it.content[:-40],
-    "cut in the middle of the seal": lambda it: it.content[
-        : len(it.original) + (len(it.content) - len(it.original)) // 2
-    ],
+    "cut in the middle of the signature": lambda it: it.content[: it.content.index(b"/EMTR_Serial") + 300],
 }
 
 
@@ -117,23 +115,24 @@ async def test_a_seal_of_somebody_else_is_not_ours(client: httpx.AsyncClient, de
 
 
 @pytest.mark.parametrize(
-    ("outcome", "register", "ending", "other"),
+    ("expected", "ending", "other"),
     [
-        ("voided", "voided", "void", None),
-        ("in_progress", "in_progress", "taken", None),
-        ("unknown", "unknown", "none", None),
-        ("forged", "other_document", "affixed", b"another document"),
-        ("forged", "other_document", "void", b"another document"),
+        (("voided", "voided"), "void", None),
+        (("in_progress", "in_progress"), "taken", None),
+        (("unknown", "unknown"), "none", None),
+        (("forged", "other_document"), "affixed", b"another document"),
+        (("forged", "other_document"), "void", b"another document"),
     ],
 )
 async def test_a_sound_seal_is_not_enough(
-    client: httpx.AsyncClient, desk: Desk, outcome: str, register: str, ending: str, other: bytes | None
+    client: httpx.AsyncClient, desk: Desk, expected: tuple[str, str], ending: str, other: bytes | None
 ) -> None:
     """The register must know the serial as affixed, and for this very document."""
     stamped = await desk.stamp(letter(), ending=ending, on_record_for=other)
     verdict = (await client.post("/v1/verify", content=stamped.content, headers=PDF)).json()
     (stamp,) = verdict["stamps"]
-    assert (outcome, register, True) == (verdict["outcome"], stamp["register"], stamp["intact"])
+    assert stamp["intact"]
+    assert expected == (verdict["outcome"], stamp["register"])
 
 
 async def test_the_worst_stamp_decides(client: httpx.AsyncClient, desk: Desk) -> None:
@@ -149,4 +148,4 @@ async def test_nothing_is_kept(client: httpx.AsyncClient, desk: Desk, temporary_
     for content in (stamped.content, b"not a PDF", b""):
         await client.post("/v1/verify", content=content, headers=PDF)
         await client.post("/v1/verify", files={"file": ("surat.pdf", content)})
-        assert [] == list(temporary_folder.iterdir())
+        assert [] == files_in(temporary_folder)

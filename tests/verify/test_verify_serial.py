@@ -18,13 +18,13 @@ NEVER_ISSUED = SerialBlock(7, b"k" * 32, 10).serial(3)
 MISTYPED = [
     NEVER_ISSUED[:-1],
     NEVER_ISSUED + "A",
-    NEVER_ISSUED[1] + NEVER_ISSUED[0] + NEVER_ISSUED[2:],
+    NEVER_ISSUED[:4] + NEVER_ISSUED[5] + NEVER_ISSUED[4] + NEVER_ISSUED[6:],
     "x",
     "-",
     "%20",
     "%00" * 22,
     "É" * 22,
-    "<script>alert(1)</script>".replace("/", "%2F"),
+    "<script>alert(1)",
     "9" * 3000,
 ]
 

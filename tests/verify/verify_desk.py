@@ -27,7 +27,6 @@ from emeterai.web.static_files import StaticFiles
 
 SEALED_AT = datetime(2026, 11, 21, 3, 4, 5, tzinfo=UTC)
 SIZE_BYTES_MAX = 100_000
-FORM = {"content-type": "application/x-www-form-urlencoded"}
 
 
 @dataclass(frozen=True)
@@ -95,6 +94,11 @@ def letter(pages_count: int = 1) -> bytes:
         pdf.add_blank_page(page_size=(595, 842))
     pdf.save(target)
     return target.getvalue()
+
+
+def files_in(folder: Path) -> list[Path]:
+    """What is in a folder, sorted."""
+    return sorted(folder.iterdir())
 
 
 def application(accounts: Accounts, verification: Verification) -> Litestar:

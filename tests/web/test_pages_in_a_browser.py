@@ -140,4 +140,4 @@ def test_a_place_is_chosen_by_keyboard(page: Page) -> None:
     assert page.evaluate("document.querySelector('[name=place]:checked').value") == "top-left"
     page.keyboard.press("ArrowUp")
     page.keyboard.press("ArrowUp")
-    assert page.evaluate("document.querySelector('[name=place]:checked').value") == "bottom_right"
+    assert page.evaluate("document.querySelector('[name=place]:checked').value") == "bottom-right"

@@ -2,7 +2,8 @@
 
 A serial is `BBBBB` (the block) + 16 characters drawn by HMAC from the block's key and the place within it + one
 check character of ISO/IEC 7064:2003, MOD 37,36 (the hybrid system for alphanumeric strings). Who knows one serial,
-or a million, learns nothing about the next; who mistypes one character or swaps two neighbours is told at once.
+or a million, learns nothing about the next; who mistypes one character is told at once, and who swaps two neighbours
+is told 629 times in 630.
 """
 
 from __future__ import annotations

@@ -120,7 +120,7 @@ def refusal_headers(refused: Refused) -> dict[str, str]:
     return headers
 
 
-def refusal_of(error: Exception) -> Refused | None:
+def refusal_of(error: Exception) -> Refused | None:  # noqa: C901 - one flat table of cases
     """The refusal that an exception of the web framework means, or None when it is a bug of ours."""
     match error:
         case Refused():

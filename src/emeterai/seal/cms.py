@@ -28,6 +28,7 @@ OID_RSA_SHA512 = "1.2.840.113549.1.1.13"
 OID_ECDSA_SHA512 = "1.2.840.10045.4.3.4"
 
 _NULL = tlv(NULL)
+_SIGNED_DATA = oid(OID_SIGNED_DATA)
 _VERSION_1 = tlv(INTEGER, b"\x01")
 _SHA512 = tlv(SEQUENCE, oid(OID_SHA512), _NULL)
 _RSA_SHA512 = tlv(SEQUENCE, oid(OID_RSA_SHA512), _NULL)
@@ -85,7 +86,7 @@ class CmsTemplate:
         attributes = bytes((CONTEXT_0,)) + to_be_signed[1:]
         signer = tlv(SEQUENCE, self.signer_head, attributes, self.signer_algorithm, tlv(OCTET_STRING, signature))
         signed_data = tlv(SEQUENCE, self.signed_data_head, tlv(SET, signer))
-        return tlv(SEQUENCE, oid(OID_SIGNED_DATA), tlv(CONTEXT_0, signed_data))
+        return tlv(SEQUENCE, _SIGNED_DATA, tlv(CONTEXT_0, signed_data))
 
     def signature_within(self, cms: bytes, to_be_signed: bytes) -> bytes:
         """The key's signature in a ContentInfo of this template. Raises ValueError when anything else differs."""

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import os
 import re
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from contextlib import contextmanager
+from functools import cached_property
 from typing import BinaryIO
 
 import pikepdf
@@ -110,8 +111,6 @@ class Document:
         header = _HEADER.search(head)
         self.version = header[1].decode() if header else pdf.pdf_version
         self.header_offset = head.find(b"%PDF-")
-        # Asked before anything else is: what qpdf mends in memory gets higher numbers and is told apart by that.
-        self.first_number = self._first_free_number()
 
     def report(self) -> Report:
         """What the file is. Refused when it could not be sealed."""
@@ -119,10 +118,11 @@ class Document:
         count = plan.page
         shown = [*range(min(count, _SIZES_SHOWN)), *([count - 1] if count > _SIZES_SHOWN else [])]
         fields = list(self._fields())
-        signatures = sum(1 for field in fields if field.get("/FT") == "/Sig" and "/V" in field)
+        signatures = [field.get("/V") for field in fields if field.get("/FT") == "/Sig" and "/V" in field]
         form = self.pdf.Root.get("/AcroForm")
         noted = {
-            "signed": signatures > 0,
+            "signed": bool(signatures),
+            "stamped": any(isinstance(value, Dictionary) and "/EMTR_Serial" in value for value in signatures),
             "form": bool(fields),
             "xfa": isinstance(form, Dictionary) and "/XFA" in form,
         }
@@ -130,7 +130,7 @@ class Document:
             pages=count,
             size_bytes=self.size_bytes,
             pdf_version=self.version,
-            signatures=signatures,
+            signatures=len(signatures),
             page_sizes_pt=[page_geometry(self.pdf.pages[index].obj).seen_size_pt for index in shown],
             notes=[note for note, holds in noted.items() if holds],
         )
@@ -147,22 +147,25 @@ class Document:
 
     def plan(self, page: int | None) -> Plan:
         """How to append a seal on a page (None: the last)."""
+        first_number = self._first_free_number()
         self._refuse_certified()
         previous_xref, xref_is_stream = self._newest_cross_reference()
         number, geometry = self.locate(page)
         page_object = self.pdf.pages[number - 1].obj
-        if not 0 < page_object.objgen[0] < self.first_number:
+        if page_object.objgen not in self._written:
             raise PDF_BROKEN()
-        numbers = NewNumbers.from_first(self.first_number)
+        numbers = NewNumbers.from_first(first_number)
         rewrites = Rewrites()
-        rewrites.change(page_object, rewrites.append(page_object, "/Annots", b"%d 0 R" % numbers.widget))
+        shared = self._shares_annotations(page_object)
+        changes = rewrites.append(page_object, "/Annots", b"%d 0 R" % numbers.widget, shared=shared)
+        rewrites.change(page_object, changes)
         new_form = self._plan_form(rewrites, numbers)
         return Plan(
             size_bytes=self.size_bytes,
             header_offset=self.header_offset,
             previous_xref=previous_xref,
             xref_is_stream=xref_is_stream,
-            first_number=self.first_number,
+            first_number=first_number,
             page=number,
             page_reference=reference_to(page_object).decode(),
             geometry=geometry,
@@ -183,8 +186,13 @@ class Document:
             ),
         )
 
+    @cached_property
+    def _written(self) -> Collection[tuple[int, int]]:
+        """Every object that the file itself has; what qpdf mends in memory is not among them."""
+        return self.pdf.get_xref_table().keys()
+
     def _first_free_number(self) -> int:
-        seen = self.pdf.make_indirect(Dictionary()).objgen[0]
+        seen = max((number for number, _ in self._written), default=0) + 1
         size = self.pdf.trailer.get("/Size", 0)
         size = int(size) if isinstance(size, int) else 0
         number = max(seen, size if size < _NUMBER_MAX else 0)
@@ -216,10 +224,18 @@ class Document:
             if isinstance(parameters, Dictionary) and parameters.get("/P", 2) == 1:
                 raise PDF_CERTIFIED_NO_CHANGES()
 
+    def _shares_annotations(self, page_object: Object) -> bool:
+        """Whether another page has the very same array of annotations: a mark added to it would show on both."""
+        annotations = page_object.get("/Annots")
+        if not (isinstance(annotations, Array) and annotations.is_indirect):
+            return False
+        held = (page.obj.get("/Annots") for page in self.pdf.pages)
+        return sum(1 for array in held if isinstance(array, Array) and array.objgen == annotations.objgen) > 1
+
     def _plan_form(self, rewrites: Rewrites, numbers: NewNumbers) -> bool:
         """Put the new field into the form; True when there is none and the tail must bring one."""
         root = self.pdf.Root
-        if not 0 < root.objgen[0] < self.first_number:
+        if root.objgen not in self._written:
             raise PDF_BROKEN()
         form = root.get("/AcroForm")
         if not isinstance(form, Dictionary):
@@ -239,7 +255,7 @@ class Document:
     def _trailer_entries(self) -> bytes:
         parts = [b"/Root " + reference_to(self.pdf.Root)]
         info = self.pdf.trailer.get("/Info")
-        if isinstance(info, Object) and info.is_indirect and info.objgen[0] < self.first_number:
+        if isinstance(info, Object) and info.objgen in self._written:
             parts.append(b"/Info " + reference_to(info))
         return b"".join(parts)
 

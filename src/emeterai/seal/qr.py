@@ -34,7 +34,7 @@ def qr_path(content: str) -> tuple[int, bytes]:
     return side, b"".join(parts)
 
 
-@lru_cache(maxsize=65_536)
+@lru_cache(maxsize=16_384)
 def _rectangles(y: int, x: int, chunk: bytes) -> bytes:
     """Operators for the dark runs of up to eight modules. The cache makes a whole code cost 0.02 ms; it is bounded."""
     return b"".join(

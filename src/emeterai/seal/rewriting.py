@@ -22,11 +22,14 @@ class Rewrites:
         if changes:
             self._found[dictionary.objgen] = with_entries(dictionary, changes)
 
-    def append(self, holder: Object, key: str, reference: bytes) -> dict[str, bytes]:
-        """Add a reference to the array at `holder[key]`; the change that `holder` itself needs, if any."""
+    def append(self, holder: Object, key: str, reference: bytes, *, shared: bool = False) -> dict[str, bytes]:
+        """Add a reference to the array at `holder[key]`; the change that `holder` itself needs, if any.
+
+        An array that others hold as well (`shared`) stays as it is, and `holder` gets one of its own.
+        """
         array = holder.get(key)
         text = appended(array, reference)
-        if isinstance(array, Array) and array.is_indirect:
+        if isinstance(array, Array) and array.is_indirect and not shared:
             self._found[array.objgen] = text
             return {}
         return {key: text}

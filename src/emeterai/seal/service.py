@@ -170,12 +170,16 @@ async def _overlay(order: SealOrder) -> bytes:
 async def _digests(path: Path) -> tuple[HASH, HASH, int]:
     """SHA-256 and SHA-512 of a file, ready to take more, and its size: at once when small, else in two threads."""
     sha256, sha512 = hashlib.sha256(), hashlib.sha512()
-    if path.stat().st_size <= _INLINE_SIZE_BYTES_MAX:
+    if _size_bytes(path) <= _INLINE_SIZE_BYTES_MAX:
         return sha256, sha512, _feed(path, sha256, sha512)
     sizes = await asyncio.gather(*(asyncio.to_thread(_feed, path, digest) for digest in (sha256, sha512)))
     if sizes[0] != sizes[1]:
         raise RuntimeError("the file changed while it was being sealed")
     return sha256, sha512, sizes[0]
+
+
+def _size_bytes(path: Path) -> int:
+    return path.stat().st_size
 
 
 def _feed(path: Path, *digests: HASH) -> int:

@@ -8,6 +8,7 @@ seal of ours counts as a change.
 from __future__ import annotations
 
 import hashlib
+import re
 from dataclasses import dataclass
 from datetime import datetime
 
@@ -23,6 +24,7 @@ from emeterai.seal.model import Outcome, StampFacts, VerifyReport
 from emeterai.seal.signature import TRACE, SealFound, find_seals
 
 SEALS_MAX = 100
+_BYTE_RANGE = re.compile(rb"/ByteRange\s*\[\s*0\s+(\d{1,10})\s+(\d{1,10})\s+(\d{1,10})\s*\]")
 _CHAIN_MAX = 4
 _CERTIFICATES_MAX = 20
 
@@ -76,7 +78,7 @@ def _facts(content: bytes, seal: _Checked, seals: list[_Checked]) -> StampFacts:
     if not seal.ours and seal.certificate is not None:
         changes.append("certificate_not_ours")
     if position != len(content):
-        changes.append("bytes_added_after_seal")
+        changes.append(_kind_of_addition(content, position, seals))
     facts = seal.found.facts
     return StampFacts(
         serial=facts.serial,
@@ -89,6 +91,14 @@ def _facts(content: bytes, seal: _Checked, seals: list[_Checked]) -> StampFacts:
         intact=seal.holds,
         changes_after=changes,
     )
+
+
+def _kind_of_addition(content: bytes, position: int, seals: list[_Checked]) -> str:
+    """What was appended at `position`: `signature_added_after_seal` when another's signature covers all of it."""
+    ours = {seal.found.byte_range for seal in seals}
+    ranges = {(int(start), int(end), int(rest)) for start, end, rest in _BYTE_RANGE.findall(content, position)} - ours
+    covers = any(end + rest == len(content) for _, end, rest in ranges)
+    return "signature_added_after_seal" if covers else "bytes_added_after_seal"
 
 
 def _check(content: bytes, found: SealFound, trusted: list[x509.Certificate]) -> _Checked:

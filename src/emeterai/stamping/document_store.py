@@ -104,8 +104,8 @@ async def finish_receiving(tx: Connection, document_id: UUID, digest: bytes) -> 
     return bool(finished)
 
 
-async def abandon(tx: Connection, document_id: UUID) -> list[str]:
-    """Receiving becomes abandoned; answers the keys of its parts, which may now be removed."""
+async def abandon(tx: Connection, document_id: UUID) -> list[str] | None:
+    """Receiving becomes abandoned; answers the keys of its parts, which may now be removed, or None when it was not."""
     abandoned = await tx.fetchval(
         """
         UPDATE stamping.documents SET state = 'abandoned', changed_at = now(), expires_at = NULL
@@ -114,7 +114,7 @@ async def abandon(tx: Connection, document_id: UUID) -> list[str]:
         document_id,
     )
     if not abandoned:
-        return []
+        return None
     rows = await tx.fetch("DELETE FROM stamping.parts WHERE document_id = $1 RETURNING key", document_id)
     return [row["key"] for row in rows]
 

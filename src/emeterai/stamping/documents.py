@@ -182,11 +182,12 @@ class Documents:
             self._bus.publish([INSPECT])
             await self._blobs.delete([part.key for part in parts])
 
-    async def abandon(self, document_id: UUID) -> None:
-        """End an upload that is under way and forget its bytes."""
+    async def abandon(self, document_id: UUID) -> bool:
+        """End an upload that is under way and forget its bytes; False when it was not under way any more."""
         async with self._db.transaction() as tx:
             keys = await store.abandon(tx, document_id)
-        await self._blobs.delete(keys)
+        await self._blobs.delete(keys or [])
+        return keys is not None
 
     async def sweep(self, limit: int = 100) -> int:
         """Finish uploads whose last request died, and abandon those whose life is over; answers how many."""

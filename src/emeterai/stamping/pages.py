@@ -120,11 +120,12 @@ class DocumentPages(Controller):
         found = await services.documents.of_account(caller.account_id, before=before, limit=_DOCUMENTS_A_PAGE + 1)
         shown = found[:_DOCUMENTS_A_PAGE]
         after = cursor_of(shown[-1].created_at, shown[-1].id) if len(found) > len(shown) else None
+        stamps = await services.stamping.of_documents(shown)
         return services.pages.render(
             request,
             "stamping/documents.html",
             documents=[
-                document_value(document) | {"stamps": stamp_values(await services.stamping.of_document(document))}
+                document_value(document) | {"stamps": stamp_values(stamps[document.id])}
                 for document in shown
             ],
             newer_url=paths.DOCUMENTS if before else None,
@@ -142,7 +143,7 @@ class DocumentPages(Controller):
             document=document_value(document),
             refusal=document.refusal,
             notes=note_values(document),
-            stamps=stamp_values(await services.stamping.of_document(document)),
+            stamps=stamp_values(await services.stamping.of_same_file(document)),
             available=await _available(services, caller),
             refresh_s=_refresh_s(request, pending=document.state is DocumentState.RECEIVED),
         )
@@ -278,7 +279,7 @@ async def _place_form(
         page, refused = report.pages, refused or wrong
     field = _FIELD_OF.get(refused.kind) if refused else None
     errors = (FieldError(field, refused.id, refused.en),) if refused and field else ()
-    stamps = await services.stamping.of_document(document)
+    stamps = await services.stamping.of_same_file(document)
     earlier = next((str(stamp.id) for stamp in stamps if stamp.state is not StampState.GIVEN_BACK), None)
     return services.pages.render(
         request,

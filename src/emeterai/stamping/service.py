@@ -94,9 +94,18 @@ class Stamping:
         """An account's stamps, newest first."""
         return await store.of_account(self._db, account_id, before=before, limit=limit)
 
-    async def of_document(self, document: Document) -> list[Stamp]:
-        """The stamps on a document, oldest first."""
-        return await store.of_document(self._db, document.id)
+    async def of_documents(self, documents: Sequence[Document]) -> dict[UUID, list[Stamp]]:
+        """The stamps on each of these documents, oldest first."""
+        found: dict[UUID, list[Stamp]] = {document.id: [] for document in documents}
+        for stamp in await store.of_documents(self._db, list(found)):
+            found[stamp.document_id].append(stamp)
+        return found
+
+    async def of_same_file(self, document: Document) -> list[Stamp]:
+        """The stamps that its owner has on these very bytes, whichever upload brought them, oldest first."""
+        if document.digest is None:
+            return []
+        return await store.of_file(self._db, document.account_id, document.digest)
 
     async def _find_many(self, ids: Sequence[UUID]) -> list[Stamp | None]:
         found = await store.find_many(self._db, ids)
@@ -109,7 +118,9 @@ class Stamping:
             book = await self._ledger.open_book(tx, {wanted.account_id for wanted in batch})
             known = _Known(await store.earlier(tx, batch))
             plans = [known.decide(wanted) for wanted in batch]
-            new = await self._write(tx, book, [plan for plan in plans if isinstance(plan, NewStamp)], serials)
+            # A request that repeats another of its own batch got the same plan, which is written once.
+            once = {plan.id: plan for plan in plans if isinstance(plan, NewStamp)}
+            new = await self._write(tx, book, list(once.values()), serials)
         if new:
             self._bus.publish([SEAL])
         return [new[plan.id] if isinstance(plan, NewStamp) else plan for plan in plans]

@@ -152,7 +152,19 @@ async def of_account(
     return [stamp_from(row) for row in rows]
 
 
-async def of_document(db: Database, document_id: UUID) -> list[Stamp]:
-    """The stamps on one document, oldest first."""
-    rows = await db.fetch(f"{_SELECT} WHERE stamps.document_id = $1 ORDER BY held_at, stamps.id", document_id)
+async def of_documents(db: Database, document_ids: Sequence[UUID]) -> list[Stamp]:
+    """The stamps on these documents, oldest first."""
+    rows = await db.fetch(
+        f"{_SELECT} WHERE stamps.document_id = ANY($1::uuid[]) ORDER BY held_at, stamps.id", list(document_ids)
+    )
+    return [stamp_from(row) for row in rows]
+
+
+async def of_file(db: Database, account_id: UUID, digest: bytes) -> list[Stamp]:
+    """The stamps of one account on files with this digest, oldest first."""
+    rows = await db.fetch(
+        f"{_SELECT} WHERE stamps.account_id = $1 AND stamps.digest = $2 ORDER BY held_at, stamps.id",
+        account_id,
+        digest,
+    )
     return [stamp_from(row) for row in rows]

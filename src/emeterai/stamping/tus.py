@@ -21,9 +21,9 @@ from litestar.params import FromPath
 
 from emeterai.accounts.callers import caller
 from emeterai.accounts.service import SESSION_EXPIRED, SIGN_IN_NEEDED, Caller
-from emeterai.core.refusal import RefusalKind
+from emeterai.core.refusal import RefusalKind, Refused
 from emeterai.core.stamping import DocumentState
-from emeterai.infra.http import MEDIA_TYPE_UNKNOWN, REQUEST_MALFORMED, problems
+from emeterai.infra.http import MEDIA_TYPE_UNKNOWN, REQUEST_MALFORMED, problem_response, problems
 from emeterai.stamping.documents import (
     DOCUMENT_EMPTY,
     DOCUMENT_TOO_LARGE,
@@ -66,16 +66,26 @@ _APPENDING = (
 AnyRequest = Request[Any, Any, Any]
 
 
+def _refused(_: AnyRequest, refused: Refused) -> Response[bytes]:
+    """A refusal with the headers that the protocol wants of every answer, and of 412."""
+    answer = problem_response(refused)
+    answer.headers["tus-resumable"] = VERSION
+    if refused.kind is TUS_VERSION_UNKNOWN:
+        answer.headers["tus-version"] = VERSION
+    return answer
+
+
 class Uploads(Controller):
     """Resumable uploads (tus 1.0.0)."""
 
     path = "/v1/uploads"
     tags = ("Uploads",)
-    dependencies = {"caller": Provide(caller)}  # noqa: RUF012 - Litestar's own way
+    exception_handlers = {Refused: _refused}  # noqa: RUF012 - Litestar's own way
     request_max_body_size = None  # the declared length bounds what is read, piece by piece
 
+    # The framework takes handlers in the order of their names, and answers OPTIONS itself where it meets another first.
     @route("/", http_method="OPTIONS", status_code=204, include_in_schema=False)
-    async def capabilities(self, request: AnyRequest) -> Response[None]:
+    async def abilities(self, request: AnyRequest) -> Response[None]:
         """Which protocol, which extensions, how large (tus 1.0.0, "OPTIONS"). Needs no sign-in."""
         headers = {
             "tus-version": VERSION,
@@ -152,7 +162,7 @@ class Uploads(Controller):
         operation_id="end_upload",
         summary="End an upload and forget its bytes",
         status_code=204,
-        responses=problems(*_ANY, DOCUMENT_UNKNOWN),
+        responses=problems(*_ANY, DOCUMENT_UNKNOWN, UPLOAD_ENDED),
     )
     async def end(
         self, request: AnyRequest, upload_id: FromPath[UUID], caller: NamedDependency[Caller]
@@ -161,7 +171,8 @@ class Uploads(Controller):
         _require_version(request)
         documents = services_of(request).documents
         document = await documents.get(caller.account_id, upload_id)
-        await documents.abandon(document.id)
+        if not await documents.abandon(document.id):
+            raise UPLOAD_ENDED()
         return _answer(204, {})
 
 

@@ -1,0 +1,104 @@
+"""`emeterai bench seal`: whole seals a second on one core beside the machine's own RSA-2048 signatures a second."""
+
+from __future__ import annotations
+
+import asyncio
+import hashlib
+import os
+import tempfile
+import time
+from pathlib import Path
+
+from cryptography.hazmat.primitives import hashes
+from cryptography.hazmat.primitives.asymmetric import padding, rsa
+from figures import Figures, parser, rate
+from papers import letter
+
+from emeterai.core.serial import SerialBlock
+from emeterai.infra.clock import utc_now
+from emeterai.seal.model import SealOrder
+from emeterai.seal.service import SealEngine, load_signer
+
+SIZES_BYTES = {"3 KB": 1_500, "100 KB": 98_500, "800 KB": 798_500, "10 MB": 9_998_500}
+_SIZE_BYTES_MAX = 25_000_000
+
+
+def main() -> None:
+    """Measure and print."""
+    options = parser(__doc__ or "").parse_args()
+    seconds = options.seconds or 3.0
+    with tempfile.TemporaryDirectory(prefix="emeterai-bench-") as folder:
+        asyncio.run(measure(Figures(as_json=options.json), Path(folder), seconds))
+
+
+async def measure(figures: Figures, folder: Path, seconds: float) -> None:
+    """Seal files of every size, inspect and read them back, each beside its own limit."""
+    signer = load_signer(folder=folder / "keys")
+    engine = await SealEngine.start(signer=signer, size_bytes_max=_SIZE_BYTES_MAX)
+    block = SerialBlock(1, os.urandom(32), 2**31)
+    try:
+        for label, size_bytes in SIZES_BYTES.items():
+            path = folder / "letter.pdf"
+            path.write_bytes(letter(size_bytes=size_bytes))
+            # Yardstick and figure take turns, so that a machine that slows down slows both.
+            signing = rate(lambda: sign(signer.key), seconds / 3)
+            sealing = await sealing_rate(engine, path, block, seconds)
+            signing = (signing + rate(lambda: sign(signer.key), seconds / 3)) / 2
+            figures.say(
+                f"seal {label}", sealing, "seals/s", yardstick="RSA-2048/SHA-512 signatures/s", yardstick_value=signing
+            )
+            hashing = rate(lambda: hashlib.sha512(path.read_bytes()).digest(), seconds / 3)
+            figures.say(
+                f"seal {label}: time", 1e3 / sealing, "ms", yardstick="read and SHA-512, ms", yardstick_value=1e3 / hashing
+            )
+            await inspect_and_read_back(figures, engine, path, block, label, seconds / 3)
+    finally:
+        await engine.close()
+
+
+def sign(key: object) -> bytes:
+    """The machine's own signature, as `cryptography` makes it."""
+    assert isinstance(key, rsa.RSAPrivateKey)
+    return key.sign(b"0" * 64, padding.PKCS1v15(), hashes.SHA512())
+
+
+async def sealing_rate(engine: SealEngine, path: Path, block: SerialBlock, seconds: float) -> float:
+    """Whole seals a second, one after another: open in the limited process, lay out, draw, digest, sign."""
+    count, began = -3, time.perf_counter()
+    while (spent := time.perf_counter() - began) < seconds or count < 1:
+        await engine.seal(path, order(block, count + 3))
+        count += 1
+        if count == 0:
+            began = time.perf_counter()
+    return count / spent
+
+
+async def inspect_and_read_back(
+    figures: Figures, engine: SealEngine, path: Path, block: SerialBlock, label: str, seconds: float
+) -> None:
+    """The two other times that a stamp waits for the opener."""
+    made = await engine.seal(path, order(block, 2**30))
+    tail = path.with_name("tail")
+    tail.write_bytes(made.tail)
+    for name, work in (
+        ("inspect", lambda: engine.inspect(path)),
+        ("read back", lambda: engine.read_back(path, tail, made)),
+    ):
+        count, began = 0, time.perf_counter()
+        while (spent := time.perf_counter() - began) < seconds:
+            await work()
+            count += 1
+        reading = rate(path.read_bytes, 0.2)
+        figures.say(
+            f"{name} {label}: time", spent / count * 1e3, "ms", yardstick="reading it, ms", yardstick_value=1e3 / reading
+        )
+
+
+def order(block: SerialBlock, place: int) -> SealOrder:
+    """A stamp at the default place."""
+    serial = block.serial(place)
+    return SealOrder(serial=serial, verify_url=f"https://contoh.id/v/{serial}", sealed_at=utc_now())
+
+
+if __name__ == "__main__":
+    main()

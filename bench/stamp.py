@@ -1,0 +1,157 @@
+"""`emeterai bench stamp`: whole stamps a second over HTTP, 100 KB files, k6 on the same cores, beside pgbench TPC-B.
+
+Everything is real: sign-in, upload, inspection, hold, seal, read-back, settle. The load generator's own processor time
+counts against the result, as it runs on the same machine.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import os
+import re
+import secrets
+import subprocess
+import sys
+import tempfile
+from pathlib import Path
+
+from figures import Figures, parser
+from papers import letter
+from running import Person, RunningService
+
+from emeterai.core.ledger import Kind, Reason, Transfer
+from emeterai.infra.database import Database
+from emeterai.infra.ids import new_id
+from emeterai.infra.postgres import EmbeddedPostgres, embedded_bin_dir
+from emeterai.ledger.check import check_ledger
+from emeterai.ledger.service import Ledger
+
+PEOPLE = 200
+FILE_BYTES = 98_500
+QUOTA_EACH = 100_000
+_MARK = b"0123456789abcdef"
+
+
+def main() -> None:
+    """Measure and print."""
+    options = parser(__doc__ or "")
+    options.add_argument("--vus", type=int, default=32, help="requests under way at saturation")
+    options.add_argument("--rate", type=int, default=0, help="stamps a second asked for, instead of saturation")
+    chosen = options.parse_args()
+    with tempfile.TemporaryDirectory(prefix="emeterai-bench-") as name:
+        Path(name).chmod(0o755)
+        asyncio.run(measure(Figures(as_json=chosen.json), Path(name), chosen.seconds or 20.0, chosen.vus, chosen.rate))
+
+
+async def measure(figures: Figures, folder: Path, seconds: float, vus: int, rate: int) -> None:
+    """Start the service, load it, audit it, then measure the yardstick on the same server."""
+    service = RunningService(folder)
+    await service.start()
+    db = await Database.connect(service.database_url, connections_max=2, wait_s=5)
+    try:
+        people = await rich_people(service, db)
+        before = cpu_seconds(service)
+        summary = await asyncio.to_thread(run_k6, service, folder, people, seconds, vus, rate)
+        spent = {name: cpu - before.get(name, 0.0) for name, cpu in cpu_seconds(service).items()}
+        tpcb = await asyncio.to_thread(pgbench_tps, service, min(10.0, seconds))
+        report = await check_ledger(db)
+    finally:
+        await db.close()
+        await service.stop()
+    sealed = summary["metrics"].get("sealed", {}).get("count", 0)
+    per_s = sealed / seconds
+    figures.say("whole stamp over HTTP, 100 KB", per_s, "stamps/s", yardstick="pgbench TPC-B/s", yardstick_value=tpcb)
+    times = summary["metrics"].get("stamp_ms", {})
+    for share in ("med", "p(95)", "p(99)", "max"):
+        one_rsa_ms = 0.3
+        figures.say(
+            f"one stamp, {share}", times.get(share, 0.0), "ms", yardstick="one RSA-2048 signature, ms", yardstick_value=one_rsa_ms
+        )
+    for name, cpu in sorted(spent.items(), key=lambda item: -item[1]):
+        if sealed and cpu > 0.01:
+            figures.say(
+                f"processor time a stamp: {name}", cpu / sealed * 1e3, "ms", yardstick="both cores a stamp, ms",
+                yardstick_value=os.cpu_count() * 1e3 / per_s,
+            )
+    refused = summary["metrics"].get("refused", {}).get("count", 0)
+    figures.note(f"sealed {sealed}, refused {refused}; ledger holds: {report.holds_true}; used {report.used}, held {report.held}")
+    if not report.holds_true or report.used != sealed:
+        sys.exit("the ledger and the answers do not agree")
+
+
+async def rich_people(service: RunningService, db: Database) -> list[str]:
+    """API tokens of people with plenty of quota; the quota is credited directly, buying is not what is measured."""
+    people: list[Person] = []
+    while len(people) < PEOPLE:
+        people += await asyncio.gather(*(Person.sign_up(service) for _ in range(min(8, PEOPLE - len(people)))))
+    tokens = [str(person.api.headers["Authorization"]).removeprefix("Bearer ") for person in people]
+    rows = await db.fetch("SELECT id FROM accounts.accounts")
+    await Ledger(db).post(
+        [Transfer(new_id(), Kind.CREDIT, Reason.RETURNED, QUOTA_EACH, account=row["id"]) for row in rows]
+    )
+    for person in people:
+        await person.close()
+    return tokens
+
+
+def run_k6(service: RunningService, folder: Path, people: list[str], seconds: float, vus: int, rate: int) -> dict[str, object]:
+    """Run the load and answer its summary."""
+    paper = letter(size_bytes=FILE_BYTES, text=_MARK.decode())
+    (folder / "people.json").write_text(json.dumps(people))
+    (folder / "letter.pdf").write_bytes(paper)
+    environment = {
+        "PEOPLE": str(folder / "people.json"),
+        "LETTER": str(folder / "letter.pdf"),
+        "MARK": str(paper.index(_MARK)),
+        "BASE": service.base_url,
+        "DURATION": f"{int(seconds)}s",
+        "VUS": str(vus),
+        "SEED": secrets.token_hex(4),
+        **({"RATE": str(rate)} if rate else {}),
+    }
+    k6 = Path(sys.executable).with_name("k6")
+    command = [str(k6), "run", "--quiet", "--no-usage-report", f"--summary-export={folder / 'summary.json'}"]
+    command += [part for name, value in environment.items() for part in ("-e", f"{name}={value}")]
+    subprocess.run([*command, str(Path(__file__).with_name("stamp.js"))], check=True, stdout=subprocess.DEVNULL)
+    found: dict[str, object] = json.loads((folder / "summary.json").read_text())
+    return found
+
+
+def pgbench_tps(service: RunningService, seconds: float) -> float:
+    """TPC-B of pgbench on the same server, 16 clients, scale 10."""
+    server = EmbeddedPostgres(service.data_path)
+    pgbench = embedded_bin_dir() / "pgbench"
+    subprocess.run([str(pgbench), "-i", "-q", "-s", "10", server.admin_url()], check=True, capture_output=True)
+    command = [str(pgbench), "-c", "16", "-j", "1", "-T", str(int(seconds)), "-M", "prepared", server.admin_url()]
+    said = subprocess.run(command, check=True, capture_output=True, text=True).stdout
+    found = re.search(r"tps = ([\d.]+)", said)
+    assert found is not None, said
+    return float(found.group(1))
+
+
+def cpu_seconds(service: RunningService) -> dict[str, float]:
+    """Processor seconds that each role and its descendants have used so far."""
+    ticks = os.sysconf("SC_CLK_TCK")
+    parents: dict[int, tuple[int, float]] = {}
+    for entry in Path("/proc").iterdir():
+        if entry.name.isdigit():
+            try:
+                fields = (entry / "stat").read_text().rsplit(")", 1)[1].split()
+            except OSError:
+                continue
+            own = sum(int(fields[index]) for index in (11, 12, 13, 14))
+            parents[int(entry.name)] = (int(fields[1]), own / ticks)
+    roles = {pid: name for name, pid in service.pids().items() if name != "supervisor"}
+    used: dict[str, float] = {}
+    for pid, (_, own) in parents.items():
+        at = pid
+        while at in parents and at not in roles:
+            at = parents[at][0]
+        if at in roles:
+            used[roles[at]] = used.get(roles[at], 0.0) + own
+    return used
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,117 @@
+"""Batching: requests that arrive together are one round trip, and none of them feels the others."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Sequence
+
+import pytest
+
+from emeterai.core.refusal import Refused
+from emeterai.infra.batching import Batcher
+from emeterai.infra.http import NOT_FOUND
+
+
+class Squares:
+    """Work that is watched: it answers with squares, refuses negative numbers, breaks on 13, waits until it may go on."""
+
+    def __init__(self, *, open_at_once: bool = True) -> None:
+        self.batches: list[list[int]] = []
+        self.may_go_on = asyncio.Event()
+        if open_at_once:
+            self.may_go_on.set()
+
+    async def __call__(self, numbers: Sequence[int]) -> list[int | Exception]:
+        """The square of each number."""
+        self.batches.append(list(numbers))
+        await self.may_go_on.wait()
+        if 13 in numbers:
+            raise RuntimeError("the database is away")
+        return [number**2 if number >= 0 else NOT_FOUND() for number in numbers]
+
+
+async def under_way(squares: Squares) -> None:
+    """Return when the work has begun."""
+    while not squares.batches:
+        await asyncio.sleep(0)
+
+
+async def test_each_caller_gets_its_own_answer() -> None:
+    """A hundred at once, in one batch and in order."""
+    squares = Squares()
+    batcher: Batcher[int, int] = Batcher(squares)
+    assert [number**2 for number in range(100)] == await asyncio.gather(*map(batcher.submit, range(100)))
+    assert [list(range(100))] == squares.batches
+
+
+async def test_no_batch_is_larger_than_its_bound() -> None:
+    """The rest goes with the next, in the order of arrival."""
+    squares = Squares()
+    batcher: Batcher[int, int] = Batcher(squares, batch_max=40)
+    await asyncio.gather(*map(batcher.submit, range(100)))
+    assert [40, 40, 20] == [len(batch) for batch in squares.batches]
+    assert list(range(100)) == [number for batch in squares.batches for number in batch]
+
+
+async def test_a_refusal_costs_only_itself() -> None:
+    """It is raised for the one who asked for it."""
+    batcher: Batcher[int, int] = Batcher(Squares())
+    answers = await asyncio.gather(*map(batcher.submit, [1, -1, 2]), return_exceptions=True)
+    assert [1, 4] == [answers[0], answers[2]]
+    assert isinstance(answers[1], Refused)
+
+
+async def test_a_batch_that_breaks_breaks_for_its_members_only() -> None:
+    """Those who came after it get their answers."""
+    squares = Squares(open_at_once=False)
+    batcher: Batcher[int, int] = Batcher(squares, batch_max=3)
+    callers = [asyncio.create_task(batcher.submit(number)) for number in (1, 13, 2, 3, 4)]
+    await under_way(squares)
+    squares.may_go_on.set()
+    answers = await asyncio.gather(*callers, return_exceptions=True)
+    assert ["the database is away"] * 3 == [str(answer) for answer in answers[:3]]
+    assert [9, 16] == answers[3:]
+    assert 25 == await batcher.submit(5)
+
+
+async def test_a_full_queue_is_refused_politely() -> None:
+    """At the bound the next one is told to come back; those who wait are served."""
+    squares = Squares(open_at_once=False)
+    batcher: Batcher[int, int] = Batcher(squares, batch_max=1, queue_max=3)
+    callers = [asyncio.create_task(batcher.submit(0))]
+    await under_way(squares)
+    callers += [asyncio.create_task(batcher.submit(number)) for number in (1, 2, 3)]
+    await asyncio.sleep(0)
+    with pytest.raises(Refused) as refused:
+        await batcher.submit(4)
+    assert ("service_busy", 503) == (refused.value.code, refused.value.kind.status)
+    assert refused.value.facts["retry_after_s"]
+    squares.may_go_on.set()
+    assert [0, 1, 4, 9] == await asyncio.gather(*callers)
+
+
+async def test_a_caller_that_goes_away_disturbs_nobody() -> None:
+    """Before its batch begins, or while it is under way: the others get their answers, and its work is done."""
+    squares = Squares(open_at_once=False)
+    batcher: Batcher[int, int] = Batcher(squares, batch_max=3)
+    callers = [asyncio.create_task(batcher.submit(number)) for number in range(6)]
+    await under_way(squares)
+    callers[1].cancel()
+    callers[4].cancel()
+    await asyncio.sleep(0)
+    squares.may_go_on.set()
+    answers = await asyncio.gather(*callers, return_exceptions=True)
+    assert [0, 4, 9, 25] == [answer for answer in answers if isinstance(answer, int)]
+    assert [asyncio.CancelledError] * 2 == [type(answers[1]), type(answers[4])]
+    assert [[0, 1, 2], [3, 4, 5]] == squares.batches
+
+
+async def test_the_one_who_came_first_may_leave_too() -> None:
+    """The batch does not run inside the caller that started it."""
+    squares = Squares(open_at_once=False)
+    batcher: Batcher[int, int] = Batcher(squares)
+    first, second = (asyncio.create_task(batcher.submit(number)) for number in (1, 2))
+    await under_way(squares)
+    first.cancel()
+    squares.may_go_on.set()
+    assert 4 == await second

@@ -1,0 +1,166 @@
+"""The ledger on a real PostgreSQL against a model that is a dictionary: every answer and every balance the same."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from uuid import UUID
+
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from emeterai.core.ledger import Answer, Balance, Counter, Kind, Posted, Reason, Transfer
+from emeterai.core.refusal import Refused
+from emeterai.infra.database import Database
+from emeterai.infra.ids import new_id
+from emeterai.ledger.check import check_ledger
+from emeterai.ledger.service import Ledger
+
+ACCOUNTS, IDS = 3, 12
+
+
+@dataclass(frozen=True)
+class Step:
+    """One transfer, in small numbers: `id`, `account` and `hold` count the ids of one example."""
+
+    kind: Kind
+    id: int
+    account: int
+    amount: int
+    hold: int
+
+
+STEPS = st.builds(
+    Step,
+    st.sampled_from([Kind.CREDIT, Kind.HOLD, Kind.HOLD, Kind.SETTLE, Kind.RELEASE, Kind.REFUND, Kind.MONEY]),
+    st.integers(0, IDS - 1),
+    st.integers(0, ACCOUNTS - 1),
+    st.integers(1, 2),
+    st.integers(0, IDS - 1),
+)
+BATCHES = st.lists(st.lists(STEPS, min_size=1, max_size=6), min_size=1, max_size=8)
+
+
+@dataclass
+class Model:
+    """The rules said a second time, as simply as can be; shares nothing with the ledger's own code."""
+
+    bought: dict[int, int] = field(default_factory=lambda: dict.fromkeys(range(ACCOUNTS), 0))
+    used: dict[int, int] = field(default_factory=lambda: dict.fromkeys(range(ACCOUNTS), 0))
+    refunded: dict[int, int] = field(default_factory=lambda: dict.fromkeys(range(ACCOUNTS), 0))
+    posted: dict[int, tuple[object, ...]] = field(default_factory=dict)
+    holds: dict[int, tuple[int, int]] = field(default_factory=dict)
+    ended: dict[int, str] = field(default_factory=dict)
+
+    def held(self, account: int) -> int:
+        """The sum of the holds that are open."""
+        return sum(amount for key, (owner, amount) in self.holds.items() if owner == account and key not in self.ended)
+
+    def available(self, account: int) -> int:
+        """What is left."""
+        return self.bought[account] - self.held(account) - self.used[account] - self.refunded[account]
+
+    def answer(self, step: Step) -> str:
+        """What the ledger must say to this step."""
+        content = content_of(step)
+        if step.id in self.posted:
+            return "again" if self.posted[step.id] == content else "transfer_id_reused"
+        refusal = self._refusal(step)
+        if refusal is None:
+            self.posted[step.id] = content
+        return refusal or "posted"
+
+    def _refusal(self, step: Step) -> str | None:
+        match step.kind:
+            case Kind.CREDIT:
+                self.bought[step.account] += step.amount
+            case Kind.HOLD | Kind.REFUND if self.available(step.account) < step.amount:
+                return "quota_not_enough"
+            case Kind.HOLD:
+                self.holds[step.id] = (step.account, step.amount)
+            case Kind.REFUND:
+                self.refunded[step.account] += step.amount
+            case Kind.SETTLE | Kind.RELEASE:
+                return self._end(step)
+        return None
+
+    def _end(self, step: Step) -> str | None:
+        if step.hold in self.ended:
+            return self.ended[step.hold]
+        if self.holds.get(step.hold) != (step.account, step.amount):
+            return "hold_unknown"
+        self.ended[step.hold] = "hold_settled" if step.kind is Kind.SETTLE else "hold_released"
+        if step.kind is Kind.SETTLE:
+            self.used[step.account] += step.amount
+        return None
+
+
+def content_of(step: Step) -> tuple[object, ...]:
+    """What an id stands for: money names no account of a person, and only an ending names a hold."""
+    account = None if step.kind is Kind.MONEY else step.account
+    return step.kind, step.amount, account, step.hold if step.kind in {Kind.SETTLE, Kind.RELEASE} else None
+
+
+class Names:
+    """Fresh ids for the numbers of one example, so that examples share a database and nothing else."""
+
+    def __init__(self) -> None:
+        self.accounts = [new_id() for _ in range(ACCOUNTS)]
+        self._ids = [new_id() for _ in range(IDS)]
+
+    def transfer(self, step: Step) -> Transfer:
+        """The step as a transfer."""
+        transfer_id: UUID = self._ids[step.id]
+        if step.kind is Kind.MONEY:
+            lines = {"debit": Counter.PROVIDER_RECEIVABLE, "credit": Counter.ORDER_LIABILITY}
+            return Transfer(transfer_id, step.kind, Reason.PAYMENT_SEEN, step.amount, **lines)
+        return Transfer(
+            transfer_id,
+            step.kind,
+            Reason.RETURNED,
+            step.amount,
+            account=self.accounts[step.account],
+            hold_id=self._ids[step.hold] if step.kind in {Kind.SETTLE, Kind.RELEASE} else None,
+            life_s=60.0 if step.kind is Kind.HOLD else None,
+        )
+
+
+def code_of(answer: Answer) -> str:
+    """An answer in one word."""
+    if isinstance(answer, Refused):
+        return answer.code
+    assert isinstance(answer, Posted)
+    return "again" if answer.again else "posted"
+
+
+@settings(max_examples=250, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(BATCHES)
+async def test_the_ledger_answers_and_counts_as_the_model_does(db: Database, batches: list[list[Step]]) -> None:
+    """Every kind of transfer on three accounts, with repeated and wrong ids, in batches of any size.
+
+    All examples share one database and have ids of their own; the audit holds after each of them.
+    """
+    ledger, model, names = Ledger(db), Model(), Names()
+    for batch in batches:
+        expected = [model.answer(step) for step in batch]
+        answers = await ledger.post([names.transfer(step) for step in batch])
+        assert expected == [code_of(answer) for answer in answers]
+        for account in range(ACCOUNTS):
+            counts = (model.bought[account], model.held(account), model.used[account], model.refunded[account])
+            assert Balance(*counts) == await ledger.balance(names.accounts[account])
+    report = await check_ledger(db)
+    assert [] == [rule for rule in report.rules if rule.broken]
+
+
+@settings(max_examples=30, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(BATCHES)
+async def test_history_tells_every_movement_of_an_account(db: Database, batches: list[list[Step]]) -> None:
+    """What an account's history adds up to is its balance: no line is missing, none is there twice."""
+    ledger, names = Ledger(db), Names()
+    for batch in batches:
+        await ledger.post([names.transfer(step) for step in batch])
+    for account in names.accounts:
+        lines = await ledger.history(account, limit=1_000)
+        sums = {kind: sum(line.amount for line in lines if line.kind == kind) for kind in Kind}
+        held = sums[Kind.HOLD] - sums[Kind.SETTLE] - sums[Kind.RELEASE]
+        assert len(lines) == len({line.id for line in lines})
+        assert Balance(sums[Kind.CREDIT], held, sums[Kind.SETTLE], sums[Kind.REFUND]) == await ledger.balance(account)
