@@ -41,6 +41,7 @@ $(VENV)/.ready-dev: requirements-dev.lock pyproject.toml | $(VENV)/bin/python
 	@$(BIN)/python -m pip install --quiet --root-user-action=ignore --no-build-isolation --no-deps -e .
 	@touch $@ $(VENV)/.ready
 
+run: export EMETERAI_LOG_LEVEL ?= warning
 run: setup  ## start the service, stamp the sample (or FILE=...), verify it, keep serving; ONCE=1 exits
 	@exec $(BIN)/python -m emeterai serve --walk "$(FILE)" $(if $(ONCE),--once)
 

@@ -26,7 +26,7 @@ from emeterai.accounts.service import Accounts
 from emeterai.infra.blobs import BlobStore
 from emeterai.infra.bus import Bus
 from emeterai.infra.database import Database
-from emeterai.infra.http import INTERNAL_ERROR, problem_response, refusal_headers, refusal_of
+from emeterai.infra.http import INTERNAL_ERROR, StrictRequest, problem_response, refusal_headers, refusal_of
 from emeterai.infra.logs import configure_logging
 from emeterai.infra.measured import MeasuredRequests
 from emeterai.infra.postgres import EmbeddedPostgres
@@ -205,6 +205,7 @@ def create_app(settings: Settings) -> Litestar:
         lifespan=[run],
         exception_handlers={SignInFirst: redirect_to_sign_in, Exception: _answer_error},
         openapi_config=_openapi(settings),
+        request_class=StrictRequest,
         request_max_body_size=settings.document_size_bytes_max + _FORM_BYTES_MAX,
         logging_config=None,
     )

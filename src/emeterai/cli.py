@@ -15,6 +15,7 @@ from typing import Any
 import msgspec
 from granian import Granian
 from granian.constants import Interfaces, Loops
+from granian.log import LogLevels
 
 from emeterai import __version__
 from emeterai.app import database_url, file_or_none, keys_folder
@@ -173,6 +174,7 @@ def _web(target: str, settings: Settings, port: int, *, processes: int | None = 
         respawn_interval=0.2,
         workers_kill_timeout=5,
         backlog=4096,
+        log_level=LogLevels(settings.log_level),
         log_dictconfig=logging_config(settings.log_format, settings.log_level),
     ).serve()
     return 0

@@ -85,6 +85,7 @@ def _children(settings: Settings, environment: dict[str, str]) -> list[ChildSpec
                 stop_signal=STOP_SIGNAL,
                 death_signal=STOP_SIGNAL,
                 stop_timeout_s=20,
+                chatter=("LOG:", "DETAIL:", "HINT:"),
             )
         )
         needs = ("postgres",)
@@ -95,6 +96,7 @@ def _children(settings: Settings, environment: dict[str, str]) -> list[ChildSpec
             name,
             ChildCommand(argv, environment=environment, folder=Path.cwd()),
             needs=() if command == "sandbox" else needs,
+            chatter=("INFO - ",),  # of the server, before it has read how to log
             is_ready=is_ready,
         )
 

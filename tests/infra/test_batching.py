@@ -11,9 +11,11 @@ from emeterai.core.refusal import Refused
 from emeterai.infra.batching import Batcher
 from emeterai.infra.http import NOT_FOUND
 
+FATAL = 1_313
+
 
 class Squares:
-    """Work that is watched: it answers with squares, refuses negative numbers, breaks on 13, waits until it may go on."""
+    """Work that is watched: it answers with squares, refuses negative numbers and breaks on FATAL."""
 
     def __init__(self, *, open_at_once: bool = True) -> None:
         self.batches: list[list[int]] = []
@@ -25,7 +27,7 @@ class Squares:
         """The square of each number."""
         self.batches.append(list(numbers))
         await self.may_go_on.wait()
-        if 13 in numbers:
+        if FATAL in numbers:
             raise RuntimeError("the database is away")
         return [number**2 if number >= 0 else NOT_FOUND() for number in numbers]
 
@@ -65,7 +67,7 @@ async def test_a_batch_that_breaks_breaks_for_its_members_only() -> None:
     """Those who came after it get their answers."""
     squares = Squares(open_at_once=False)
     batcher: Batcher[int, int] = Batcher(squares, batch_max=3)
-    callers = [asyncio.create_task(batcher.submit(number)) for number in (1, 13, 2, 3, 4)]
+    callers = [asyncio.create_task(batcher.submit(number)) for number in (1, FATAL, 2, 3, 4)]
     await under_way(squares)
     squares.may_go_on.set()
     answers = await asyncio.gather(*callers, return_exceptions=True)

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pikepdf
 import pytest
-from seal_samples import LETTER, certified, classic, with_pikepdf
+from seal_samples import LETTER, certified, classic, objects_of_a_letter, with_pikepdf
 
 from conftest import order_of
 from emeterai.core.refusal import Refused
@@ -30,6 +30,10 @@ HARD_FILES = {
     "owner's password": (_OWNER_ONLY, "pdf_encrypted"),
     "no pages": (classic({1: b"<</Type/Catalog/Pages 2 0 R>>", 2: b"<</Type/Pages/Kids[]/Count 0>>"}), "pdf_no_pages"),
     "certified, no changes": (certified(1), "pdf_certified_no_changes"),
+    "the form is also a page": (
+        classic(objects_of_a_letter(catalog=b"/AcroForm 3 0 R")).replace(b"/Type/Page/", b"/Type/Form/"),
+        "pdf_broken",
+    ),
     "page tree in a ring": (
         classic({1: b"<</Type/Catalog/Pages 2 0 R>>", 2: b"<</Type/Pages/Kids[2 0 R]/Count 1>>"}),
         "pdf_broken",

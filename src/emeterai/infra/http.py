@@ -11,7 +11,7 @@ from uuid import UUID
 
 import asyncpg
 import msgspec
-from litestar import Response
+from litestar import Request, Response
 from litestar.exceptions import (
     HTTPException,
     MethodNotAllowedException,
@@ -77,6 +77,23 @@ RANGE_NOT_SATISFIABLE = RefusalKind(
 )
 
 
+class StrictRequest(Request[Any, Any, Any]):
+    """A request whose JSON is read as the type that its operation takes, and as nothing that merely resembles it.
+
+    The framework alone would take `"2"` for 2 and `1` for true.
+    """
+
+    async def json(self) -> Any:
+        """The body as the operation's type. Raises `request_malformed`, which says where and why."""
+        field = self.route_handler.parsed_data_field
+        try:
+            return msgspec.json.decode(await self.body(), type=Any if field is None else field.annotation)
+        except (msgspec.DecodeError, UnicodeDecodeError) as error:
+            raise REQUEST_MALFORMED(detail=str(error)[:200]) from error
+        except RecursionError as error:
+            raise REQUEST_MALFORMED(detail="the body is nested too deeply") from error
+
+
 class Problem(msgspec.Struct):
     """A refusal as the API says it (RFC 9457): one stable code, one sentence in each language."""
 
@@ -117,6 +134,8 @@ def refusal_headers(refused: Refused) -> dict[str, str]:
         headers["retry-after"] = str(refused.facts.get("retry_after_s", 2))
     if status == 401:
         headers["www-authenticate"] = 'Bearer realm="emeterai"'
+    if refused.kind is RANGE_NOT_SATISFIABLE:
+        headers["content-range"] = f"bytes */{refused.facts['size_bytes']}"
     return headers
 
 

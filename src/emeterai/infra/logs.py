@@ -75,7 +75,12 @@ def logging_config(log_format: str = "", log_level: str = "info") -> dict[str, A
         },
         "root": {"level": log_level.upper(), "handlers": ["stderr"]},
         "loggers": {
-            name: {"handlers": [], "propagate": True} for name in ("_granian", "granian.access", "litestar", "asyncpg")
+            **{
+                name: {"handlers": [], "propagate": True}
+                for name in ("_granian", "granian.access", "litestar", "asyncpg")
+            },
+            # One line for each request that we send (probes, payment providers) says nothing that a metric does not.
+            **{name: {"level": "WARNING"} for name in ("httpx", "httpcore")},
         },
     }
 

@@ -10,6 +10,7 @@ import asyncio
 import contextlib
 import fcntl
 import json
+import logging
 import os
 import signal
 import sys
@@ -66,6 +67,8 @@ class ChildSpec:
     stop_signal: int = signal.SIGTERM
     stop_timeout_s: float = 10.0
     death_signal: int = signal.SIGKILL
+    chatter: tuple[str, ...] = ()
+    """Lines that begin so are the child's small talk: passed on only when the supervisor itself talks at level info."""
 
 
 @dataclass(slots=True)
@@ -275,6 +278,8 @@ class Supervisor:
 
     def _say(self, name: str, line: bytes) -> None:
         text = line.decode(errors="replace")
+        if text.startswith(self._children[name].spec.chatter) and not logging.getLogger().isEnabledFor(logging.INFO):
+            return
         if self._plain:
             self._output.write(f"{name:>10} | {text}\n")
         elif text.startswith("{"):

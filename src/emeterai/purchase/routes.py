@@ -115,9 +115,11 @@ class OrdersController(Controller):
     ) -> Response[OrdersPage]:
         """Your orders, newest first."""
         after = read_cursor(cursor)
-        orders = await purchase_of(request).orders(caller.account_id, before=after[1] if after else None, limit=limit)
-        following = cursor_of(orders[-1].created_at, orders[-1].id) if len(orders) == limit else None
-        page = OrdersPage(items=[_view(order) for order in orders], next_cursor=following)
+        before = after[1] if after else None
+        found = await purchase_of(request).orders(caller.account_id, before=before, limit=limit + 1)
+        shown = found[:limit]
+        following = cursor_of(shown[-1].created_at, shown[-1].id) if len(found) > limit else None
+        page = OrdersPage(items=[_view(order) for order in shown], next_cursor=following)
         return Response(page, headers=_NO_STORE)
 
     @get(

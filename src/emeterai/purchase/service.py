@@ -159,7 +159,7 @@ class Purchase:
 
     async def orders(self, account_id: UUID, *, before: UUID | None = None, limit: int = 20) -> list[Order]:
         """The account's orders, newest first, at most 100; `before` is the last order already seen."""
-        return await store.orders_of(self._db, account_id, before=before, limit=min(limit, ORDERS_A_PAGE_MAX))
+        return await store.orders_of(self._db, account_id, before=before, limit=min(limit, ORDERS_A_PAGE_MAX + 1))
 
     async def cancel(self, account_id: UUID, order_id: UUID) -> Order:
         """Give up an order that awaits payment; cancelled already is no error. Money that comes still becomes quota.

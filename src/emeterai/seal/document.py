@@ -114,9 +114,6 @@ class Document:
 
     def report(self) -> Report:
         """What the file is. Refused when it could not be sealed."""
-        plan = self.plan(None)
-        count = plan.page
-        shown = [*range(min(count, _SIZES_SHOWN)), *([count - 1] if count > _SIZES_SHOWN else [])]
         fields = list(self._fields())
         signatures = [field.get("/V") for field in fields if field.get("/FT") == "/Sig" and "/V" in field]
         form = self.pdf.Root.get("/AcroForm")
@@ -126,6 +123,8 @@ class Document:
             "form": bool(fields),
             "xfa": isinstance(form, Dictionary) and "/XFA" in form,
         }
+        count = self.plan(None).page  # last, since planning uses up what it rewrites
+        shown = [*range(min(count, _SIZES_SHOWN)), *([count - 1] if count > _SIZES_SHOWN else [])]
         return Report(
             pages=count,
             size_bytes=self.size_bytes,

@@ -150,9 +150,9 @@ class NewNumbers(msgspec.Struct, frozen=True):
     mark: int
     art: int
     form: int
-    xref: int
+    """Used when the tail brings a form; a cross-reference stream takes the next number that is free then."""
 
     @classmethod
     def from_first(cls, first: int) -> NewNumbers:
         """The numbers that follow `first`, in the fixed order that opener and writer share."""
-        return cls(first, first + 1, first + 2, first + 3, first + 4, first + 5)
+        return cls(first, first + 1, first + 2, first + 3, first + 4)

@@ -61,7 +61,7 @@ def answer(request: Request) -> Answer:
 def _answer(request: Request) -> Answer:
     if isinstance(request, ReadBack):
         return _read_back(request)
-    with open(request.path, "rb") as file:
+    with Path(request.path).open("rb") as file:
         if isinstance(request, Verify):
             return _verified(file, request)
         with opened(file, size_bytes_max=request.size_bytes_max) as document:

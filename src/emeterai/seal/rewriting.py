@@ -5,6 +5,7 @@ from __future__ import annotations
 from pikepdf import Array, Dictionary, Object
 
 from emeterai.seal.model import Rewrite
+from emeterai.seal.refusals import PDF_BROKEN
 
 
 class Rewrites:
@@ -20,7 +21,7 @@ class Rewrites:
     def change(self, dictionary: Object, changes: dict[str, bytes]) -> None:
         """Replace an indirect dictionary by one with `changes` (key to text of the value)."""
         if changes:
-            self._found[dictionary.objgen] = with_entries(dictionary, changes)
+            self._replace(dictionary, with_entries(dictionary, changes))
 
     def append(self, holder: Object, key: str, reference: bytes, *, shared: bool = False) -> dict[str, bytes]:
         """Add a reference to the array at `holder[key]`; the change that `holder` itself needs, if any.
@@ -30,9 +31,14 @@ class Rewrites:
         array = holder.get(key)
         text = appended(array, reference)
         if isinstance(array, Array) and array.is_indirect and not shared:
-            self._found[array.objgen] = text
+            self._replace(array, text)
             return {}
         return {key: text}
+
+    def _replace(self, thing: Object, text: bytes) -> None:
+        # In bent files one object is at once a page and the form, say; there is no text that is right for both.
+        if self._found.setdefault(thing.objgen, text) != text:
+            raise PDF_BROKEN()
 
 
 def with_entries(dictionary: Object, changes: dict[str, bytes]) -> bytes:

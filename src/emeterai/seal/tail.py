@@ -141,10 +141,12 @@ def _cross_reference(
     """The cross-reference of the same kind as the original's newest, the trailer and the end of the file."""
     start = position - plan.header_offset
     entries = {number: (offset - plan.header_offset, generation) for number, (offset, generation) in offsets.items()}
-    trailer = b"/Size %d/Prev %d%b/ID%b" % (numbers.xref + 1, plan.previous_xref, plan.trailer, file_id)
+    free = numbers.form + plan.new_form
+    size = free + plan.xref_is_stream
+    trailer = b"/Size %d/Prev %d%b/ID%b" % (size, plan.previous_xref, plan.trailer, file_id)
     if plan.xref_is_stream:
-        entries[numbers.xref] = (start, 0)
-        table = _xref_stream(entries, numbers.xref, trailer)
+        entries[free] = (start, 0)
+        table = _xref_stream(entries, free, trailer)
     else:
         table = _xref_table(entries) + b"trailer\n<<%b>>\n" % trailer
     return b"%bstartxref\n%d\n%%%%EOF\n" % (table, start)

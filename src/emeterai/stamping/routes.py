@@ -101,9 +101,10 @@ class DocumentRoutes(Controller):
     ) -> DocumentList:
         """One page of documents."""
         documents = services_of(request).documents
-        found = await documents.of_account(caller.account_id, before=read_cursor(cursor), limit=limit)
-        after = cursor_of(found[-1].created_at, found[-1].id) if len(found) == limit else None
-        return DocumentList([document_answer(document) for document in found], after)
+        found = await documents.of_account(caller.account_id, before=read_cursor(cursor), limit=limit + 1)
+        shown = found[:limit]
+        after = cursor_of(shown[-1].created_at, shown[-1].id) if len(found) > limit else None
+        return DocumentList([document_answer(document) for document in shown], after)
 
     @get(
         "/{document_id:uuid}",
@@ -167,9 +168,10 @@ class StampRoutes(Controller):
     ) -> StampList:
         """One page of stamps."""
         services = services_of(request)
-        found = await services.stamping.of_account(caller.account_id, before=read_cursor(cursor), limit=limit)
-        after = cursor_of(found[-1].held_at, found[-1].id) if len(found) == limit else None
-        return StampList([stamp_answer(stamp, services.settings.base_url) for stamp in found], after)
+        found = await services.stamping.of_account(caller.account_id, before=read_cursor(cursor), limit=limit + 1)
+        shown = found[:limit]
+        after = cursor_of(shown[-1].held_at, shown[-1].id) if len(found) > limit else None
+        return StampList([stamp_answer(stamp, services.settings.base_url) for stamp in shown], after)
 
     @get(
         "/{stamp_id:uuid}",

@@ -80,6 +80,7 @@ class Uploads(Controller):
 
     path = "/v1/uploads"
     tags = ("Uploads",)
+    dependencies = {"caller": Provide(caller)}  # noqa: RUF012 - Litestar's own way
     exception_handlers = {Refused: _refused}  # noqa: RUF012 - Litestar's own way
     request_max_body_size = None  # the declared length bounds what is read, piece by piece
 
