@@ -12,12 +12,12 @@ from pathlib import Path
 from cryptography.hazmat.primitives import hashes
 from cryptography.hazmat.primitives.asymmetric import padding, rsa
 from figures import Figures, parser, rate
-from papers import letter
 
 from emeterai.core.serial import SerialBlock
 from emeterai.infra.clock import utc_now
 from emeterai.seal.model import SealOrder
 from emeterai.seal.service import SealEngine, load_signer
+from papers import letter
 
 SIZES_BYTES = {"3 KB": 1_500, "100 KB": 98_500, "800 KB": 798_500, "10 MB": 9_998_500}
 _SIZE_BYTES_MAX = 25_000_000

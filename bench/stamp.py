@@ -17,8 +17,6 @@ import tempfile
 from pathlib import Path
 
 from figures import Figures, parser
-from papers import letter
-from running import Person, RunningService
 
 from emeterai.core.ledger import Kind, Reason, Transfer
 from emeterai.infra.database import Database
@@ -26,6 +24,8 @@ from emeterai.infra.ids import new_id
 from emeterai.infra.postgres import EmbeddedPostgres, embedded_bin_dir
 from emeterai.ledger.check import check_ledger
 from emeterai.ledger.service import Ledger
+from papers import letter
+from running import Person, RunningService
 
 PEOPLE = 200
 FILE_BYTES = 98_500

@@ -31,7 +31,7 @@ def short_folder() -> Iterator[Path]:
 
 @pytest.fixture(scope="session")
 async def postgres(short_folder: Path) -> AsyncIterator[EmbeddedPostgres]:
-    """A running PostgreSQL of this session: the embedded one, or the one whose `bin` EMETERAI_TEST_POSTGRES_BIN names."""
+    """A running PostgreSQL: the embedded one, or the one whose `bin` folder EMETERAI_TEST_POSTGRES_BIN names."""
     bin_dir = os.environ.get("EMETERAI_TEST_POSTGRES_BIN")
     server = EmbeddedPostgres(short_folder / "data", bin_dir=Path(bin_dir) if bin_dir else None, durable=False)
     await server.start()

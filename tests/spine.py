@@ -91,10 +91,10 @@ class Spine:
         stamp, _ = await self.stamping.ask(await self.wanted(await self.person(quota)))
         return stamp
 
-    async def claim(self, *, limit: int = 10) -> list[Claim]:
-        """Claim seal jobs as a newly started worker does; one that waits for its next try is ready at once."""
+    async def claim(self, kind: str = SEAL, *, limit: int = 10) -> list[Claim]:
+        """Claim jobs as a newly started worker does; one that waits for its next try is ready at once."""
         await self._write("UPDATE infra.jobs SET run_at = now() WHERE worker IS NULL")
-        return await jobs.claim(self.db, [SEAL], worker=new_id(), limit=limit, lease_s=60)
+        return await jobs.claim(self.db, [kind], worker=new_id(), limit=limit, lease_s=60)
 
     async def let_leases_run_out(self) -> int:
         """Every lease is over, and the steward has seen it; answers how many jobs were freed."""

@@ -11,7 +11,8 @@ from pathlib import Path
 from typing import Any
 
 import structlog
-from litestar import Litestar, Request, Response
+from litestar import Litestar, Request, Response, Router
+from litestar.di import Provide
 from litestar.openapi.config import OpenAPIConfig
 from litestar.openapi.plugins import JsonRenderPlugin
 from litestar.openapi.spec import Components, SecurityScheme
@@ -21,11 +22,12 @@ from emeterai import __version__
 from emeterai.accounts import pages as account_pages
 from emeterai.accounts import quota_pages, quota_routes
 from emeterai.accounts import routes as account_routes
-from emeterai.accounts.callers import SignInFirst, redirect_to_sign_in
+from emeterai.accounts.callers import SignInFirst, optional_caller, redirect_to_sign_in
 from emeterai.accounts.service import Accounts
 from emeterai.infra.blobs import BlobStore
 from emeterai.infra.bus import Bus
 from emeterai.infra.database import Database
+from emeterai.infra.draining import DrainedRequests
 from emeterai.infra.http import INTERNAL_ERROR, StrictRequest, problem_response, refusal_headers, refusal_of
 from emeterai.infra.logs import configure_logging
 from emeterai.infra.measured import MeasuredRequests
@@ -58,6 +60,8 @@ from emeterai.web.pages import Pages
 from emeterai.web.static_files import StaticFiles, static_route
 
 _FORM_BYTES_MAX = 64 * 1024
+_DRAINED_DOCUMENTS = 4
+"""A file that is up to so many times too large still gets its refusal, where a closed line would be all there is."""
 """What a request may hold besides its file."""
 _log = structlog.get_logger(__name__)
 
@@ -169,7 +173,7 @@ def create_asgi(settings: Settings) -> ASGIApp:
     """The web application in its wrappers, which also see what no route answers."""
     https = settings.base_url.startswith("https://")
     guarded = SecurityHeaders(create_app(settings), form_targets=(settings.sandbox_url,), https=https)
-    return MeasuredRequests(guarded)
+    return MeasuredRequests(DrainedRequests(guarded, size_bytes_max=_DRAINED_DOCUMENTS * settings.document_size_bytes_max))
 
 
 def create_app(settings: Settings) -> Litestar:
@@ -188,7 +192,7 @@ def create_app(settings: Settings) -> Litestar:
 
     return Litestar(
         route_handlers=[
-            *front.handlers,
+            Router("/", route_handlers=front.handlers, dependencies={"viewer": Provide(optional_caller)}),
             *account_routes.controllers,
             *quota_routes.controllers,
             *purchase_routes.controllers,

@@ -18,6 +18,7 @@ from emeterai.infra.bus import Bus
 from emeterai.infra.clock import utc_now
 from emeterai.infra.database import Database
 from emeterai.infra.ids import new_id
+from emeterai.infra.interruption import INTERRUPTIONS
 from emeterai.infra.settings import Settings
 from emeterai.infra.worker_loop import work_on
 from emeterai.ledger.check import CheckReport, check_ledger
@@ -33,6 +34,8 @@ from emeterai.stamping.journey import Journey
 
 BATCH_MAX = 16
 _CHECK_EVERY_S = 60.0
+_DATABASE_RETRY_S = 0.5
+_AWAY = (OSError, asyncpg.PostgresConnectionError, asyncpg.CannotConnectNowError, asyncpg.TooManyConnectionsError)
 _log = structlog.get_logger(__name__)
 _stamps = metrics.gauge_latest("emeterai_ledger_stamps", "Stamps by the last audit", ["part"])
 _broken = metrics.gauge_latest("emeterai_ledger_broken_rules", "Rules that the last audit found broken")
@@ -94,7 +97,7 @@ async def run_steward(settings: Settings) -> None:
 async def _parts(settings: Settings) -> AsyncIterator[tuple[Database, Bus]]:
     """The database and the bus, which every role needs."""
     url = database_url(settings)
-    db = await Database.connect(url, connections_max=settings.database_connections, wait_s=settings.database_wait_s)
+    db = await _connect(url, settings)
     bus = Bus(url)
     await bus.start()
     try:
@@ -102,6 +105,18 @@ async def _parts(settings: Settings) -> AsyncIterator[tuple[Database, Bus]]:
     finally:
         await bus.close()
         await db.close()
+
+
+async def _connect(url: str, settings: Settings) -> Database:
+    """The database, waited for as long as it is away: a role that starts while it restarts must not give up."""
+    while True:
+        try:
+            return await Database.connect(
+                url, connections_max=settings.database_connections, wait_s=settings.database_wait_s
+            )
+        except _AWAY as error:
+            _log.warning("database_away", error=type(error).__name__, retry_s=_DATABASE_RETRY_S)
+            await asyncio.sleep(_DATABASE_RETRY_S)
 
 
 async def _run_all(tasks: dict[str, tuple[float, Task]]) -> None:
@@ -117,7 +132,7 @@ async def _repeat(name: str, every_s: float, task: Task) -> None:
             done = await task()
             if isinstance(done, int) and done:
                 _swept.labels(name).inc(done)
-        except (Refused, OSError, asyncpg.PostgresError, asyncpg.InterfaceError) as error:
+        except (Refused, *INTERRUPTIONS) as error:
             _log.warning("sweep_interrupted", task=name, error=type(error).__name__)
         except Exception:  # noqa: BLE001 - a bug in one sweep must not stop the sweeps that give quota back
             _log.exception("sweep_failed", task=name)

@@ -21,7 +21,7 @@ SITI = {"name": "Siti Rahayu", "contact": "0812 3456 7890", "password": PASSWORD
 async def test_a_person_signs_up_and_is_signed_in(client: httpx.AsyncClient) -> None:
     """One form leads to a session whose cookie no script, no other site and no plain connection gets."""
     answer = await _submit(client, "/daftar", SITI)
-    assert (303, "/") == (answer.status_code, answer.headers["location"])
+    assert (303, "/kuota") == (answer.status_code, answer.headers["location"])
     cookie = answer.headers["set-cookie"].lower()
     assert cookie.startswith("emeterai_session=ems_")
     for attribute in ("httponly", "samesite=lax", "secure", "path=/", "max-age=3600"):

@@ -153,7 +153,7 @@ async def test_the_description_names_the_refusals(client: httpx.AsyncClient) -> 
         "/v1/api-keys/{key_id}": {"delete"},
     } == described
     responses = document["paths"]["/v1/sessions"]["post"]["responses"]
-    assert {"201", "400", "401", "429", "503"} == set(responses)
+    assert {"201", "400", "401", "413", "429", "500", "503"} == set(responses)
     assert "sign_in_paused" in responses["429"]["description"]
     registration = document["components"]["schemas"]["Registration"]
     assert 120 == registration["properties"]["name"]["maxLength"]

@@ -6,10 +6,10 @@ from collections.abc import AsyncIterator
 from pathlib import Path
 
 import pytest
-from spine import SIZE_BYTES_MAX, Spine
 
 from emeterai.infra.database import Database
 from emeterai.seal.service import SealEngine, load_signer
+from spine import SIZE_BYTES_MAX, Spine
 
 
 @pytest.fixture(scope="session")

@@ -8,12 +8,12 @@ from pathlib import Path
 from uuid import UUID
 
 from obstore.store import LocalStore
-from spine import Died
 
 from emeterai.infra.blobs import BlobStore
 from emeterai.infra.bus import Bus
 from emeterai.seal.model import Report, SealedTail, SealOrder
 from emeterai.seal.service import SealEngine
+from spine import Died
 
 
 class Engine:

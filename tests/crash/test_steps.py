@@ -6,7 +6,6 @@ import asyncio
 
 import failing
 import pytest
-from spine import Died, Spine
 
 from emeterai.core.ledger import Balance
 from emeterai.core.stamping import StampState
@@ -16,6 +15,7 @@ from emeterai.seal.service import SealEngine
 from emeterai.stamping.endings import Endings
 from emeterai.stamping.model import Stamp
 from emeterai.stamping.service import SEAL
+from spine import Died, Spine
 
 BEFORE_SETTLE = [
     failing.DiesBeforeSeal,
@@ -24,13 +24,12 @@ BEFORE_SETTLE = [
     failing.DiesBeforeSettle,
 ]
 KILL_IN_SETTLE = """
-    CREATE FUNCTION die_once() RETURNS trigger LANGUAGE plpgsql AS $$
+    CREATE FUNCTION die_here() RETURNS trigger LANGUAGE plpgsql AS $$
     BEGIN
-        IF NOT pg_try_advisory_lock_shared(42) THEN RETURN NEW; END IF;
         PERFORM pg_terminate_backend(pg_backend_pid());
         RETURN NEW;
     END $$;
-    CREATE TRIGGER dies_once BEFORE UPDATE ON stamping.stamps FOR EACH ROW EXECUTE FUNCTION die_once();
+    CREATE TRIGGER dies_here BEFORE UPDATE ON stamping.stamps FOR EACH ROW EXECUTE FUNCTION die_here();
 """
 
 
@@ -106,7 +105,7 @@ async def test_a_database_that_dies_in_the_settling_transaction_settles_nothing(
     with pytest.raises(Exception, match="terminat|closed"):
         await spine.journey(engine).seal(await spine.claim())
     async with spine.db.transaction() as tx:
-        await tx.execute("DROP TRIGGER dies_once ON stamping.stamps")
+        await tx.execute("DROP TRIGGER dies_here ON stamping.stamps")
     assert StampState.HELD is (await spine.now(stamp)).state
     assert Balance(bought=1, held=1) == await spine.balance(stamp)
     await sealed_by_another(spine, engine, stamp, attempt=2)

@@ -32,7 +32,7 @@ def script(text: str) -> ChildCommand:
 async def eventually(condition: Callable[[], object]) -> None:
     """Wait until the condition holds; fails after 20 s."""
     async with asyncio.timeout(20):
-        while not condition():  # noqa: ASYNC110 - other processes change it
+        while not condition():
             await asyncio.sleep(0.02)
 
 

@@ -71,7 +71,7 @@ def checksum(name: str, data: bytes) -> dict[str, str]:
 async def test_a_tus_client_uploads_in_pieces_and_the_document_is_ready(
     person: Person, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """tuspy creates, sends pieces with checksums, and what arrived is what was sent, under its own name."""
+    """Tuspy creates, sends pieces with checksums, and what arrived is what was sent, under its own name."""
     monkeypatch.setenv("NO_PROXY", "127.0.0.1")
     file = letter(size_bytes=250_000)
     headers = {"Authorization": person.api.headers["Authorization"]}

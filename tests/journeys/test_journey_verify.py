@@ -187,7 +187,7 @@ async def test_a_voided_serial_says_so(service: RunningService, anyone: httpx.As
     sent = await person.api.post("/v1/uploads", headers=headers, content=file)
     document_id = sent.headers["location"].rsplit("/", 1)[-1]
     await person.api.get(f"/v1/documents/{document_id}", headers={"Prefer": "wait=15"})
-    (kept,) = service.data_path.glob(f"blobs/**/*{document_id}*")
+    (kept,) = (path for path in service.data_path.glob(f"blobs/**/*{document_id}*") if path.is_file())
     kept.unlink()
     asked = await person.api.post("/v1/stamps", json={"document_id": document_id}, headers={"Prefer": "wait=30"})
     stamp = await person.ended(asked.json()["id"])

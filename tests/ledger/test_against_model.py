@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+import random
+from dataclasses import dataclass, field, replace
 from itertools import pairwise
 from uuid import UUID
 
+import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
@@ -17,6 +19,7 @@ from emeterai.ledger.check import check_ledger
 from emeterai.ledger.service import Ledger
 
 ACCOUNTS, IDS = 3, 40
+LONG_LIFE = 600
 NUMBERS = st.integers(0, IDS - 1)
 KINDS = st.sampled_from([Kind.CREDIT, Kind.REFUND, Kind.MONEY, *[Kind.HOLD, Kind.SETTLE, Kind.RELEASE] * 2])
 ENDINGS = {Kind.SETTLE, Kind.RELEASE}
@@ -37,14 +40,14 @@ class Step:
 def sequences(draw: st.DrawFn) -> list[Step]:
     """Steps on accounts that have some quota; some come twice; most endings name a hold that is there."""
     steps = [Step(Kind.CREDIT, number, number, draw(st.integers(1, 6)), 0) for number in range(ACCOUNTS)]
-    for _ in range(draw(st.integers(5, 30))):
+    for _ in range(draw(st.integers(10, 30))):
         kind = draw(KINDS)
         number = draw(st.sampled_from([len(steps)] * 4 + [draw(NUMBERS)]))
         holds = [it for it in steps if it.kind is Kind.HOLD]
         turn = draw(st.integers(0, 9))
-        if turn == 0:
+        if turn == 9:
             step = draw(st.sampled_from(steps))
-        elif kind in ENDINGS and holds and turn > 2:
+        elif kind in ENDINGS and holds and turn < 8:
             hold = draw(st.sampled_from(holds))
             step = Step(kind, number, hold.account, hold.amount, hold.id)
         else:
@@ -127,9 +130,9 @@ def content_of(step: Step) -> tuple[object, ...]:
 class Names:
     """Fresh ids for the numbers of one example, so that examples share a database and nothing else."""
 
-    def __init__(self) -> None:
+    def __init__(self, ids: int) -> None:
         self.accounts = [new_id() for _ in range(ACCOUNTS)]
-        self._ids = [new_id() for _ in range(IDS)]
+        self._ids = [new_id() for _ in range(ids)]
 
     def transfer(self, step: Step) -> Transfer:
         """The step as a transfer."""
@@ -156,14 +159,43 @@ def code_of(answer: Answer) -> str:
     return "again" if answer.again else "posted"
 
 
-@settings(max_examples=150, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=250, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(BATCHES)
 async def test_the_ledger_answers_and_counts_as_the_model_does(db: Database, batches: list[list[Step]]) -> None:
     """Every kind of transfer on three accounts, with repeated and wrong ids, in batches of any size.
 
     All examples share one database and have ids of their own; the audit holds after each of them.
     """
-    ledger, model, names = Ledger(db), Model(), Names()
+    await compare(db, batches, Names(IDS))
+
+
+@pytest.mark.parametrize("seed", range(4))
+async def test_a_long_life_is_counted_as_the_model_does(db: Database, seed: int) -> None:
+    """600 steps of the same accounts, so that many holds are open and many have ended."""
+    chance = random.Random(seed)
+    steps: list[Step] = []
+    while len(steps) < LONG_LIFE:
+        steps.append(a_step(chance, steps))
+    cuts = sorted({0, LONG_LIFE, *(chance.randrange(LONG_LIFE) for _ in range(LONG_LIFE // 5))})
+    await compare(db, [steps[start:end] for start, end in pairwise(cuts)], Names(LONG_LIFE))
+
+
+def a_step(chance: random.Random, before: list[Step]) -> Step:
+    """The next step of a long life: mostly new ids and endings that fit, sometimes anything else."""
+    kind = chance.choice([Kind.CREDIT, Kind.REFUND, Kind.MONEY, *[Kind.HOLD, Kind.SETTLE, Kind.RELEASE] * 3])
+    number, account = len(before), chance.randrange(ACCOUNTS)
+    holds = [it for it in before if it.kind is Kind.HOLD]
+    if before and chance.random() < 0.1:
+        return replace(chance.choice(before), amount=chance.randint(1, 2))
+    if kind in ENDINGS and holds and chance.random() < 0.9:
+        hold = chance.choice(holds)
+        return Step(kind, number, hold.account, hold.amount, hold.id)
+    return Step(kind, number, account, chance.randint(1, 8 if kind is Kind.CREDIT else 2), chance.randrange(LONG_LIFE))
+
+
+async def compare(db: Database, batches: list[list[Step]], names: Names) -> None:
+    """Post the batches to the ledger and to the model: the answers and the balances are the same, and the audit holds."""
+    ledger, model = Ledger(db), Model()
     for batch in batches:
         expected = [model.answer(step) for step in batch]
         answers = await ledger.post([names.transfer(step) for step in batch])
@@ -179,7 +211,7 @@ async def test_the_ledger_answers_and_counts_as_the_model_does(db: Database, bat
 @given(BATCHES)
 async def test_history_tells_every_movement_of_an_account(db: Database, batches: list[list[Step]]) -> None:
     """What an account's history adds up to is its balance: no line is missing, none is there twice."""
-    ledger, names = Ledger(db), Names()
+    ledger, names = Ledger(db), Names(IDS)
     for batch in batches:
         await ledger.post([names.transfer(step) for step in batch])
     for account in names.accounts:

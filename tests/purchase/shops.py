@@ -51,7 +51,7 @@ def free_port() -> int:
 async def until(ask: Callable[[], Awaitable[_T]], wanted: Callable[[_T], bool]) -> _T:
     """Ask until the answer is as wanted, and give it."""
     async with asyncio.timeout(WAIT_S):
-        while not wanted(answer := await ask()):  # noqa: ASYNC110 - the answer comes from another process
+        while not wanted(answer := await ask()):
             await asyncio.sleep(0.02)
         return answer
 

@@ -2,24 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Awaitable, Callable
-from datetime import UTC, datetime
+from collections.abc import AsyncIterator
 from pathlib import Path
 
 import pytest
+from seal_orders import SERIAL, SealBytes, order_of
 
-from emeterai.seal.service import SealedTail, SealEngine, SealOrder, Signer, load_signer
-
-SEALED_AT = datetime(2026, 11, 21, 3, 4, 5, tzinfo=UTC)
-SERIAL = "K7Q0M2XW9ZP4RT1BVD8J5S"
-
-SealBytes = Callable[..., Awaitable[tuple[bytes, SealedTail]]]
-
-
-def order_of(serial: str = SERIAL, **changes: object) -> SealOrder:
-    """An order with a sensible default for everything."""
-    values = {"verify_url": f"https://meterai.example/v/{serial}", "sealed_at": SEALED_AT} | changes
-    return SealOrder(serial=serial, **values)  # type: ignore[arg-type]
+from emeterai.seal.service import SealedTail, SealEngine, Signer, load_signer
 
 
 @pytest.fixture(scope="session")

@@ -7,8 +7,8 @@ from pathlib import Path
 
 import pytest
 from seal_judges import judged_by_pdfsig, require
+from seal_orders import SERIAL, order_of
 
-from conftest import SERIAL, order_of
 from emeterai.core.refusal import Refused
 from emeterai.seal.service import SealEngine
 

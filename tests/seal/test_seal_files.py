@@ -9,9 +9,9 @@ from pathlib import Path
 import pikepdf
 import pytest
 from seal_judges import judged_by_pdfsig, judged_by_pyhanko, qr_codes, rendered
+from seal_orders import SERIAL, SealBytes, order_of
 from seal_samples import LETTER, MUSEUM, classic, with_pikepdf
 
-from conftest import SERIAL, SealBytes, order_of
 from emeterai.seal.service import SealEngine, Signer
 
 URL = f"https://meterai.example/v/{SERIAL}"

@@ -6,9 +6,9 @@ import random
 from pathlib import Path
 
 import pytest
+from seal_orders import order_of
 from seal_samples import MUSEUM
 
-from conftest import order_of
 from emeterai.core.refusal import Refused
 from emeterai.seal.service import SealEngine
 

@@ -12,9 +12,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 from PIL import Image
 from seal_judges import qr_codes, rendered
+from seal_orders import SERIAL, SealBytes
 from seal_samples import LETTER, classic
 
-from conftest import SERIAL, SealBytes
 from emeterai.seal import mark
 from emeterai.seal.glyphs import glyph_width, text_path
 from emeterai.seal.service import Box

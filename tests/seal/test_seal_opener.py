@@ -10,9 +10,9 @@ from collections.abc import AsyncIterator
 from pathlib import Path
 
 import pytest
+from seal_orders import order_of
 from seal_samples import LETTER, classic
 
-from conftest import order_of
 from emeterai.core.refusal import Refused
 from emeterai.seal.service import SealEngine, Signer
 

@@ -8,9 +8,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from seal_judges import qr_codes, rendered
+from seal_orders import SealBytes, order_of
 from seal_samples import LETTER, MUSEUM, classic, objects_of_a_letter, with_pikepdf
 
-from conftest import SealBytes, order_of
 from emeterai.core.refusal import Refused
 from emeterai.seal.model import Geometry
 from emeterai.seal.place import SIDE_PT_MIN, rectangle_on_page, resolve_box

@@ -6,9 +6,9 @@ from pathlib import Path
 
 import pikepdf
 import pytest
+from seal_orders import order_of
 from seal_samples import LETTER, certified, classic, objects_of_a_letter, with_pikepdf
 
-from conftest import order_of
 from emeterai.core.refusal import Refused
 from emeterai.seal import refusals
 from emeterai.seal.service import SealEngine, Signer

@@ -15,9 +15,9 @@ from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec, rsa
 from cryptography.x509.oid import NameOID
 from seal_judges import judged_by_pdfsig, judged_by_pyhanko
+from seal_orders import SEALED_AT, order_of
 from seal_samples import LETTER, classic
 
-from conftest import SEALED_AT, order_of
 from emeterai.core.refusal import Refused
 from emeterai.seal.service import SealEngine, Signer, SignerError, load_signer
 

@@ -13,9 +13,9 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from pikepdf import Name
 from seal_judges import judged_by_pdfsig, judged_by_pyhanko
+from seal_orders import SEALED_AT, SERIAL, SealBytes, order_of
 from seal_samples import LETTER, MUSEUM, classic, signed_by_somebody, with_pikepdf
 
-from conftest import SEALED_AT, SERIAL, SealBytes, order_of
 from emeterai.core.refusal import Refused
 from emeterai.seal.service import SealEngine, Signer, VerifyReport, load_signer
 from emeterai.seal.verification import verify_bytes

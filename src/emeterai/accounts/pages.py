@@ -78,7 +78,7 @@ class SignPages(Controller):
                 timezone=fields.get("zone", Timezone.WIB),
                 **{"email" if "@" in contact else "phone": contact},
             )
-            return _enter(request, await accounts.open_session(account), paths.HOME)
+            return _enter(request, await accounts.open_session(account), paths.QUOTA)
         except Refused as refused:
             return _sign_up(request, _again(fields, refused, "contact"), refused)
 
@@ -102,7 +102,7 @@ class SignPages(Controller):
         except Refused as refused:
             fields["next"] = local_path(fields.get("next"), "")
             return _sign_in(request, _again(fields, refused, "contact"), refused)
-        return _enter(request, signed_in, local_path(fields.get("next")))
+        return _enter(request, signed_in, local_path(fields.get("next"), paths.QUOTA))
 
     @post(paths.SIGN_OUT)
     async def sign_out(self, request: AnyRequest) -> Response[Any]:

@@ -15,6 +15,8 @@ from uuid import UUID
 import asyncpg
 import structlog
 
+from emeterai.infra.interruption import INTERRUPTIONS
+
 _CHANNEL = "emeterai"
 _FLUSH_S = 0.002
 _KEYS_A_NOTE = 150
@@ -76,7 +78,7 @@ class Bus:
         while True:
             try:
                 await self._serve()
-            except (OSError, asyncpg.PostgresError, asyncpg.InterfaceError) as error:
+            except INTERRUPTIONS as error:
                 _log.warning("bus_lost", error=type(error).__name__, retry_s=_RECONNECT_S)
                 await asyncio.sleep(_RECONNECT_S)
 

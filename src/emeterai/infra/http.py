@@ -12,8 +12,10 @@ from uuid import UUID
 import asyncpg
 import msgspec
 from litestar import Request, Response
+from litestar.datastructures import FormMultiDict
 from litestar.exceptions import (
     HTTPException,
+    InternalServerException,
     MethodNotAllowedException,
     NotFoundException,
     SerializationException,
@@ -93,6 +95,13 @@ class StrictRequest(Request[Any, Any, Any]):
         except RecursionError as error:
             raise REQUEST_MALFORMED(detail="the body is nested too deeply") from error
 
+    async def form(self) -> FormMultiDict:
+        """The body as a form. Raises `request_malformed` when a field is not text."""
+        try:
+            return await super().form()
+        except (UnicodeDecodeError, LookupError) as error:
+            raise REQUEST_MALFORMED(detail="a field of the form is not text") from error
+
 
 class Problem(msgspec.Struct):
     """A refusal as the API says it (RFC 9457): one stable code, one sentence in each language."""
@@ -134,6 +143,8 @@ def refusal_headers(refused: Refused) -> dict[str, str]:
         headers["retry-after"] = str(refused.facts.get("retry_after_s", 2))
     if status == 401:
         headers["www-authenticate"] = 'Bearer realm="emeterai"'
+    if refused.kind is METHOD_NOT_ALLOWED and refused.facts["allow"]:
+        headers["allow"] = str(refused.facts["allow"])
     if refused.kind is RANGE_NOT_SATISFIABLE:
         headers["content-range"] = f"bytes */{refused.facts['size_bytes']}"
     return headers
@@ -147,12 +158,19 @@ def refusal_of(error: Exception) -> Refused | None:  # noqa: C901 - one flat tab
         case NotFoundException():
             return NOT_FOUND()
         case MethodNotAllowedException():
-            return METHOD_NOT_ALLOWED()
+            return METHOD_NOT_ALLOWED(allow=(error.headers or {}).get("allow", ""))
+        case InternalServerException(detail="client disconnected prematurely"):
+            return REQUEST_MALFORMED(detail="the line broke before the end of the body")
         case ValidationException():
             return REQUEST_MALFORMED(detail=_detail_of(error))
         case SerializationException():
             return REQUEST_MALFORMED(detail="the body is not what this address takes")
-        case asyncpg.PostgresConnectionError() | asyncpg.InterfaceError() | asyncpg.OperatorInterventionError():
+        case (
+            asyncpg.PostgresConnectionError()
+            | asyncpg.InterfaceError()
+            | asyncpg.InternalClientError()
+            | asyncpg.OperatorInterventionError()
+        ):
             # The database went away in the middle: nothing was committed, or it will be found when it is back.
             return BUSY(retry_after_s=2)
         case RecursionError():

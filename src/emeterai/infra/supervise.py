@@ -78,6 +78,7 @@ class _Child:
     forwarding: asyncio.Task[None] | None = None
     first_start_s: float = 0.0
     deaths: int = 0
+    proven: bool = False
     ready: asyncio.Event = field(default_factory=asyncio.Event)
     stopped: asyncio.Event = field(default_factory=asyncio.Event)
 
@@ -115,8 +116,8 @@ class Supervisor:
     async def run(self) -> None:
         """Run until `stop`, SIGTERM or Ctrl-C, then stop all. Raises SupervisorError when a child cannot be run at all.
 
-        A child that cannot be started or is not ready in time the first time is final, as is exit code 78; after
-        that, whatever happens to it, it is started again.
+        A child that cannot be started or is not ready in time the first time is final, as is exit code 78 of one that
+        has never lived `stable_s`; after that, whatever happens to it, it is started again.
         """
         with self._alone_in_folder(), self._stopping_on_signals():
             tasks = [asyncio.create_task(self._keep(child), name=name) for name, child in self._children.items()]
@@ -186,6 +187,7 @@ class Supervisor:
         child.forwarding = asyncio.create_task(self._forward(spec.name, running.output))
         self._write_pids()
         _log.info("child_started", child=spec.name, pid=running.pid)
+        started_s = asyncio.get_running_loop().time()
         becoming_ready = asyncio.create_task(self._become_ready(child))
         death = asyncio.create_task(running.process.wait())
         try:
@@ -193,9 +195,17 @@ class Supervisor:
             if becoming_ready.done():
                 becoming_ready.result()
             await death
+        except Exception:
+            if child.ready.is_set():
+                # It is started again: two of it at once would fight over its port or its files.
+                await self._ask_to_end(spec, running.process)
+                await self._end(child, running)
+            raise
         finally:
             becoming_ready.cancel()
             death.cancel()
+        lived_s = asyncio.get_running_loop().time() - started_s
+        child.proven = child.proven or lived_s >= self._backoff.stable_s
         await self._bury(child, running)
 
     async def _become_ready(self, child: _Child) -> None:
@@ -224,7 +234,7 @@ class Supervisor:
         _log.warning("child_died", child=child.spec.name, pid=running.pid, **cause)
         if self._after_death is not None:
             await asyncio.to_thread(self._after_death)
-        if code == EXIT_WILL_NOT_GET_BETTER:
+        if code == EXIT_WILL_NOT_GET_BETTER and not child.proven:
             raise _HopelessError(f"{child.spec.name} cannot run; its last lines say why")
 
     async def _end(self, child: _Child, running: PipedProcess) -> None:

@@ -7,13 +7,13 @@ import contextlib
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from uuid import UUID
 
-import asyncpg
 import structlog
 
 from emeterai.core.refusal import Refused
 from emeterai.infra import jobs
 from emeterai.infra.bus import Bus
 from emeterai.infra.database import Database
+from emeterai.infra.interruption import INTERRUPTIONS
 from emeterai.infra.jobs import Claim
 
 _LOOK_AGAIN_S = 1.0
@@ -24,7 +24,7 @@ Work = Callable[[Sequence[Claim]], Awaitable[None]]
 async def work_on(
     db: Database, bus: Bus, work: Mapping[str, Work], *, worker: UUID, batch_max: int, lease_s: float
 ) -> None:
-    """Claim and work until cancelled: one loop for each kind of job, and one that renews the leases of work under way."""
+    """Claim and work until cancelled: one loop for each kind of job, and one that renews leases of work under way."""
     under_way: set[UUID] = set()
     async with asyncio.TaskGroup() as group:
         for kind, function in work.items():
@@ -53,7 +53,7 @@ async def _loop(
                 if claims:
                     await _do(work, claims, under_way)
                     continue
-            except (Refused, OSError, asyncpg.PostgresError, asyncpg.InterfaceError) as error:
+            except (Refused, *INTERRUPTIONS) as error:
                 _log.warning("work_interrupted", kind=kind, error=type(error).__name__)
             with contextlib.suppress(TimeoutError):
                 await asyncio.wait_for(news.wait(), _LOOK_AGAIN_S)
@@ -73,5 +73,5 @@ async def _renew(db: Database, under_way: set[UUID], worker: UUID, lease_s: floa
     while True:
         await asyncio.sleep(lease_s / 3)
         if under_way:
-            with contextlib.suppress(Refused, OSError, asyncpg.PostgresError, asyncpg.InterfaceError):
+            with contextlib.suppress(Refused, *INTERRUPTIONS):
                 await jobs.renew(db, worker, sorted(under_way), lease_s=lease_s)

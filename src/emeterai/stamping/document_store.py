@@ -82,7 +82,7 @@ async def add_parts(tx: Connection, document_id: UUID, parts: Sequence[Part], *,
 
 
 async def parts_of(db: Database, document_id: UUID) -> list[Part]:
-    """The stored parts of an upload, in order."""
+    """The stored parts of an upload that has not ended, in order."""
     rows = await db.fetch(
         "SELECT start, size_bytes, key FROM stamping.parts WHERE document_id = $1 ORDER BY start", document_id
     )
@@ -104,8 +104,8 @@ async def finish_receiving(tx: Connection, document_id: UUID, digest: bytes) -> 
     return bool(finished)
 
 
-async def abandon(tx: Connection, document_id: UUID) -> list[str] | None:
-    """Receiving becomes abandoned; answers the keys of its parts, which may now be removed, or None when it was not."""
+async def abandon(tx: Connection, document_id: UUID) -> bool:
+    """Receiving becomes abandoned, and its stored parts may be removed; False when it was ended before."""
     abandoned = await tx.fetchval(
         """
         UPDATE stamping.documents SET state = 'abandoned', changed_at = now(), expires_at = NULL
@@ -113,10 +113,9 @@ async def abandon(tx: Connection, document_id: UUID) -> list[str] | None:
         """,
         document_id,
     )
-    if not abandoned:
-        return None
-    rows = await tx.fetch("DELETE FROM stamping.parts WHERE document_id = $1 RETURNING key", document_id)
-    return [row["key"] for row in rows]
+    if abandoned:
+        await tx.execute("DELETE FROM stamping.parts WHERE document_id = $1", document_id)
+    return bool(abandoned)
 
 
 async def overdue(db: Database, limit: int) -> list[tuple[UUID, bool]]:

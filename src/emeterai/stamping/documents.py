@@ -3,25 +3,27 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import hashlib
 from collections.abc import AsyncIterator, Callable, Sequence
 from datetime import datetime
 from uuid import UUID
 
 import msgspec
+import structlog
 
-from emeterai.core.refusal import RefusalKind
+from emeterai.core.refusal import RefusalKind, Refused
 from emeterai.core.stamping import DocumentState
 from emeterai.infra import jobs
 from emeterai.infra.batching import Batcher
-from emeterai.infra.blobs import BlobStore
+from emeterai.infra.blobs import BlobMissingError, BlobStore
 from emeterai.infra.bus import Bus
 from emeterai.infra.database import Database
 from emeterai.infra.ids import new_id
 from emeterai.infra.waiting import wait_for
 from emeterai.stamping import document_store as store
 from emeterai.stamping.document_store import Part
-from emeterai.stamping.model import Document, original_key
+from emeterai.stamping.model import Document, original_key, parts_prefix
 
 INSPECT = "inspect"
 """The kind of job that opens a received document."""
@@ -29,6 +31,7 @@ PIECE_BYTES = 1024 * 1024
 """An upload under way is made safe in pieces of this size, so a broken line loses less than one."""
 _NAME_LENGTH_MAX = 200
 _ASSEMBLIES_AT_ONCE = 4
+_log = structlog.get_logger(__name__)
 
 DOCUMENT_UNKNOWN = RefusalKind(
     "document_unknown",
@@ -136,12 +139,13 @@ class Documents:
         """
         self._refuse_unless_receiving(document, offset)
         pending: list[Part] = []
+        """Stored parts that are certainly not on record yet."""
         reached = offset
         try:
             async for piece in _pieces_of(pieces, PIECE_BYTES):
                 if reached + len(piece) > document.size_bytes:
                     raise UPLOAD_TOO_LONG(size_bytes=document.size_bytes)
-                part = Part(reached, len(piece), f"parts/{document.id}/{reached:012d}.{new_id()}")
+                part = Part(reached, len(piece), f"{parts_prefix(document.id)}/{reached:012d}.{new_id()}")
                 await self._blobs.put(part.key, piece)
                 pending.append(part)
                 reached += len(piece)
@@ -161,17 +165,24 @@ class Documents:
         """Put stored parts on record and empty the list; whoever came second at the same offset keeps nothing."""
         if not parts:
             return
-        async with self._db.transaction() as tx:
-            kept = await store.add_parts(tx, document_id, parts, offset=parts[0].start, life_s=self._upload_life_s)
-        if not kept:
-            raise UPLOAD_OFFSET_WRONG(offset=(await self._get(document_id)).received_bytes)
+        # Out of the list first: when the commit's answer is lost they may be on record, and must not be deleted.
+        mine = parts.copy()
         parts.clear()
+        async with self._db.transaction() as tx:
+            kept = await store.add_parts(tx, document_id, mine, offset=mine[0].start, life_s=self._upload_life_s)
+        if not kept:
+            await self._blobs.delete([part.key for part in mine])
+            raise UPLOAD_OFFSET_WRONG(offset=(await self._get(document_id)).received_bytes)
 
     async def finish(self, document_id: UUID) -> None:
-        """Put the parts of a whole upload together and send it to inspection. Safe to repeat after any death."""
+        """Put the parts of a whole upload together and send it to inspection; it may be sent there already.
+
+        Safe to repeat after any death, and to do twice at once. Raises `upload_ended` when the store has lost a part.
+        """
         async with self._assembling:
-            parts = await store.parts_of(self._db, document_id)
-            data = b"".join([await self._blobs.read(part.key) for part in parts])
+            data = await self._joined(document_id)
+            if data is None:
+                return
             digest = await asyncio.to_thread(_sha256, data)
             await self._blobs.put(original_key(document_id), data)
         async with self._db.transaction() as tx:
@@ -180,20 +191,46 @@ class Documents:
                 await jobs.enqueue(tx, INSPECT, [document_id])
         if finished:
             self._bus.publish([INSPECT])
-            await self._blobs.delete([part.key for part in parts])
+            await self._forget_parts(document_id)
+
+    async def _joined(self, document_id: UUID) -> bytes | None:
+        """The bytes of a whole upload; None when somebody else has ended it, whose original must not be replaced."""
+        parts = await store.parts_of(self._db, document_id)
+        if not parts:
+            return None
+        try:
+            pieces = [await self._blobs.read(part.key) for part in parts]
+        except BlobMissingError:
+            pieces = []
+        if [part.size_bytes for part in parts] == [len(piece) for piece in pieces]:
+            return b"".join(pieces)
+        if (await self._get(document_id)).state is not DocumentState.RECEIVING:
+            return None
+        _log.error("upload_part_lost", document=str(document_id))
+        await self.abandon(document_id)
+        raise UPLOAD_ENDED()
+
+    async def _forget_parts(self, document_id: UUID) -> None:
+        """Remove the stored parts of an ended upload, also those that a dying request left unrecorded."""
+        await self._blobs.delete(await self._blobs.keys(parts_prefix(document_id)))
 
     async def abandon(self, document_id: UUID) -> bool:
         """End an upload that is under way and forget its bytes; False when it was not under way any more."""
         async with self._db.transaction() as tx:
-            keys = await store.abandon(tx, document_id)
-        await self._blobs.delete(keys or [])
-        return keys is not None
+            abandoned = await store.abandon(tx, document_id)
+        if abandoned:
+            await self._forget_parts(document_id)
+        return abandoned
 
     async def sweep(self, limit: int = 100) -> int:
-        """Finish uploads whose last request died, and abandon those whose life is over; answers how many."""
+        """Finish uploads whose last request died, and abandon those whose life is over; answers how many.
+
+        One whose parts the store has lost is ended, and keeps none of the others waiting.
+        """
         overdue = await store.overdue(self._db, limit)
         for document_id, whole in overdue:
-            await (self.finish(document_id) if whole else self.abandon(document_id))
+            with contextlib.suppress(Refused):
+                await (self.finish(document_id) if whole else self.abandon(document_id))
         return len(overdue)
 
     async def get(self, account_id: UUID, document_id: UUID) -> Document:

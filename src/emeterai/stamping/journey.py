@@ -41,6 +41,12 @@ SEALING_FAILED = RefusalKind(
     "Pembubuhan meterai gagal {attempts} kali di pihak kami. Kuota Anda sudah kembali; silakan coba lagi.",
     "Sealing failed {attempts} times on our side. Your quota is back; please try again.",
 )
+ORIGINAL_DAMAGED = RefusalKind(
+    "original_damaged",
+    503,
+    "Berkas Anda rusak di tempat penyimpanan kami, jadi tidak dibubuhi meterai. Kuota Anda kembali; unggah lagi.",
+    "Your file was damaged where we keep it, so it was not stamped. Your quota comes back; please upload it again.",
+)
 _RETRY_S = 0.5
 _OUR_FAULT = 500
 _log = structlog.get_logger(__name__)
@@ -127,6 +133,8 @@ class Journey:
         tail_key = f"tails/{stamp.id}.{claim.attempt}"
         async with self._blobs.as_file(stamp.original_key) as original:
             made = await self._engine.seal(original, order)
+            if made.original_sha256 != stamp.digest:
+                raise ORIGINAL_DAMAGED()
             await self._blobs.put(tail_key, made.tail)
             async with self._blobs.as_file(tail_key) as tail:
                 await self._engine.read_back(original, tail, made)

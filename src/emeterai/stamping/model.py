@@ -105,6 +105,11 @@ def original_key(document_id: UUID) -> str:
     return f"originals/{document_id}"
 
 
+def parts_prefix(document_id: UUID) -> str:
+    """Below which blob key the pieces of an upload under way are."""
+    return f"parts/{document_id}"
+
+
 def document_from(row: Any) -> Document:
     """A document from its row."""
     values = dict(row)

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import re
 from typing import Any, Protocol, cast
 
 from litestar import Request, Response, get
+from litestar.di import NamedDependency
 from litestar.openapi.spec import Server
 
 from emeterai.core.refusal import Refused, refusal_catalogue
@@ -16,6 +18,9 @@ from emeterai.web.pages import Pages
 
 OPENAPI_PATH = "/docs/openapi.json"
 AnyRequest = Request[Any, Any, Any]
+Viewer = NamedDependency[Any]
+"""Whoever is signed in, found out by the application: a page shows it."""
+_REFUSAL_CODE = re.compile(r"`([a-z0-9_]+)`: ")
 _METHODS = ("get", "post", "put", "patch", "delete", "head")
 
 
@@ -33,8 +38,8 @@ def server_of(settings: Settings) -> Server:
 
 
 @get(paths.HOME, include_in_schema=False)
-async def home(request: AnyRequest) -> Response[bytes]:
-    """What it is, how it goes, and the way in. Needs no database."""
+async def home(request: AnyRequest, viewer: Viewer) -> Response[bytes]:  # noqa: ARG001 - the page shows who it is
+    """What it is, how it goes, and the way in. Answers with the database away, too."""
     services = _services(request)
     settings = services.settings
     return services.pages.render(
@@ -65,7 +70,7 @@ def show_metrics() -> Response[bytes]:
 
 
 @get(paths.API_DOCS, include_in_schema=False)
-async def reference(request: AnyRequest) -> Response[bytes]:
+async def reference(request: AnyRequest, viewer: Viewer) -> Response[bytes]:  # noqa: ARG001 - the page shows who it is
     """The operations of the API, for people; made from the OpenAPI document."""
     document = request.app.openapi_schema.to_schema()
     info = document["info"]
@@ -102,15 +107,20 @@ def _operation(method: str, path: str, found: dict[str, Any]) -> dict[str, Any]:
         ],
         "body": ", ".join((found.get("requestBody") or {}).get("content") or {}),
         "answers": [
-            {"status": status, "text": answer.get("description") or ""}
+            {"status": status, "text": _in_short(answer.get("description") or "")}
             for status, answer in sorted(found["responses"].items())
         ],
     }
 
 
+def _in_short(description: str) -> str:
+    """An answer's description; of refusals only the codes, whose sentences the OpenAPI document holds."""
+    return ", ".join(_REFUSAL_CODE.findall(description)) or description
+
+
 def is_api(path: str) -> bool:
     """Whether programs ask here: then a refusal is a problem document, not a page."""
-    return path.startswith(("/v1/", "/gate/", OPENAPI_PATH))
+    return f"{path}/".startswith(("/v1/", "/gate/", f"{OPENAPI_PATH}/"))
 
 
 def _services(request: AnyRequest) -> FrontServices:
