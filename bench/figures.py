@@ -34,7 +34,8 @@ class Figures:
             }
             print(json.dumps(figure), flush=True)
         else:
-            print(f"{name:<44} {value:>12,.2f} {unit:<10} {ratio:>9.3f} x {yardstick} ({yardstick_value:,.2f})", flush=True)
+            beside = f"{ratio:>9.3f} x {yardstick} ({yardstick_value:,.2f})"
+            print(f"{name:<44} {value:>12,.2f} {unit:<10} {beside}", flush=True)
 
     def note(self, text: str) -> None:
         """A remark for people; nothing with `--json`."""

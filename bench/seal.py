@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import functools
 import hashlib
 import os
 import tempfile
@@ -47,13 +48,22 @@ async def measure(figures: Figures, folder: Path, seconds: float) -> None:
             figures.say(
                 f"seal {label}", sealing, "seals/s", yardstick="RSA-2048/SHA-512 signatures/s", yardstick_value=signing
             )
-            hashing = rate(lambda: hashlib.sha512(path.read_bytes()).digest(), seconds / 3)
+            hashing_ms = 1e3 / rate(functools.partial(digest_of, path), seconds / 3)
             figures.say(
-                f"seal {label}: time", 1e3 / sealing, "ms", yardstick="read and SHA-512, ms", yardstick_value=1e3 / hashing
+                f"seal {label}: time",
+                1e3 / sealing,
+                "ms",
+                yardstick="read and SHA-512, ms",
+                yardstick_value=hashing_ms,
             )
             await inspect_and_read_back(figures, engine, path, block, label, seconds / 3)
     finally:
         await engine.close()
+
+
+def digest_of(path: Path) -> bytes:
+    """What nobody can save: reading the file and its SHA-512."""
+    return hashlib.sha512(path.read_bytes()).digest()
 
 
 def sign(key: object) -> bytes:
@@ -89,9 +99,8 @@ async def inspect_and_read_back(
             await work()
             count += 1
         reading = rate(path.read_bytes, 0.2)
-        figures.say(
-            f"{name} {label}: time", spent / count * 1e3, "ms", yardstick="reading it, ms", yardstick_value=1e3 / reading
-        )
+        took_ms = spent / count * 1e3
+        figures.say(f"{name} {label}", took_ms, "ms", yardstick="reading it, ms", yardstick_value=1e3 / reading)
 
 
 def order(block: SerialBlock, place: int) -> SealOrder:

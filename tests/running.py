@@ -162,7 +162,8 @@ class Person:
     async def buy(self, quantity: int) -> dict[str, Any]:
         """Order, pay, and wait until the quota is there; answers the order."""
         before = (await self.quota())["available"]
-        order: dict[str, Any] = (await self.api.post("/v1/orders", json={"quantity": quantity})).raise_for_status().json()
+        answer = await self.api.post("/v1/orders", json={"quantity": quantity})
+        order: dict[str, Any] = answer.raise_for_status().json()
         await self.service.pay(order["pay_url"])
         async with asyncio.timeout(READY_WITHIN_S):
             while (await self.quota())["available"] != before + quantity:

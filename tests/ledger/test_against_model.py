@@ -194,7 +194,7 @@ def a_step(chance: random.Random, before: list[Step]) -> Step:
 
 
 async def compare(db: Database, batches: list[list[Step]], names: Names) -> None:
-    """Post the batches to the ledger and to the model: the answers and the balances are the same, and the audit holds."""
+    """Post the batches to the ledger and to the model: answers and balances are the same, and the audit holds."""
     ledger, model = Ledger(db), Model()
     for batch in batches:
         expected = [model.answer(step) for step in batch]

@@ -17,18 +17,22 @@ from emeterai.ledger.service import Ledger
 
 
 def credit(account: UUID, amount: int) -> Transfer:
+    """Quota that nobody has to have paid for."""
     return Transfer(new_id(), Kind.CREDIT, Reason.RETURNED, amount, account=account)
 
 
 def hold(account: UUID, amount: int = 1, life_s: float = 60) -> Transfer:
+    """A hold that needs no serial."""
     return Transfer(new_id(), Kind.HOLD, Reason.CANCELLED, amount, account=account, life_s=life_s)
 
 
 def ending(kind: Kind, held: Transfer) -> Transfer:
+    """What ends a hold."""
     return Transfer(new_id(), kind, Reason.SEALED, held.amount, account=held.account, hold_id=held.id)
 
 
 def codes(answers: list[Answer]) -> list[str]:
+    """Answers in one word each."""
     return [answer.code if isinstance(answer, Refused) else "posted" for answer in answers]
 
 

@@ -106,13 +106,20 @@ SAMPLES = [
     Sample(
         "order_quarantined",
         "purchase/order.html",
-        {"order": {**ORDER, "state": "quarantined", "settled_at": None}, "returned": False, "refresh_s": 0, "available": 0},
+        {
+            "order": {**ORDER, "state": "quarantined", "settled_at": None},
+            "returned": False,
+            "refresh_s": 0,
+            "available": 0,
+        },
     ),
     Sample(
         "orders",
         "purchase/orders.html",
         {
-            "orders": [{**ORDER, "state": state} for state in ("pending", "paid", "expired", "cancelled", "quarantined")],
+            "orders": [
+                {**ORDER, "state": state} for state in ("pending", "paid", "expired", "cancelled", "quarantined")
+            ],
             "newer_url": "/pesanan?before=a",
             "older_url": "/pesanan?after=b",
         },

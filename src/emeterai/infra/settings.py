@@ -76,7 +76,7 @@ class SettingsError(Exception):
 
 
 def load_settings(environ: Mapping[str, str] | None = None) -> Settings:
-    """Read the settings from `environ`, by default the process's own. Raises SettingsError on unknown or unreadable ones."""
+    """Read the settings from `environ`, by default the process's own. Raises SettingsError on any it cannot read."""
     found = {
         name.removeprefix(PREFIX).lower(): value
         for name, value in (os.environ if environ is None else environ).items()

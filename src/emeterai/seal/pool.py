@@ -37,6 +37,7 @@ class _Channel(asyncio.BufferedProtocol):
         self._buffer = bytearray(65_536)
         self._filled = 0
         self._waiting: asyncio.Future[bytes] | None = None
+        self._early: bytes | None = None
         self.gone = False
 
     def get_buffer(self, sizehint: int) -> memoryview:
@@ -56,6 +57,9 @@ class _Channel(asyncio.BufferedProtocol):
             self._filled = 0
             if self._waiting is not None and not self._waiting.done():
                 self._waiting.set_result(body)
+            else:
+                # An opener may be ready before its parent listens: on a busy machine the parent comes second.
+                self._early = body
 
     def connection_lost(self, exc: Exception | None) -> None:  # noqa: ARG002 - the reason does not matter
         self.gone = True
@@ -64,6 +68,9 @@ class _Channel(asyncio.BufferedProtocol):
 
     async def message(self) -> bytes:
         """The next message. Raises OpenerGoneError."""
+        if self._early is not None:
+            body, self._early = self._early, None
+            return body
         if self.gone:
             raise OpenerGoneError
         self._waiting = asyncio.get_running_loop().create_future()
