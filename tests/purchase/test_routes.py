@@ -77,9 +77,9 @@ async def test_orders_are_listed_with_a_cursor(http: httpx.AsyncClient) -> None:
     """Pages of two, newest first, until the cursor is null."""
     made = [(await http.post("/v1/orders", json={"quantity": n})).json()["id"] for n in (1, 2, 3)]
     first = (await http.get("/v1/orders", params={"limit": 2})).json()
-    second = (await http.get("/v1/orders", params={"limit": 2, "cursor": first["next_cursor"]})).json()
+    second = (await http.get("/v1/orders", params={"limit": 2, "cursor": first["next"]})).json()
     assert made[::-1] == [order["id"] for order in (*first["items"], *second["items"])]
-    assert None is second["next_cursor"]
+    assert None is second["next"]
     assert (400, "cursor_bad") == code(await http.get("/v1/orders", params={"cursor": "nonsense"}))
     for limit in (0, 101, "all"):
         assert 400 == (await http.get("/v1/orders", params={"limit": limit})).status_code

@@ -56,6 +56,7 @@ class ApiKeys(msgspec.Struct, frozen=True, kw_only=True):
 
 _SIGNED_IN = (service.SIGN_IN_NEEDED, service.SESSION_EXPIRED)
 _SECURITY: list[dict[str, list[str]]] = [{"bearer": []}]
+_ANYONE: list[dict[str, list[str]]] = [{}]
 
 
 class AccountsController(Controller):
@@ -67,6 +68,7 @@ class AccountsController(Controller):
     @post(
         operation_id="register",
         summary="Open an account",
+        security=_ANYONE,
         responses=problems(
             service.ACCOUNT_EXISTS,
             details.NAME_UNUSABLE,
@@ -107,6 +109,7 @@ class SessionsController(Controller):
     @post(
         operation_id="sign_in",
         summary="Sign in",
+        security=_ANYONE,
         responses=problems(service.SIGN_IN_WRONG, guesses.SIGN_IN_PAUSED, passwords.SIGN_IN_BUSY),
     )
     async def sign_in(self, request: AnyRequest, data: JSONBody[Credentials]) -> Response[SignedIn]:

@@ -14,14 +14,41 @@ from litestar.di import NamedDependency, Provide
 from litestar.params import FromPath, HeaderParameter, JSONBody, QueryParameter
 
 from emeterai.accounts.callers import caller
-from emeterai.accounts.service import Caller
+from emeterai.accounts.service import SESSION_EXPIRED, SIGN_IN_NEEDED, Caller
 from emeterai.infra.clock import utc_now
-from emeterai.infra.http import checked_idempotency_key, cursor_of, problems, read_cursor
-from emeterai.purchase.service import ORDERS_A_PAGE_MAX, Order, OrderState, Purchase
+from emeterai.infra.http import (
+    CURSOR_BAD,
+    IDEMPOTENCY_KEY_BAD,
+    checked_idempotency_key,
+    cursor_of,
+    problems,
+    read_cursor,
+)
+from emeterai.purchase.provider import (
+    NOTIFICATION_FORGED,
+    NOTIFICATION_STALE,
+    NOTIFICATION_UNREADABLE,
+    PROVIDER_UNAVAILABLE,
+)
+from emeterai.purchase.service import (
+    IDEMPOTENCY_KEY_REUSED,
+    ORDER_NOT_OPEN,
+    ORDER_QUANTITY_INVALID,
+    ORDER_UNKNOWN,
+    ORDERS_A_PAGE_MAX,
+    PROVIDER_UNKNOWN,
+    Order,
+    OrderState,
+    Purchase,
+)
 
 _NO_STORE = {"cache-control": "no-store"}
 _NOTIFICATION_SIZE_BYTES_MAX = 65_536
 _SECURITY: list[dict[str, list[str]]] = [{"bearer": []}]
+_ANYONE: list[dict[str, list[str]]] = [{}]
+_SIGNED_IN = (SIGN_IN_NEEDED, SESSION_EXPIRED)
+_ORDERING = (ORDER_QUANTITY_INVALID, IDEMPOTENCY_KEY_BAD, IDEMPOTENCY_KEY_REUSED, PROVIDER_UNAVAILABLE)
+_NOTIFYING = (NOTIFICATION_FORGED, NOTIFICATION_STALE, NOTIFICATION_UNREADABLE, PROVIDER_UNKNOWN)
 _log = structlog.get_logger(__name__)
 
 AnyRequest = Request[Any, Any, Any]
@@ -54,10 +81,10 @@ class OrderView(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class OrdersPage(msgspec.Struct, frozen=True, kw_only=True):
-    """Some orders, newest first; `next_cursor` asks for the older ones, and is null at the end."""
+    """Some orders, newest first; `next` asks for the older ones, and is null at the end."""
 
     items: list[OrderView]
-    next_cursor: str | None
+    next: str | None
 
 
 class Received(msgspec.Struct, frozen=True):
@@ -83,7 +110,7 @@ class OrdersController(Controller):
     @post(
         operation_id="create_order",
         summary="Order quota",
-        responses=problems(401, 422),
+        responses=problems(*_SIGNED_IN, *_ORDERING),
     )
     async def create(
         self,
@@ -105,12 +132,12 @@ class OrdersController(Controller):
         )
         return Response(_view(order), status_code=201, headers={"location": f"/v1/orders/{order.id}", **_NO_STORE})
 
-    @get(operation_id="list_orders", summary="Your orders", responses=problems(401))
+    @get(operation_id="list_orders", summary="Your orders", responses=problems(*_SIGNED_IN, CURSOR_BAD))
     async def list(
         self,
         request: AnyRequest,
         caller: WhoCalls,
-        cursor: Annotated[str | None, QueryParameter(description="`next_cursor` of the page before.")] = None,
+        cursor: Annotated[str | None, QueryParameter(description="`next` of the page before.")] = None,
         limit: Annotated[int, QueryParameter(ge=1, le=ORDERS_A_PAGE_MAX)] = 20,
     ) -> Response[OrdersPage]:
         """Your orders, newest first."""
@@ -119,14 +146,14 @@ class OrdersController(Controller):
         found = await purchase_of(request).orders(caller.account_id, before=before, limit=limit + 1)
         shown = found[:limit]
         following = cursor_of(shown[-1].created_at, shown[-1].id) if len(found) > limit else None
-        page = OrdersPage(items=[_view(order) for order in shown], next_cursor=following)
+        page = OrdersPage(items=[_view(order) for order in shown], next=following)
         return Response(page, headers=_NO_STORE)
 
     @get(
         "/{order_id:uuid}",
         operation_id="get_order",
         summary="One order",
-        responses=problems(401, 404),
+        responses=problems(*_SIGNED_IN, ORDER_UNKNOWN),
     )
     async def read(self, request: AnyRequest, caller: WhoCalls, order_id: OrderId) -> Response[OrderView]:
         """One of your orders, as it is now."""
@@ -138,7 +165,7 @@ class OrdersController(Controller):
         operation_id="cancel_order",
         summary="Give up an order",
         status_code=200,
-        responses=problems(401, 404, 409),
+        responses=problems(*_SIGNED_IN, ORDER_UNKNOWN, ORDER_NOT_OPEN),
     )
     async def cancel(self, request: AnyRequest, caller: WhoCalls, order_id: OrderId) -> Response[OrderView]:
         """Give up an order that awaits payment. Money that comes all the same still becomes quota."""
@@ -157,7 +184,8 @@ class NotificationsController(Controller):
         summary="A payment provider reports",
         status_code=200,
         request_max_body_size=_NOTIFICATION_SIZE_BYTES_MAX,
-        responses=problems(401, 404),
+        security=_ANYONE,
+        responses=problems(*_NOTIFYING),
     )
     async def receive(self, request: AnyRequest, provider_name: FromPath[str]) -> Response[Received]:
         """Take a signed notification: it is on record when the answer comes, and is worked after it."""

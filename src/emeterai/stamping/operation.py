@@ -1,10 +1,10 @@
-"""How OpenAPI describes POST /v1/stamps, which takes two kinds of body."""
+"""How OpenAPI describes what is more than a plain JSON body: POST /v1/stamps takes two kinds, tus speaks in headers."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
 
-from litestar.openapi.spec import OpenAPIMediaType, Operation, Reference, RequestBody, Schema
+from litestar.openapi.spec import OpenAPIMediaType, OpenAPIResponse, Operation, Parameter, Reference, RequestBody, Schema
 from litestar.openapi.spec.enums import OpenAPIType
 
 
@@ -52,3 +52,62 @@ class StampOperation(Operation):
             },
             required=True,
         )
+
+
+def _header(name: str, description: str, *, integer: bool = False, required: bool = False) -> Parameter:
+    kind = Schema(type=OpenAPIType.INTEGER, minimum=0) if integer else Schema(type=OpenAPIType.STRING)
+    return Parameter(name=name, param_in="header", schema=kind, description=description, required=required)
+
+
+_RESUMABLE = Parameter(
+    name="Tus-Resumable",
+    param_in="header",
+    schema=Schema(const="1.0.0"),
+    description="The version of the protocol",
+    required=True,
+)
+_CHECKSUM = _header("Upload-Checksum", "`sha1`, `sha256` or `sha512`, a blank, and the body's digest in base64")
+_LENGTH = _header("Upload-Length", "Size of the whole file in bytes", integer=True, required=True)
+_METADATA = _header("Upload-Metadata", "`filename`, a blank, and the file's name in base64")
+_OFFSET = _header("Upload-Offset", "Where these bytes belong", integer=True, required=True)
+_PIECE = RequestBody(
+    content={
+        "application/offset+octet-stream": OpenAPIMediaType(
+            schema=Schema(type=OpenAPIType.STRING, format="binary")  # type: ignore[arg-type]
+        )
+    }
+)
+
+
+@dataclass
+class UploadOperation(Operation):
+    """An operation of tus: every one names the version, and none answers with a body unless it refuses."""
+
+    def __post_init__(self) -> None:
+        """Describe the headers, and the empty answer."""
+        self.parameters = [*(self.parameters or []), _RESUMABLE]
+        for status, answer in (self.responses or {}).items():
+            if status < "400" and isinstance(answer, OpenAPIResponse):
+                answer.content = None
+
+
+@dataclass
+class BeginUploadOperation(UploadOperation):
+    """POST /v1/uploads: the length, and perhaps a name and the first bytes."""
+
+    def __post_init__(self) -> None:
+        """Describe the headers and the body."""
+        super().__post_init__()
+        self.parameters = [*(self.parameters or []), _LENGTH, _METADATA, _CHECKSUM]
+        self.request_body = _PIECE
+
+
+@dataclass
+class AppendToUploadOperation(UploadOperation):
+    """PATCH: the next bytes and where they belong."""
+
+    def __post_init__(self) -> None:
+        """Describe the headers and the body."""
+        super().__post_init__()
+        self.parameters = [*(self.parameters or []), _OFFSET, _CHECKSUM]
+        self.request_body = _PIECE

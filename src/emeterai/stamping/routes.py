@@ -11,6 +11,7 @@ import msgspec
 from litestar import Controller, Response, get, post
 from litestar.datastructures import UploadFile
 from litestar.di import NamedDependency, Provide
+from litestar.openapi.datastructures import ResponseSpec
 from litestar.params import FromPath, HeaderParameter, QueryParameter
 from litestar.response import ServerSentEvent, ServerSentEventMessage, Stream
 
@@ -19,6 +20,7 @@ from emeterai.accounts.service import SESSION_EXPIRED, SIGN_IN_NEEDED, Caller
 from emeterai.core.ledger import QUOTA_NOT_ENOUGH
 from emeterai.infra.http import (
     CURSOR_BAD,
+    IDEMPOTENCY_KEY_BAD,
     MEDIA_TYPE_UNKNOWN,
     RANGE_NOT_SATISFIABLE,
     REQUEST_MALFORMED,
@@ -63,12 +65,17 @@ _ASKING = (
     DOCUMENT_TOO_LARGE,
     DOCUMENT_EMPTY,
     MEDIA_TYPE_UNKNOWN,
+    IDEMPOTENCY_KEY_BAD,
     IDEMPOTENCY_KEY_REUSED,
     PAGE_NOT_IN_DOCUMENT,
     BOX_OFF_PAGE,
     BOX_TOO_SMALL,
     PLACE_UNKNOWN,
 )
+_STAMP_AT_ONCE = {
+    200: ResponseSpec(StampAnswer, generate_examples=False, description="The stamp that you had before"),
+    201: ResponseSpec(StampAnswer, generate_examples=False, description="Sealed, or given back, while you waited"),
+}
 _FORM_FIELDS = {"page", "box", "place", "additional"}
 
 Prefer = Annotated[
@@ -137,7 +144,7 @@ class StampRoutes(Controller):
         operation_class=StampOperation,
         summary="Stamp a document (JSON) or a file (form, one request)",
         status_code=202,
-        responses=problems(*_SIGNED_IN, *_ASKING),
+        responses={**_STAMP_AT_ONCE, **problems(*_SIGNED_IN, *_ASKING)},
     )
     async def ask(
         self,
@@ -207,7 +214,10 @@ class StampRoutes(Controller):
         operation_id="get_sealed_file",
         summary="The sealed file",
         media_type="application/pdf",
-        responses=problems(*_SIGNED_IN, STAMP_UNKNOWN, STAMP_NOT_SEALED, RANGE_NOT_SATISFIABLE),
+        responses={
+            206: ResponseSpec(bytes, media_type="application/pdf", description="The part that `Range` asked for"),
+            **problems(*_SIGNED_IN, STAMP_UNKNOWN, STAMP_NOT_SEALED, RANGE_NOT_SATISFIABLE),
+        },
     )
     async def file(self, request: AnyRequest, stamp_id: FromPath[UUID], caller: NamedDependency[Caller]) -> Stream:
         """Original and seal in one stream; `Range` asks for a part, so a broken download can go on."""

@@ -36,6 +36,7 @@ from emeterai.stamping.documents import (
     SenderGoneError,
 )
 from emeterai.stamping.model import Document
+from emeterai.stamping.operation import AppendToUploadOperation, BeginUploadOperation, UploadOperation
 from emeterai.stamping.services import services_of
 
 VERSION = "1.0.0"
@@ -99,6 +100,7 @@ class Uploads(Controller):
     @post(
         "/",
         operation_id="begin_upload",
+        operation_class=BeginUploadOperation,
         summary="Begin an upload; its id is the document's id",
         status_code=201,
         responses=problems(*_ANY, DOCUMENT_EMPTY, DOCUMENT_TOO_LARGE, UPLOAD_CHECKSUM_WRONG),
@@ -120,6 +122,7 @@ class Uploads(Controller):
     @head(
         "/{upload_id:uuid}",
         operation_id="look_at_upload",
+        operation_class=UploadOperation,
         summary="How many bytes have arrived",
         responses=problems(*_ANY, DOCUMENT_UNKNOWN),
     )
@@ -141,6 +144,7 @@ class Uploads(Controller):
     @patch(
         "/{upload_id:uuid}",
         operation_id="append_to_upload",
+        operation_class=AppendToUploadOperation,
         summary="Send the next bytes",
         status_code=204,
         responses=problems(*_ANY, *_APPENDING),
@@ -161,6 +165,7 @@ class Uploads(Controller):
     @delete(
         "/{upload_id:uuid}",
         operation_id="end_upload",
+        operation_class=UploadOperation,
         summary="End an upload and forget its bytes",
         status_code=204,
         responses=problems(*_ANY, DOCUMENT_UNKNOWN, UPLOAD_ENDED),
