@@ -31,8 +31,8 @@ def short_folder() -> Iterator[Path]:
 
 @pytest.fixture(scope="session")
 async def postgres(short_folder: Path) -> AsyncIterator[EmbeddedPostgres]:
-    """A running PostgreSQL: the embedded one, or the one whose `bin` folder EMETERAI_TEST_POSTGRES_BIN names."""
-    bin_dir = os.environ.get("EMETERAI_TEST_POSTGRES_BIN")
+    """A running PostgreSQL: the embedded one, or the one whose `bin` folder TEST_POSTGRES_BIN names."""
+    bin_dir = os.environ.get("TEST_POSTGRES_BIN")
     server = EmbeddedPostgres(short_folder / "data", bin_dir=Path(bin_dir) if bin_dir else None, durable=False)
     await server.start()
     await run_as_admin(server, f"CREATE DATABASE {TEMPLATE} OWNER emeterai")

@@ -23,3 +23,11 @@ def letter(*, pages: int = 1, size_bytes: int = 0, text: str | None = None) -> b
         target = io.BytesIO()
         pdf.save(target, compress_streams=False)
     return target.getvalue()
+
+
+def letter_in_streams() -> bytes:
+    """The same letter with object streams and a cross-reference stream (PDF 1.5)."""
+    target = io.BytesIO()
+    with pikepdf.open(io.BytesIO(letter())) as pdf:
+        pdf.save(target, object_stream_mode=pikepdf.ObjectStreamMode.generate)
+    return target.getvalue()

@@ -166,14 +166,16 @@ def create_served_sandbox() -> ASGIApp:
     die_with_parent(parent_pid=os.getppid())
     settings = load_settings()
     configure_logging(settings.log_format, settings.log_level)
-    return create_sandbox_app(settings.data_path, public_url=settings.sandbox_url)
+    return create_sandbox_app(settings.data_path, public_url=settings.sandbox_page_url)
 
 
 def create_asgi(settings: Settings) -> ASGIApp:
     """The web application in its wrappers, which also see what no route answers."""
     https = settings.base_url.startswith("https://")
-    guarded = SecurityHeaders(create_app(settings), form_targets=(settings.sandbox_url,), https=https)
-    return MeasuredRequests(DrainedRequests(guarded, size_bytes_max=_DRAINED_DOCUMENTS * settings.document_size_bytes_max))
+    guarded = SecurityHeaders(create_app(settings), form_targets=(settings.sandbox_page_url,), https=https)
+    return MeasuredRequests(
+        DrainedRequests(guarded, size_bytes_max=_DRAINED_DOCUMENTS * settings.document_size_bytes_max)
+    )
 
 
 def create_app(settings: Settings) -> Litestar:

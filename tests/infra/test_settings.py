@@ -36,20 +36,27 @@ def test_an_unknown_variable_is_refused_by_its_name(name: str) -> None:
 
 
 @pytest.mark.parametrize(
-    ("name", "value"), [("port", "eighty"), ("port", ""), ("port", "80.5"), ("lease_s", "soon"), ("duty_idr", "1e4x")]
+    ("name", "value"),
+    [
+        *(("port", value) for value in ("eighty", "", "80.5", "0", "-1", "99999")),
+        *(("lease_s", value) for value in ("soon", "nan", "inf", "-1", "0")),
+        *(("duty_idr", value) for value in ("1e4x", "0")),
+        ("database_connections", "0"),
+    ],
 )
 def test_an_unreadable_value_is_refused_by_its_name(name: str, value: str) -> None:
     """The text says which variable and what it wants."""
-    with pytest.raises(SettingsError, match=rf"(?i)(int|float|number).*{name}"):
+    with pytest.raises(SettingsError, match=f"EMETERAI_{name.upper()}: expected `(int|float)`"):
         load_settings({f"EMETERAI_{name.upper()}": value})
 
 
 def test_a_child_process_reads_the_same_settings() -> None:
     """Every setting, each with a value that is not its default, goes to a child and comes back the same."""
-    types = {field.name: field.type for field in msgspec.structs.fields(Settings)}
-    settings = msgspec.convert({name: OTHER_VALUES[kind] for name, kind in types.items()}, Settings)
+    defaults = msgspec.structs.asdict(Settings())
+    others = {name: OTHER_VALUES[type(value)] for name, value in defaults.items()}
+    settings = msgspec.convert(others | {"log_format": "json", "log_level": "debug"}, Settings)
     environment = as_environment(settings)
-    assert set(types) == {name.removeprefix("EMETERAI_").lower() for name in environment}
+    assert set(defaults) == {name.removeprefix("EMETERAI_").lower() for name in environment}
     assert all(name == name.upper() for name in environment)
     assert settings == load_settings(environment)
 

@@ -137,7 +137,9 @@ class Walker:
         assert answer.headers["content-type"].startswith("text/html"), answer.headers["content-type"]
         page = Page(answer, _Reader())
         page.seen.feed(answer.text)
-        weight = len(answer.content) + sum([await self._weight(urljoin(str(answer.url), it)) for it in page.seen.styles])
+        weight = len(answer.content) + sum(
+            [await self._weight(urljoin(str(answer.url), it)) for it in page.seen.styles]
+        )
         assert weight < PAGE_BYTES_MAX, (answer.url, weight)
         assert [] == page.seen.scripts, answer.url
         assert "id" == page.seen.languages[0], answer.url

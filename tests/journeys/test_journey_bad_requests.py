@@ -97,9 +97,7 @@ async def test_a_body_of_another_kind_is_refused(person: Person, path: str, cont
     assert refusal(answer)[0] in {400, 415}
 
 
-@pytest.mark.parametrize(
-    "field", ["name", "email", "phone", "password", "timezone", "contact", "label", "place"]
-)
+@pytest.mark.parametrize("field", ["name", "email", "phone", "password", "timezone", "contact", "label", "place"])
 async def test_text_with_nul_bytes_or_of_any_length_is_a_refusal(person: Person, field: str) -> None:
     """What the database cannot keep is refused before it gets there."""
     account = {"name": "Siti", "password": secrets.token_urlsafe(12), "email": f"x{secrets.token_hex(4)}@contoh.id"}
@@ -139,13 +137,28 @@ async def test_a_method_that_an_address_does_not_take_is_refused(person: Person,
     assert answer.headers["allow"]
 
 
-GUARDED = ["/v1/quota", "/v1/quota/history", "/v1/orders", "/v1/stamps", "/v1/documents", "/v1/api-keys", "/v1/accounts/me"]
+GUARDED = [
+    "/v1/quota",
+    "/v1/quota/history",
+    "/v1/orders",
+    "/v1/stamps",
+    "/v1/documents",
+    "/v1/api-keys",
+    "/v1/accounts/me",
+]
 
 
 @pytest.mark.parametrize("path", GUARDED)
 async def test_without_a_good_token_there_is_nothing_to_see(anyone: httpx.AsyncClient, path: str) -> None:
     """Missing, garbage, of another scheme, or of a session that never was: 401 says how to sign in."""
-    tokens: list[str | bytes] = ["", "Bearer", "Bearer x", f"Bearer {'A' * 43}", "Basic eDp4", "Bearer \xff".encode("latin-1")]
+    tokens: list[str | bytes] = [
+        "",
+        "Bearer",
+        "Bearer x",
+        f"Bearer {'A' * 43}",
+        "Basic eDp4",
+        "Bearer \xff".encode("latin-1"),
+    ]
     tokens += [f"Bearer {'x' * 5000}", "Bearer a b c"]
     for token in (None, *tokens):
         answer = await anyone.get(path, headers={} if token is None else {"Authorization": token})  # type: ignore[dict-item]
@@ -334,9 +347,7 @@ async def test_a_replayed_notification_credits_once(service: RunningService, any
     await someone.close()
 
 
-async def test_a_refusal_arrives_although_the_body_was_not_wanted(
-    person: Person, anyone: httpx.AsyncClient
-) -> None:
+async def test_a_refusal_arrives_although_the_body_was_not_wanted(person: Person, anyone: httpx.AsyncClient) -> None:
     """Far too large, or from nobody: the sender gets the reason and not a line that was cut."""
     much = b"%PDF-1.7\n" + b"\x00" * 40_000_000
     refused = await person.api.post("/v1/stamps", files={"file": ("much.pdf", much, "application/pdf")})

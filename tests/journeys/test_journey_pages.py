@@ -6,6 +6,7 @@ import asyncio
 import secrets
 from collections.abc import AsyncIterator
 
+import asyncpg
 import httpx
 import pytest
 from page_walker import Page, Walker, require_strict_policy
@@ -27,7 +28,12 @@ async def signed_up(walker: Walker) -> str:
     """Make an account by its form; answers the contact."""
     contact = f"warga-{secrets.token_hex(6)}@contoh.id"
     home = await walker.send(
-        await walker.get("/daftar"), "/daftar", name="Siti Rahayu", contact=contact, password=PASSWORD, zone="Asia/Makassar"
+        await walker.get("/daftar"),
+        "/daftar",
+        name="Siti Rahayu",
+        contact=contact,
+        password=PASSWORD,
+        zone="Asia/Makassar",
     )
     assert 200 == home.answer.status_code, home.path
     assert "Siti Rahayu" in home.text
@@ -76,9 +82,7 @@ async def test_a_person_walks_the_whole_line_without_a_script(walker: Walker) ->
     download = await walker.http.get(result.link("/berkas"))
     assert original == download.content[: len(original)]
     assert "Surat%20Lamaran-bermeterai.pdf" in download.headers["content-disposition"]
-    verdict = await walker.send(
-        await walker.get("/verifikasi"), "/verifikasi/berkas", file=("x.pdf", download.content)
-    )
+    verdict = await walker.send(await walker.get("/verifikasi"), "/verifikasi/berkas", file=("x.pdf", download.content))
     assert 200 == verdict.answer.status_code
     assert "asli" in verdict.text.lower()
     by_qr = await walker.get(result.link("/v/"))
@@ -95,13 +99,25 @@ async def test_a_person_walks_the_whole_line_without_a_script(walker: Walker) ->
 async def test_every_page_of_a_signed_in_person_keeps_the_promises(walker: Walker) -> None:
     """Weight, language, policy: the walker checks them on each; none answers with an error."""
     await signed_up(walker)
-    for path in ("/", "/kuota", "/kuota/riwayat", "/beli", "/beli?quantity=7", "/pesanan", "/unggah", "/dokumen", "/kunci-api"):
+    for path in (
+        "/",
+        "/kuota",
+        "/kuota/riwayat",
+        "/beli",
+        "/beli?quantity=7",
+        "/pesanan",
+        "/unggah",
+        "/dokumen",
+        "/kunci-api",
+    ):
         page = await walker.get(path)
         assert 200 == page.answer.status_code, path
         assert "no-store" == page.answer.headers["cache-control"], path
 
 
-@pytest.mark.parametrize("path", ["/", "/daftar", "/masuk", "/verifikasi", "/docs", "/v/0000000000000000000000", "/tidak-ada"])
+@pytest.mark.parametrize(
+    "path", ["/", "/daftar", "/masuk", "/verifikasi", "/docs", "/v/0000000000000000000000", "/tidak-ada"]
+)
 async def test_every_public_page_keeps_the_promises(walker: Walker, path: str) -> None:
     """Also the one that says that there is nothing here."""
     page = await walker.get(path)
@@ -131,9 +147,7 @@ async def test_without_quota_the_way_leads_to_the_shop(walker: Walker) -> None:
     assert any(link.startswith("/beli") for link in links)
 
 
-@pytest.mark.parametrize(
-    ("content", "said"), [(b"", "kosong"), (b"hello", "bukan PDF"), (None, "Belum ada berkas")]
-)
+@pytest.mark.parametrize(("content", "said"), [(b"", "kosong"), (b"hello", "bukan PDF"), (None, "Belum ada berkas")])
 async def test_a_wrong_file_is_told_in_words(walker: Walker, content: bytes | None, said: str) -> None:
     """Empty, no PDF, or no file at all."""
     await signed_up(walker)
@@ -151,7 +165,17 @@ async def test_no_form_works_without_its_protection(walker: Walker) -> None:
     await signed_up(walker)
     order = await walker.send(await walker.get("/beli"), "/beli", quantity="1")
     document = await walker.send(await walker.get("/unggah"), "/unggah", file=("a.pdf", letter()))
-    paths = ["/", "/masuk", "/daftar", "/beli", "/unggah", "/verifikasi", "/kunci-api", order.path, f"{document.path}/bubuhkan"]
+    paths = [
+        "/",
+        "/masuk",
+        "/daftar",
+        "/beli",
+        "/unggah",
+        "/verifikasi",
+        "/kunci-api",
+        order.path,
+        f"{document.path}/bubuhkan",
+    ]
     tried = set()
     for path in paths:
         page = await walker.get(path)
@@ -199,6 +223,39 @@ async def test_a_garbage_session_leads_to_the_sign_in(service: RunningService, c
         assert (303, "/masuk?next=%2Fkuota%3Fx%3D1") == (answer.status_code, answer.headers["location"])
         home = await http.get("/", headers={"Cookie": f"emeterai_session={cookie}"})
         assert 200 == home.status_code
+
+
+async def test_an_expired_session_leads_to_the_sign_in_which_says_so(service: RunningService, walker: Walker) -> None:
+    """And after signing in the person is where the session ended."""
+    contact = await signed_up(walker)
+    connection = await asyncpg.connect(service.database_url)
+    await connection.execute(
+        """
+        UPDATE accounts.sessions SET expires_at = now() - interval '1 minute'
+        WHERE account_id = (SELECT id FROM accounts.accounts WHERE email = $1)
+        """,
+        contact,
+    )
+    await connection.close()
+    async with asyncio.timeout(10):
+        while "/masuk" != (page := await walker.get("/kuota/riwayat")).path:
+            await asyncio.sleep(0.2)
+    assert "berakhir" in page.text
+    back = await walker.send(page, "/masuk", contact=contact, password=PASSWORD)
+    assert "/kuota/riwayat" == back.path
+
+
+async def test_somebody_elses_pages_do_not_exist(service: RunningService, walker: Walker) -> None:
+    """Order, document, the form to stamp it, stamp and file: a 404 page like any other."""
+    await signed_up(walker)
+    order = await bought(walker, 1)
+    document = await walker.send(await walker.get("/unggah"), "/unggah", file=("a.pdf", letter()))
+    result = await walker.send(await walker.get(f"{document.path}/bubuhkan"), "/bubuhkan")
+    async with Walker(service.base_url) as stranger:
+        await signed_up(stranger)
+        for path in (order.path, document.path, f"{document.path}/bubuhkan", result.path, f"{result.path}/berkas"):
+            page = await stranger.get(path)
+            assert 404 == page.answer.status_code, path
 
 
 @pytest.mark.parametrize("target", ["//evil.example", "https://evil.example", "/\\evil.example", "javascript:alert(1)"])

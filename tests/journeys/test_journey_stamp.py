@@ -317,9 +317,7 @@ async def test_a_form_that_names_no_place_is_refused(
         (b"%PDF-1.7\n" + b"\x00" * 5000, (422, "pdf_broken")),
     ],
 )
-async def test_a_file_that_is_no_pdf_is_refused_by_name(
-    buyer: Person, file: bytes, expected: tuple[int, str]
-) -> None:
+async def test_a_file_that_is_no_pdf_is_refused_by_name(buyer: Person, file: bytes, expected: tuple[int, str]) -> None:
     """The reason is in the answer; nothing is owed."""
     before = await available(buyer)
     assert expected == refusal(await buyer.stamp(file))

@@ -148,7 +148,10 @@ async def test_a_file_signed_by_others_is_not_ours(anyone: httpx.AsyncClient) ->
 
 async def signed_by_others(file: bytes) -> bytes:
     """The file signed through pyHanko with a fresh key and a certificate that it signed itself."""
-    key, name = ec.generate_private_key(ec.SECP256R1()), x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, "emeterai")])
+    key, name = (
+        ec.generate_private_key(ec.SECP256R1()),
+        x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, "emeterai")]),
+    )
     made = (
         x509.CertificateBuilder()
         .subject_name(name)
@@ -171,7 +174,9 @@ async def signed_by_others(file: bytes) -> bytes:
     return bytes(out.getvalue())
 
 
-async def test_a_true_file_signed_afterwards_by_others_keeps_its_seal(anyone: httpx.AsyncClient, sealed: Sealed) -> None:
+async def test_a_true_file_signed_afterwards_by_others_keeps_its_seal(
+    anyone: httpx.AsyncClient, sealed: Sealed
+) -> None:
     """The seal does not cover what came later, and the answer says so; it never says that the seal is broken."""
     verdict = await check(anyone, await signed_by_others(sealed[1]))
     (proof,) = [proof for proof in verdict["stamps"] if proof["serial"] == sealed[0]["serial"]]

@@ -30,9 +30,16 @@ CHECKS = [
     response_schema_conformance,
     negative_data_rejection,
 ]
-EXAMPLES = 12
-STAT={}
+EXAMPLES = 40
+REFUSED = ["400", "401", "402", "403", "404", "409", "410", "412", "413", "415", "422", "460"]
 METHODS = {"get", "post", "put", "patch", "delete", "head"}
+
+
+@schemathesis.serializer("application/offset+octet-stream", "application/pdf")
+def as_it_is(_: schemathesis.SerializationContext, value: object) -> bytes:
+    """Bytes go as they are; whatever else was thought of goes as its text."""
+    content = getattr(value, "data", value)
+    return content if isinstance(content, bytes) else str(content).encode(errors="replace")
 
 
 @pytest.fixture(scope="module")
@@ -49,6 +56,7 @@ def described(service: RunningService, document: dict[str, Any]) -> BaseSchema:
     schema = schemathesis.openapi.from_dict(document)
     schema.config.update(base_url=service.base_url)
     schema.config.generation.update(with_security_parameters=False)
+    schema.config.checks.negative_data_rejection.expected_statuses = REFUSED
     return schema
 
 
@@ -94,6 +102,7 @@ def test_every_operation_is_as_it_says(
     """Right and wrong requests, to things that are there and things that are not: only the answers that are described."""
     # Signing out would end the session that all the others need; test_journey_bad_requests does it.
     operations = [found.ok() for found in described.exclude(operation_id="sign_out").get_all_operations()]
+    operations.sort(key=lambda operation: operation.method == "delete")
     wrong = {operation.label: try_operation(operation, mode, buyer, known) for operation in operations}
     assert not any(wrong.values()), "\n\n".join(f"{label}: {text}" for label, text in wrong.items() if text)
 
@@ -101,15 +110,16 @@ def test_every_operation_is_as_it_says(
 def try_operation(operation: APIOperation[Any, Any], mode: GenerationMode, buyer: Person, known: dict[str, str]) -> str:
     """What is wrong with an operation; empty when nothing is."""
 
-    @settings(max_examples=EXAMPLES, deadline=None, derandomize=True, database=None, suppress_health_check=list(HealthCheck))
+    @settings(
+        max_examples=EXAMPLES, deadline=None, derandomize=True, database=None, suppress_health_check=list(HealthCheck)
+    )
     @given(case=operation.as_strategy(generation_mode=mode), is_known=strategies.booleans())
     def attempt(case: schemathesis.Case, *, is_known: bool) -> None:
         if is_known and mode is GenerationMode.POSITIVE:
             case.path_parameters = {name: known.get(name, value) for name, value in case.path_parameters.items()}
             if isinstance(case.body, dict) and "document_id" in case.body:
                 case.body["document_id"] = known["document_id"]
-        r = case.call_and_validate(headers={"Authorization": buyer.api.headers["Authorization"]}, checks=CHECKS)
-        import collections; STAT.setdefault(operation.label, collections.Counter())[r.status_code]+=1
+        case.call_and_validate(headers={"Authorization": buyer.api.headers["Authorization"]}, checks=CHECKS)
 
     try:
         attempt()
@@ -117,6 +127,4 @@ def try_operation(operation: APIOperation[Any, Any], mode: GenerationMode, buyer
         return ""
     except (Exception, FailureGroup) as error:  # noqa: BLE001 - every operation is tried, then all that is wrong is told at once
         return repr(error)[:1500]
-    finally:
-        print("STAT", mode, operation.label, dict(STAT.get(operation.label, {})))
     return ""

@@ -64,10 +64,19 @@ class BlobStore:
             raise BlobMissingError(key) from error
 
     async def stream(self, key: str, start: int, end: int) -> AsyncIterator[bytes]:
-        """The bytes from `start` up to `end`, in pieces of at most CHUNK_BYTES."""
+        """The bytes from `start` up to `end`, in pieces of at most CHUNK_BYTES. Raises BlobMissingError.
+
+        A blob that is shorter is missing too: fewer bytes than were promised must never look like a whole file.
+        """
         for at in range(start, end, CHUNK_BYTES):
-            piece = await obstore.get_range_async(self._store, key, start=at, end=min(at + CHUNK_BYTES, end))
-            yield bytes(piece)
+            until = min(at + CHUNK_BYTES, end)
+            try:
+                piece = bytes(await obstore.get_range_async(self._store, key, start=at, end=until))
+            except (NotFoundError, FileNotFoundError) as error:
+                raise BlobMissingError(key) from error
+            if len(piece) != until - at:
+                raise BlobMissingError(key)
+            yield piece
 
     @asynccontextmanager
     async def as_file(self, key: str) -> AsyncIterator[Path]:

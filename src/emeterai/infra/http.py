@@ -28,6 +28,9 @@ from emeterai.infra.database import BUSY
 
 PROBLEM_MEDIA_TYPE = "application/problem+json"
 WAIT_S_MAX = 30.0
+_IDEMPOTENCY_KEY = r"[!-~]{1,200}"
+IDEMPOTENCY_KEY_SCHEMA = {"pattern": f"^{_IDEMPOTENCY_KEY}$"}
+"""How OpenAPI describes an `Idempotency-Key`."""
 
 REQUEST_MALFORMED = RefusalKind(
     "request_malformed",
@@ -219,7 +222,7 @@ def preferred_wait_s(prefer: str | None) -> float:
 
 def checked_idempotency_key(value: str | None) -> str | None:
     """The `Idempotency-Key` header, or None when there is none. Raises `idempotency_key_bad`."""
-    if value is not None and not re.fullmatch(r"[\x21-\x7e]{1,200}", value):
+    if value is not None and not re.fullmatch(_IDEMPOTENCY_KEY, value):
         raise IDEMPOTENCY_KEY_BAD()
     return value
 

@@ -5,10 +5,17 @@ from __future__ import annotations
 import os
 from collections.abc import Mapping
 from pathlib import Path
+from typing import Annotated, Literal
 
 import msgspec
 
 PREFIX = "EMETERAI_"
+
+Port = Annotated[int, msgspec.Meta(ge=1, le=65_535)]
+PortOrZero = Annotated[int, msgspec.Meta(ge=0, le=65_535)]
+Count = Annotated[int, msgspec.Meta(ge=1, le=1_000_000_000)]
+Seconds = Annotated[float, msgspec.Meta(ge=0.1, le=1e9)]
+Rupiah = Annotated[int, msgspec.Meta(ge=0, le=1_000_000_000)]
 
 
 class Settings(msgspec.Struct, frozen=True, kw_only=True):
@@ -17,7 +24,7 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     data_dir: str = "var"
     """Where the embedded database, the blobs, the keys and the sockets live."""
     host: str = "127.0.0.1"
-    port: int = 8080
+    port: Port = 8080
     public_url: str = ""
     """How people reach the service, as printed in QR codes; empty: `http://HOST:PORT`."""
     database_url: str = ""
@@ -26,31 +33,33 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     """The `bin` folder of the PostgreSQL that `serve` starts; empty: the embedded wheel's."""
     blob_url: str = ""
     """An obstore URL such as `s3://bucket/prefix`; empty: a local folder in the data folder."""
-    log_format: str = ""
+    log_format: Literal["", "console", "json"] = ""
     """`console` or `json`; empty: console on a terminal, JSON otherwise."""
-    log_level: str = "info"
-    web_processes: int = 1
-    sealer_processes: int = 1
-    database_connections: int = 8
+    log_level: Literal["debug", "info", "warning", "error"] = "info"
+    web_processes: Count = 1
+    sealer_processes: Count = 1
+    database_connections: Count = 8
     """At most this many connections per process; who waits longer than `database_wait_s` is refused politely."""
-    database_wait_s: float = 2.0
-    document_size_bytes_max: int = 25_000_000
-    upload_life_s: int = 86_400
+    database_wait_s: Seconds = 2.0
+    document_size_bytes_max: Count = 25_000_000
+    upload_life_s: Count = 86_400
     """An unfinished upload is forgotten after this time without a byte."""
-    session_life_s: int = 30 * 86_400
-    hold_life_s: float = 60.0
+    session_life_s: Count = 30 * 86_400
+    hold_life_s: Seconds = 60.0
     """A held unit whose stamp has not been made by then returns by itself."""
-    lease_s: float = 8.0
+    lease_s: Seconds = 8.0
     """A worker that is silent for this long is taken for dead and its work is given to another."""
-    seal_attempts_max: int = 3
-    order_life_s: int = 86_400
-    duty_idr: int = 10_000
+    seal_attempts_max: Count = 3
+    order_life_s: Count = 86_400
+    duty_idr: Annotated[int, msgspec.Meta(ge=1, le=1_000_000_000)] = 10_000
     """The tax of one stamp (UU 10/2020 art. 5)."""
-    fee_idr: int = 0
+    fee_idr: Rupiah = 0
     """The service fee of one stamp, a line of its own."""
-    order_quantity_max: int = 1_000
-    sandbox_port: int = 0
+    order_quantity_max: Count = 1_000
+    sandbox_port: PortOrZero = 0
     """The sandbox payment provider's port; 0: the web port plus one."""
+    sandbox_public_url: str = ""
+    """How people's browsers reach the sandbox's pay page; empty: `http://HOST:SANDBOX_PORT`."""
     key_file: str = ""
     """The PEM file of the sealing key; empty: a local test authority is made at first run."""
     certificate_file: str = ""
@@ -67,8 +76,13 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
 
     @property
     def sandbox_url(self) -> str:
-        """Where the sandbox payment provider listens."""
+        """Where the sandbox payment provider listens, for programs on this machine."""
         return f"http://{self.host}:{self.sandbox_port or self.port + 1}"
+
+    @property
+    def sandbox_page_url(self) -> str:
+        """Where people pay at the sandbox, without a slash at its end."""
+        return (self.sandbox_public_url or self.sandbox_url).rstrip("/")
 
 
 class SettingsError(Exception):
@@ -89,7 +103,9 @@ def load_settings(environ: Mapping[str, str] | None = None) -> Settings:
     try:
         return msgspec.convert(found, Settings, strict=False)
     except msgspec.ValidationError as error:
-        raise SettingsError(f"{PREFIX} settings: {error}") from error
+        # msgspec says "Expected `int` >= 1 - at `$.port`"; an operator knows the variable, not the path.
+        text, _, path = str(error).partition(" - at `$.")
+        raise SettingsError(f"{PREFIX}{path.rstrip('`').upper()}: {text[:1].lower()}{text[1:]}") from error
 
 
 def as_environment(settings: Settings) -> dict[str, str]:

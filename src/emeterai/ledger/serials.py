@@ -73,12 +73,10 @@ class SerialRegister:
 
     async def _lease(self) -> list[str]:
         async with self._db.transaction() as tx:
-            row = await tx.fetchrow(_LEASE, self._channel, LEASE_SIZE)
-            if row is None:
+            while (row := await tx.fetchrow(_LEASE, self._channel, LEASE_SIZE)) is None:
+                # A number that another block has already (one in sixty million) makes no block; the next draw does.
                 number, key = secrets.randbelow(BLOCK_NUMBER_MAX + 1), secrets.token_bytes(32)
                 await tx.execute(_NEW_BLOCK, number, self._channel, key, BLOCK_SIZE)
-                row = await tx.fetchrow(_LEASE, self._channel, LEASE_SIZE)
-            assert row is not None
         block = SerialBlock(row["number"], row["key"], row["size"])
         return [block.serial(place) for place in range(row["next"] - LEASE_SIZE, row["next"])]
 

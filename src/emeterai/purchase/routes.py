@@ -19,6 +19,7 @@ from emeterai.infra.clock import utc_now
 from emeterai.infra.http import (
     CURSOR_BAD,
     IDEMPOTENCY_KEY_BAD,
+    IDEMPOTENCY_KEY_SCHEMA,
     checked_idempotency_key,
     cursor_of,
     problems,
@@ -123,6 +124,7 @@ class OrdersController(Controller):
                 name="Idempotency-Key",
                 required=False,
                 description="Send a fresh one with each order: a repeated request then gives the same order.",
+                schema_extra=IDEMPOTENCY_KEY_SCHEMA,
             ),
         ] = None,
     ) -> Response[OrderView]:

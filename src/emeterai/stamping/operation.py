@@ -4,7 +4,15 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from litestar.openapi.spec import OpenAPIMediaType, OpenAPIResponse, Operation, Parameter, Reference, RequestBody, Schema
+from litestar.openapi.spec import (
+    OpenAPIMediaType,
+    OpenAPIResponse,
+    Operation,
+    Parameter,
+    Reference,
+    RequestBody,
+    Schema,
+)
 from litestar.openapi.spec.enums import OpenAPIType
 
 
@@ -18,6 +26,7 @@ class StampOperation(Operation):
         form = Schema(
             type=OpenAPIType.OBJECT,
             required=["file"],
+            additional_properties=False,
             properties={
                 "file": Schema(type=OpenAPIType.STRING, format="binary"),  # type: ignore[arg-type]
                 "page": number,

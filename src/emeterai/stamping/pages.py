@@ -124,10 +124,7 @@ class DocumentPages(Controller):
         return services.pages.render(
             request,
             "stamping/documents.html",
-            documents=[
-                document_value(document) | {"stamps": stamp_values(stamps[document.id])}
-                for document in shown
-            ],
+            documents=[document_value(document) | {"stamps": stamp_values(stamps[document.id])} for document in shown],
             newer_url=paths.DOCUMENTS if before else None,
             older_url=f"{paths.DOCUMENTS}?cursor={after}" if after else None,
         )

@@ -21,6 +21,7 @@ from emeterai.core.ledger import QUOTA_NOT_ENOUGH
 from emeterai.infra.http import (
     CURSOR_BAD,
     IDEMPOTENCY_KEY_BAD,
+    IDEMPOTENCY_KEY_SCHEMA,
     MEDIA_TYPE_UNKNOWN,
     RANGE_NOT_SATISFIABLE,
     REQUEST_MALFORMED,
@@ -84,7 +85,11 @@ Prefer = Annotated[
 ]
 IdempotencyKey = Annotated[
     str | None,
-    HeaderParameter(name="Idempotency-Key", description="Makes it safe to send this again: one stamp, one answer"),
+    HeaderParameter(
+        name="Idempotency-Key",
+        description="Makes it safe to send this again: one stamp, one answer",
+        schema_extra=IDEMPOTENCY_KEY_SCHEMA,
+    ),
 ]
 Cursor = Annotated[str | None, QueryParameter(description="`next` of the page before")]
 Limit = Annotated[int, QueryParameter(ge=1, le=PAGE_LINES_MAX, description="Lines on a page")]

@@ -1,0 +1,61 @@
+"""Fixtures of races: a spine, and a way to make two meet in the worst moment."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Awaitable, Callable
+from contextlib import suppress
+from pathlib import Path
+from typing import Any
+
+import pytest
+from spine import Spine
+
+from emeterai.infra.database import Database
+from emeterai.ledger import store as ledger_store
+
+MEETING_S = 0.5
+Widen = Callable[[Any, str], None]
+
+
+@pytest.fixture
+def spine(db: Database, tmp_path: Path) -> Spine:
+    """The spine on this test's own database."""
+    return Spine(db, tmp_path / "blobs")
+
+
+@pytest.fixture
+def no_lock(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The guard removed: accounts are not locked."""
+
+    async def lock_nothing(*_: object) -> None:
+        """Go on."""
+
+    monkeypatch.setattr(ledger_store, "lock_accounts", lock_nothing)
+
+
+@pytest.fixture
+def widen(monkeypatch: pytest.MonkeyPatch) -> Widen:
+    """Widen the window: after they have read with this function of a store, two wait for each other before they go on.
+
+    Nobody waits longer than MEETING_S, so that with the guard in place, where the second cannot come, the first goes on.
+    """
+
+    def widen_after(module: Any, name: str) -> None:
+        read: Callable[..., Awaitable[Any]] = getattr(module, name)
+        both = asyncio.Event()
+        came = 0
+
+        async def read_and_meet(*arguments: Any) -> Any:
+            nonlocal came
+            found = await read(*arguments)
+            came += 1
+            if came == 2:
+                both.set()
+            with suppress(TimeoutError):
+                await asyncio.wait_for(both.wait(), MEETING_S)
+            return found
+
+        monkeypatch.setattr(module, name, read_and_meet)
+
+    return widen_after
