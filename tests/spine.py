@@ -82,9 +82,7 @@ class Spine:
             await document_store.insert_received(tx, [(document_id, account_id, "surat.pdf", len(content), digest)])
             await document_store.accept(tx, {document_id: report})
         values = {"additional": False, "idempotency_key": None, "request_digest": digest} | changes
-        return StampWanted(
-            account_id=account_id, document_id=document_id, digest=digest, page=1, box=BOX, **values
-        )
+        return StampWanted(account_id=account_id, document_id=document_id, digest=digest, page=1, box=BOX, **values)
 
     async def held(self, quota: int = 1) -> Stamp:
         """A held stamp of a new person who has bought `quota`."""
@@ -124,9 +122,7 @@ class Spine:
         assert [] == [rule for rule in report.rules if rule.broken]
         assert [] == await disagreements(self.db)
         for stamp in stamps:
-            endings = await self.db.fetchval(
-                "SELECT count(*) FROM ledger.transfers WHERE hold_id = $1", stamp.hold_id
-            )
+            endings = await self.db.fetchval("SELECT count(*) FROM ledger.transfers WHERE hold_id = $1", stamp.hold_id)
             assert (0 if (await self.now(stamp)).state is StampState.HELD else 1) == endings
 
     async def _write(self, statement: str) -> None:

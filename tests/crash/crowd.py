@@ -6,6 +6,7 @@ import asyncio
 import os
 import random
 import secrets
+import signal
 from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import dataclass, field
@@ -19,6 +20,11 @@ from running import Person, RunningService
 
 PATIENCE_S = 90.0
 PAUSE_S = 0.2
+SLEEP_S = 3.5
+"""Longer than a lease (2 s here) and the sweep that notices its end."""
+EVERY_CHILD = {"postgres", "sandbox", "web", "sealer-1", "sealer-2", "steward"}
+ONCE = ["postgres twice", "asleep", "supervisor", "everything"]
+AGAIN = ["sealer-1", "sealers", "web", "web worker", "postgres", "steward", "opener", "postgres and steward"]
 
 
 @dataclass
@@ -80,12 +86,24 @@ class Killer:
         self.kills: list[str] = []
 
     async def kill(self, target: str) -> None:
-        """Kill one target: a child by name, `web worker`, `opener`, `supervisor` or `everything`."""
+        """Kill one target of `ONCE` or `AGAIN`. `asleep` is no death: a sealer is stopped, and wakes up as a zombie."""
         self.kills.append(target)
-        if target in {"supervisor", "everything"}:
-            await self._kill_tree(whole=target == "everything")
-            return
-        kill_all(self._victims(target))
+        match target:
+            case "supervisor" | "everything":
+                await self._kill_tree(whole=target == "everything")
+            case "asleep":
+                sleeper = self._service.pids()["sealer-1"]
+                os.kill(sleeper, signal.SIGSTOP)
+                await asyncio.sleep(SLEEP_S)
+                os.kill(sleeper, signal.SIGCONT)
+            case "postgres twice":
+                first = self._service.pids()["postgres"]
+                os.kill(first, signal.SIGKILL)
+                while self._service.pids().get("postgres", first) == first:
+                    await asyncio.sleep(0.01)
+                self._service.kill("postgres")
+            case _:
+                kill_all(self._victims(target))
         await self._whole_again()
 
     def _victims(self, target: str) -> list[int]:
@@ -95,6 +113,8 @@ class Killer:
                 return children_of(pids["web"])
             case "opener":
                 return [pid for pid in family_of(pids["sealer-1"]) if "seal.opener" in words_of(pid)]
+            case "sealers":
+                return [pids["sealer-1"], pids["sealer-2"]]
             case "postgres and steward":
                 return [pids["postgres"], pids["steward"]]
             case _:
@@ -113,15 +133,14 @@ class Killer:
         await asyncio.sleep(PAUSE_S)
         await self._service.wait_ready()
         async with asyncio.timeout(PATIENCE_S):
-            while not {"postgres", "web", "sealer-1", "steward", "sandbox"} <= set(self._service.pids()):
+            while not set(self._service.pids()) >= EVERY_CHILD:
                 await asyncio.sleep(0.05)
 
 
 def plan_of(seed: int, *, more: int) -> list[str]:
-    """Every target once and `more` of the quick ones again, in the order of this seed."""
+    """Every target once and `more` of those that may come again, in the order of this seed."""
     rng = random.Random(seed)
-    quick = ["sealer-1", "web", "web worker", "postgres", "steward", "opener", "postgres and steward"]
-    plan = [*quick, "supervisor", "everything", *rng.choices(quick, k=more)]
+    plan = [*ONCE, *AGAIN, *rng.choices(AGAIN, k=more)]
     rng.shuffle(plan)
     return plan
 
@@ -129,5 +148,3 @@ def plan_of(seed: int, *, more: int) -> list[str]:
 def seed_of_this_run() -> int:
     """EMETERAI_TEST_SEED, or a fresh one."""
     return int(os.environ.get("EMETERAI_TEST_SEED") or secrets.randbelow(2**31))
-
-

@@ -67,9 +67,7 @@ async def test_a_tail_altered_between_writing_and_reading_is_noticed(spine: Spin
     await assert_back(spine, await try_to_the_end(spine, journey, stamp), "seal_not_valid")
 
 
-async def test_one_bad_write_costs_a_try_and_not_the_stamp(
-    spine: Spine, engine: SealEngine, tmp_path: Path
-) -> None:
+async def test_one_bad_write_costs_a_try_and_not_the_stamp(spine: Spine, engine: SealEngine, tmp_path: Path) -> None:
     """The next try writes under another key and is sealed; what the bad one left is never shown."""
     stamp = await spine.held()
     await spine.journey(engine, blobs=failing.WrongStore(tmp_path / "blobs")).seal(await spine.claim())
@@ -95,9 +93,7 @@ async def test_a_bug_in_sealing_costs_that_stamp_only(spine: Spine, engine: Seal
     await assert_back(spine, await try_to_the_end(spine, journey, stamp), "sealing_failed")
 
 
-async def test_a_job_that_kills_its_workers_is_given_back_without_another_try(
-    spine: Spine, engine: SealEngine
-) -> None:
+async def test_a_job_that_kills_its_workers_is_given_back_without_another_try(spine: Spine, engine: SealEngine) -> None:
     """After three workers died on it without a word, the fourth does not open the file: it returns the unit."""
     stamp = await spine.held()
     deadly = spine.journey(failing.DiesBeforeSeal(engine))

@@ -24,17 +24,19 @@ SETTLED_WITHIN_S = 60.0
 
 
 async def test_whatever_is_killed_every_stamp_ends_sealed_or_given_back(short_folder: Path) -> None:
-    """Three people stamp without pause while a seeded killer takes sealer, web, its worker, PostgreSQL, steward,
-    the opener, the supervisor alone and the whole tree; afterwards every promise is checked from the outside.
+    """Three people stamp without pause while a seeded killer takes one sealer or all, web, its worker, PostgreSQL (also
+    while it comes back), steward, an opener, the supervisor alone and the whole tree, and lets a sealer sleep past its
+    leases; afterwards every promise is checked from the outside.
     """
     seed = seed_of_this_run()
-    service = RunningService(short_folder / "crash", {"EMETERAI_LEASE_S": "2", "EMETERAI_HOLD_LIFE_S": "15"})
+    short = {"EMETERAI_LEASE_S": "2", "EMETERAI_HOLD_LIFE_S": "15", "EMETERAI_SEALER_PROCESSES": "2"}
+    service = RunningService(short_folder / "crash", short)
     await service.start()
     crowd = Crowd([await Person.sign_up(service, quota=QUOTA) for _ in range(PEOPLE)])
     stamping = asyncio.create_task(crowd.stamp_on())
     killer, rng = Killer(service), random.Random(seed)
     print(f"\nEMETERAI_TEST_SEED={seed}")
-    for target in plan_of(seed, more=3):
+    for target in plan_of(seed, more=2):
         await asyncio.sleep(rng.uniform(0.2, 1.0))
         await killer.kill(target)
         assert not stamping.done(), crowd.refusals

@@ -14,12 +14,12 @@ from collections.abc import AsyncIterator, Iterator, Mapping
 from pathlib import Path
 
 import pytest
-from papers import letter
-from processes import alive, family_of, kill_all
-from running import Person, RunningService, free_port
 
 import emeterai
 from emeterai.infra.postgres import EmbeddedPostgres
+from papers import letter
+from processes import alive, family_of, kill_all
+from running import Person, RunningService, free_port
 
 OPERATOR_MUST_MEND = 78
 DEBIAN_15 = Path("/usr/lib/postgresql/15/bin")
@@ -113,9 +113,7 @@ async def test_a_taken_port_is_named_with_the_way_out(service: RunningService, t
 async def test_a_second_service_on_the_same_data_is_refused(service: RunningService) -> None:
     """It is told who serves there already, and the first does not notice."""
     before = service.pids()
-    said = await refused_start(
-        {"EMETERAI_DATA_DIR": str(service.data_path), "EMETERAI_PORT": str(free_port())}
-    )
+    said = await refused_start({"EMETERAI_DATA_DIR": str(service.data_path), "EMETERAI_PORT": str(free_port())})
     assert f"served already, by process {before['supervisor']}" in said
     assert before == service.pids()
     await service.wait_ready()
@@ -159,7 +157,8 @@ def python_for(user: tuple[int, int], home: Path) -> Path:
             source = Path(emeterai.__file__).parents[1]
             (packages / "all.pth").write_text(f"{sysconfig.get_path('purelib')}\n{source}\n")
             python = venv / "bin" / "python"
-            if subprocess.run([python, "-c", "import emeterai.cli"], **as_user(user, home), check=False).returncode == 0:
+            tried = subprocess.run([python, "-c", "import emeterai.cli"], **as_user(user, home), check=False)
+            if tried.returncode == 0:
                 return python
     pytest.skip("no Python of this version that an ordinary user can run")
 
@@ -206,9 +205,7 @@ async def postgres_15(short_folder: Path) -> AsyncIterator[EmbeddedPostgres]:
     server.remove()
 
 
-async def test_the_whole_line_works_on_a_server_of_ones_own(
-    postgres_15: EmbeddedPostgres, short_folder: Path
-) -> None:
+async def test_the_whole_line_works_on_a_server_of_ones_own(postgres_15: EmbeddedPostgres, short_folder: Path) -> None:
     """With EMETERAI_DATABASE_URL no database is started; PostgreSQL 15 does, and may be killed and come back."""
     service = RunningService(short_folder / "guest", {"EMETERAI_DATABASE_URL": postgres_15.url()})
     await service.start()

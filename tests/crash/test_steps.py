@@ -102,7 +102,7 @@ async def test_a_database_that_dies_in_the_settling_transaction_settles_nothing(
     stamp = await spine.held()
     async with spine.db.transaction() as tx:
         await tx.execute(KILL_IN_SETTLE)
-    with pytest.raises(Exception, match="terminat|closed"):
+    with pytest.raises(Exception, match=r"terminat|closed"):
         await spine.journey(engine).seal(await spine.claim())
     async with spine.db.transaction() as tx:
         await tx.execute("DROP TRIGGER dies_here ON stamping.stamps")

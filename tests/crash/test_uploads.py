@@ -63,9 +63,7 @@ async def begin(spine: Spine, data: bytes) -> Document:
 
 def documents_with(spine: Spine, *, db: Database | None = None, blobs: BlobStore | None = None) -> Documents:
     """The same service with another part."""
-    return Documents(
-        db or spine.db, blobs or spine.blobs, spine.bus, size_bytes_max=SIZE_BYTES_MAX, upload_life_s=60
-    )
+    return Documents(db or spine.db, blobs or spine.blobs, spine.bus, size_bytes_max=SIZE_BYTES_MAX, upload_life_s=60)
 
 
 async def sweep_later(spine: Spine, document_id: UUID) -> None:
@@ -126,9 +124,7 @@ async def test_an_upload_whose_request_died_goes_on(spine: Spine, tmp_path: Path
     await assert_whole(spine, document, data)
 
 
-async def test_parts_on_record_are_kept_when_the_answer_of_the_commit_is_lost(
-    spine: Spine, database_url: str
-) -> None:
+async def test_parts_on_record_are_kept_when_the_answer_of_the_commit_is_lost(spine: Spine, database_url: str) -> None:
     """The database commits and dies before it says so: the parts that it has on record are still there."""
     data = letter()
     document = await begin(spine, data)

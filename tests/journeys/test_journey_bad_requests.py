@@ -151,17 +151,18 @@ GUARDED = [
 @pytest.mark.parametrize("path", GUARDED)
 async def test_without_a_good_token_there_is_nothing_to_see(anyone: httpx.AsyncClient, path: str) -> None:
     """Missing, garbage, of another scheme, or of a session that never was: 401 says how to sign in."""
-    tokens: list[str | bytes] = [
-        "",
-        "Bearer",
-        "Bearer x",
-        f"Bearer {'A' * 43}",
-        "Basic eDp4",
-        "Bearer \xff".encode("latin-1"),
+    tokens = [
+        b"",
+        b"Bearer",
+        b"Bearer x",
+        b"Bearer " + b"A" * 43,
+        b"Basic eDp4",
+        b"Bearer \xff",
+        b"Bearer " + b"x" * 5000,
+        b"Bearer a b c",
     ]
-    tokens += [f"Bearer {'x' * 5000}", "Bearer a b c"]
     for token in (None, *tokens):
-        answer = await anyone.get(path, headers={} if token is None else {"Authorization": token})  # type: ignore[dict-item]
+        answer = await anyone.get(path, headers=[] if token is None else [(b"Authorization", token)])
         assert (401, "sign_in_needed") == refusal(answer)
         assert answer.headers["www-authenticate"].startswith("Bearer")
 
@@ -190,14 +191,14 @@ async def test_a_session_that_was_ended_is_over(service: RunningService) -> None
     await someone.close()
 
 
-@pytest.mark.parametrize("key", ["", "x" * 201, "a b", "é".encode(), b"\xff"])
+@pytest.mark.parametrize("key", [b"", b"x" * 201, b"a b", "é".encode(), b"\xff"])
 @pytest.mark.parametrize("path", ["/v1/orders", "/v1/stamps"])
-async def test_an_idempotency_key_that_is_garbage_is_refused(person: Person, path: str, key: str | bytes) -> None:
+async def test_an_idempotency_key_that_is_garbage_is_refused(person: Person, path: str, key: bytes) -> None:
     """1 to 200 visible characters, or none at all."""
-    answer = await person.api.post(path, json={}, headers={"Idempotency-Key": key})  # type: ignore[dict-item]
+    answer = await person.api.post(path, json={}, headers=[(b"Idempotency-Key", key)])
     assert refusal(answer) in {(400, "idempotency_key_bad"), MALFORMED}
     bodies = {"/v1/orders": {"quantity": 1}, "/v1/stamps": {"document_id": "00000000-0000-7000-8000-000000000000"}}
-    answer = await person.api.post(path, json=bodies[path], headers={"Idempotency-Key": key})  # type: ignore[dict-item]
+    answer = await person.api.post(path, json=bodies[path], headers=[(b"Idempotency-Key", key)])
     assert (400, "idempotency_key_bad") == refusal(answer)
 
 
@@ -317,7 +318,7 @@ async def test_a_forged_notification_buys_nothing(service: RunningService, anyon
         {TIMESTAMP_HEADER: "x", SIGNATURE_HEADER: sign(secret, "x", body)},
     ]
     for headers in forged:
-        sent = {name: value.encode("latin-1") for name, value in {**JSON, **headers}.items()}
+        sent = [(name.encode(), value.encode("latin-1")) for name, value in {**JSON, **headers}.items()]
         answer = await anyone.post(NOTIFICATIONS, content=body, headers=sent)
         assert refusal(answer) in {(401, "notification_forged"), (401, "notification_stale")}
     unreadable = await anyone.post(

@@ -304,7 +304,7 @@ async def test_a_form_that_names_no_place_is_refused(
 ) -> None:
     """The same for the multipart way."""
     before = await available(buyer)
-    assert expected == refusal(await buyer.stamp(letter(), **fields))
+    assert expected == refusal(await buyer.stamp(letter(), wait_s=20, **fields))
     assert before == await available(buyer)
 
 
@@ -363,7 +363,7 @@ async def test_the_history_shows_every_movement_in_words(service: RunningService
     lines: list[dict[str, Any]] = []
     cursor: str | None = ""
     while cursor is not None:
-        asked = {"limit": 1, **({"cursor": cursor} if cursor else {})}
+        asked: dict[str, str | int] = {"limit": 1, **({"cursor": cursor} if cursor else {})}
         found = (await person.api.get("/v1/quota/history", params=asked)).raise_for_status().json()
         lines += found["items"]
         cursor = found["next"]

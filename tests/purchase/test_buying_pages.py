@@ -102,7 +102,7 @@ async def test_an_order_that_is_over_is_shown_and_not_paid(open_shop: Shop, brow
     [
         ("expired", 200, "Waktu pesanan ini sudah lewat"),
         ("cancelled", 200, "Pesanan ini dibatalkan"),
-        ("quarantined", 409, "petugas memeriksanya"),
+        ("quarantined", 200, "petugas sedang memeriksanya"),
     ],
 )
 async def test_every_state_has_its_page(

@@ -9,10 +9,10 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from spine import Spine
 
 from emeterai.infra.database import Database
 from emeterai.ledger import store as ledger_store
+from spine import Spine
 
 MEETING_S = 0.5
 Widen = Callable[[Any, str], None]
@@ -36,9 +36,9 @@ def no_lock(monkeypatch: pytest.MonkeyPatch) -> None:
 
 @pytest.fixture
 def widen(monkeypatch: pytest.MonkeyPatch) -> Widen:
-    """Widen the window: after they have read with this function of a store, two wait for each other before they go on.
+    """Widen the window: after they have read with this function of a store, two wait for each other.
 
-    Nobody waits longer than MEETING_S, so that with the guard in place, where the second cannot come, the first goes on.
+    Nobody waits longer than MEETING_S: with the guard in place the second cannot come, and the first goes on.
     """
 
     def widen_after(module: Any, name: str) -> None:

@@ -12,7 +12,6 @@ from typing import Any
 
 import asyncpg
 import pytest
-from spine import Spine
 
 from emeterai.core.ledger import Balance
 from emeterai.core.refusal import Refused
@@ -21,6 +20,7 @@ from emeterai.ledger.check import check_ledger
 from emeterai.stamping import store
 from emeterai.stamping.model import Stamp, StampWanted
 from emeterai.stamping.service import Asked, Stamping
+from spine import Spine
 
 Widen = Callable[[Any, str], None]
 

@@ -12,7 +12,6 @@ from typing import Any
 
 import asyncpg
 import pytest
-from spine import Spine, some_seal
 
 from emeterai.core.ledger import Balance, Kind, Posted, Reason, Transfer
 from emeterai.core.stamping import StampState
@@ -22,6 +21,7 @@ from emeterai.ledger import store as ledger_store
 from emeterai.ledger.check import check_ledger
 from emeterai.ledger.service import Ledger
 from emeterai.stamping.model import Stamp
+from spine import Spine, some_seal
 
 Widen = Callable[[Any, str], None]
 ENDS_ONCE = "a hold ends at most once"
@@ -102,9 +102,7 @@ async def test_settling_and_expiry_of_many_at_once(spine: Spine) -> None:
     await spine.assert_sound(*stamps)
 
 
-async def test_without_lock_and_index_a_hold_is_settled_and_released(
-    spine: Spine, widen: Widen, no_lock: None
-) -> None:
+async def test_without_lock_and_index_a_hold_is_settled_and_released(spine: Spine, widen: Widen, no_lock: None) -> None:
     """With nothing in the way the unit is both used and given back, and the audit says so."""
     hold = await hold_of(spine)
     await drop_one_ending(spine.db)

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import asyncpg
 
-INTERRUPTIONS: tuple[type[Exception], ...] = (
+INTERRUPTIONS = (
     OSError,
     asyncpg.PostgresError,
     asyncpg.InterfaceError,
     # asyncpg says so when a connection is used in the moment in which the server's last word has just come in.
     asyncpg.InternalClientError,
 )
-"""The work under way is lost, nothing else is: what was committed is there, the rest is done again. Time-outs are OSErrors."""
+"""The work under way is lost and done again; what was committed is there. Time-outs are OSErrors too."""

@@ -1,7 +1,8 @@
 """The CMS signature (RFC 5652) that PAdES B-B asks for, written from parts prepared once per certificate.
 
 ETSI EN 319 142-1, 6.3: signed attributes content-type, message-digest and signing-certificate-v2 (RFC 5035) are
-there, signing-time is not: the time of the seal is `/M` of the signature dictionary.
+there, signing-time is not: the time of the seal is `/M` of the signature dictionary. A signature timestamp (B-T) is an
+unsigned attribute, added or left out without touching what was signed.
 """
 
 from __future__ import annotations
@@ -16,18 +17,32 @@ from cryptography.hazmat.primitives import hashes
 from cryptography.hazmat.primitives.asymmetric import ec, padding, rsa
 from cryptography.hazmat.primitives.serialization import Encoding
 
-from emeterai.seal.der import CONTEXT_0, INTEGER, NULL, OCTET_STRING, SEQUENCE, SET, content_size, oid, tlv
+from emeterai.seal.der import (
+    CONTEXT_0,
+    CONTEXT_1,
+    INTEGER,
+    NULL,
+    OCTET_STRING,
+    SEQUENCE,
+    SET,
+    content_of,
+    integer,
+    oid,
+    tlv,
+)
 
 OID_DATA = "1.2.840.113549.1.7.1"
 OID_SIGNED_DATA = "1.2.840.113549.1.7.2"
 OID_CONTENT_TYPE = "1.2.840.113549.1.9.3"
 OID_MESSAGE_DIGEST = "1.2.840.113549.1.9.4"
 OID_SIGNING_CERTIFICATE_V2 = "1.2.840.113549.1.9.16.2.47"
+OID_SIGNATURE_TIMESTAMP = "1.2.840.113549.1.9.16.2.14"
 OID_SHA512 = "2.16.840.1.101.3.4.2.3"
 OID_RSA_SHA512 = "1.2.840.113549.1.1.13"
 OID_ECDSA_SHA512 = "1.2.840.10045.4.3.4"
 
 _NULL = tlv(NULL)
+_SIGNATURE_TIMESTAMP = oid(OID_SIGNATURE_TIMESTAMP)
 _SIGNED_DATA = oid(OID_SIGNED_DATA)
 _VERSION_1 = tlv(INTEGER, b"\x01")
 _SHA512 = tlv(SEQUENCE, oid(OID_SHA512), _NULL)
@@ -37,6 +52,8 @@ _DIGEST_SIZE_BYTES = 64
 _PADDING = padding.PKCS1v15()
 _HASH = hashes.SHA512()
 _ECDSA = ec.ECDSA(_HASH)
+_LENGTHS_GROWTH_BYTES = 10
+"""Five lengths around an unsigned attribute may each take up to two bytes more because of it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -81,25 +98,47 @@ class CmsTemplate:
             raise ValueError("a SHA-512 digest has 64 bytes")
         return self.attributes_head + digest + self.attributes_tail
 
-    def assemble(self, to_be_signed: bytes, signature: bytes) -> bytes:
-        """The finished ContentInfo."""
+    def assemble(self, to_be_signed: bytes, signature: bytes, token: bytes = b"") -> bytes:
+        """The finished ContentInfo, with a signature timestamp when there is a token (RFC 3161, appendix A)."""
         attributes = bytes((CONTEXT_0,)) + to_be_signed[1:]
-        signer = tlv(SEQUENCE, self.signer_head, attributes, self.signer_algorithm, tlv(OCTET_STRING, signature))
-        signed_data = tlv(SEQUENCE, self.signed_data_head, tlv(SET, signer))
+        parts = [self.signer_head, attributes, self.signer_algorithm, tlv(OCTET_STRING, signature)]
+        if token:
+            parts.append(_unsigned_attributes(token))
+        signed_data = tlv(SEQUENCE, self.signed_data_head, tlv(SET, tlv(SEQUENCE, *parts)))
         return tlv(SEQUENCE, _SIGNED_DATA, tlv(CONTEXT_0, signed_data))
 
-    def signature_within(self, cms: bytes, to_be_signed: bytes) -> bytes:
-        """The key's signature in a ContentInfo of this template. Raises ValueError when anything else differs."""
+    def parts_within(self, cms: bytes, to_be_signed: bytes) -> tuple[bytes, bytes]:
+        """The key's signature and the timestamp token, empty when there is none, in a ContentInfo of this template.
+
+        Raises ValueError when anything else differs.
+        """
         attributes = bytes((CONTEXT_0,)) + to_be_signed[1:]
         _, found, rest = cms.partition(attributes + self.signer_algorithm)
-        signature = rest[len(rest) - content_size(rest) :]
-        if not found or self.assemble(to_be_signed, signature) != cms:
+        signature, rest = content_of(rest, OCTET_STRING)
+        token = _token_within(rest) if rest else b""
+        if not found or self.assemble(to_be_signed, signature, token) != cms:
             raise ValueError("not a signature of this template")
-        return signature
+        return signature, token
 
     def size_bytes_max(self, signature_size_bytes_max: int) -> int:
-        """The size of the finished ContentInfo at most, from which the slot is computed."""
+        """The size of the finished ContentInfo without a timestamp at most, from which the slot is computed."""
         return len(self.assemble(self.to_be_signed(bytes(64)), bytes(signature_size_bytes_max)))
+
+
+def token_room_bytes(token_size_bytes: int) -> int:
+    """By how much a token of this size lengthens a ContentInfo at most."""
+    return len(_unsigned_attributes(bytes(token_size_bytes))) + _LENGTHS_GROWTH_BYTES
+
+
+def _unsigned_attributes(token: bytes) -> bytes:
+    return tlv(CONTEXT_1, tlv(SEQUENCE, _SIGNATURE_TIMESTAMP, tlv(SET, token)))
+
+
+def _token_within(unsigned_attributes: bytes) -> bytes:
+    attribute, _ = content_of(unsigned_attributes, CONTEXT_1)
+    content, _ = content_of(attribute, SEQUENCE)
+    token, _ = content_of(content.removeprefix(_SIGNATURE_TIMESTAMP), SET)
+    return token
 
 
 def sign(key: rsa.RSAPrivateKey | ec.EllipticCurvePrivateKey, to_be_signed: bytes) -> bytes:
@@ -120,6 +159,4 @@ def check_signature(key: object, signature: bytes, to_be_signed: bytes) -> None:
 
 
 def _issuer_and_serial(certificate: x509.Certificate) -> bytes:
-    number = certificate.serial_number
-    encoded = number.to_bytes(number.bit_length() // 8 + 1, "big")
-    return tlv(SEQUENCE, certificate.issuer.public_bytes(), tlv(INTEGER, encoded))
+    return tlv(SEQUENCE, certificate.issuer.public_bytes(), integer(certificate.serial_number))

@@ -1,9 +1,9 @@
-"""Just enough DER (ITU-T X.690) to write a CMS signature: tag, length, value."""
+"""Just enough DER (ITU-T X.690) to write a CMS signature and a timestamp request: tag, length, value."""
 
 from __future__ import annotations
 
-INTEGER, OCTET_STRING, NULL, OID, SEQUENCE, SET = 0x02, 0x04, 0x05, 0x06, 0x30, 0x31
-CONTEXT_0 = 0xA0
+BOOLEAN, INTEGER, OCTET_STRING, NULL, OID, SEQUENCE, SET = 0x01, 0x02, 0x04, 0x05, 0x06, 0x30, 0x31
+CONTEXT_0, CONTEXT_1 = 0xA0, 0xA1
 
 
 def tlv(tag: int, *parts: bytes) -> bytes:
@@ -36,9 +36,17 @@ def element_size(der: bytes) -> int:
     return head + size
 
 
-def content_size(der: bytes) -> int:
-    """The size in bytes of the content of the element that begins `der`. Raises ValueError."""
-    return _head_and_content(der)[1]
+def content_of(der: bytes, tag: int) -> tuple[bytes, bytes]:
+    """The content of the element that begins `der`, and what follows it. Raises ValueError unless it has this tag."""
+    end = element_size(der)
+    if der[0] != tag:
+        raise ValueError("another DER element was expected")
+    return der[end - _head_and_content(der)[1] : end], der[end:]
+
+
+def integer(value: int) -> bytes:
+    """An INTEGER that is not negative."""
+    return tlv(INTEGER, value.to_bytes(value.bit_length() // 8 + 1, "big"))
 
 
 def _head_and_content(der: bytes) -> tuple[int, int]:

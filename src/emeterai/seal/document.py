@@ -4,51 +4,55 @@ from __future__ import annotations
 
 import os
 import re
-from collections.abc import Collection, Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from functools import cached_property
-from typing import BinaryIO
+from typing import Any, BinaryIO
 
 import pikepdf
 from pikepdf import Array, Dictionary, Object, Pdf
 
 from emeterai.core.refusal import Refused
+from emeterai.seal.certification import certification, refuse_forbidden
+from emeterai.seal.encryption import FileCipher, Method
+from emeterai.seal.free_numbers import first_free_number
 from emeterai.seal.geometry import page_geometry
+from emeterai.seal.limits import swollen
 from emeterai.seal.messages import Reopened
 from emeterai.seal.model import Geometry, NewNumbers, Plan, Report
 from emeterai.seal.refusals import (
     PAGE_NOT_IN_DOCUMENT,
     PDF_BROKEN,
-    PDF_CERTIFIED_NO_CHANGES,
     PDF_EMPTY,
     PDF_ENCRYPTED,
+    PDF_ENCRYPTION_UNKNOWN,
     PDF_NO_PAGES,
     PDF_NOT_PDF,
+    PDF_PASSWORD_WRONG,
     PDF_TOO_COMPLEX,
     PDF_TOO_LARGE,
 )
-from emeterai.seal.rewriting import Rewrites, reference_to, with_entries
+from emeterai.seal.rewriting import Rewrites, reference_to
 
 _HEADER_WINDOW = 1024
 _TRAILER_WINDOW = 1100
-_NUMBER_MAX = 8_388_000
 _FIELDS_MAX = 20_000
 _SIZES_SHOWN = 50
 _HEADER = re.compile(rb"%PDF-(\d\.\d)")
 _STARTXREF = re.compile(rb"startxref\s+(\d{1,12})")
 _OBJECT = re.compile(rb"\s*\d+\s+\d+\s+obj")
 _APPEND_ONLY = 3  # ISO 32000-2, table 225: SignaturesExist and AppendOnly
+_METHODS: Mapping[str, Method] = {"none": "none", "rc4": "rc4", "aes": "aesv2", "aesv3": "aesv3"}
+"""What qpdf calls the ways to encrypt."""
 
 
 @contextmanager
-def opened(source: BinaryIO, *, size_bytes_max: int) -> Iterator[Document]:
-    """Open a file for as long as the block runs. Refused: empty, too large, not a PDF, encrypted, broken."""
+def opened(source: BinaryIO, *, size_bytes_max: int, password: str | None = None) -> Iterator[Document]:
+    """Open a file for as long as the block runs. Refused: empty, too large, not a PDF, locked, broken."""
     size_bytes, head = _sized(source, size_bytes_max=size_bytes_max)
     source.seek(max(0, size_bytes - _TRAILER_WINDOW))
     foot = source.read()
-    with refusing_broken(), _qpdf(source) as pdf:
-        if pdf.is_encrypted:
-            raise PDF_ENCRYPTED()
+    with refusing_broken(), open_with_qpdf(source, password=password) as pdf:
         yield Document(pdf, size_bytes=size_bytes, head=head, foot=foot, file=source)
 
 
@@ -72,14 +76,28 @@ def _sized(source: BinaryIO, *, size_bytes_max: int) -> tuple[int, bytes]:
     return size_bytes, head
 
 
-def _qpdf(source: BinaryIO) -> Pdf:
+def open_with_qpdf(source: BinaryIO, *, password: str | None, attempt_recovery: bool = False) -> Pdf:
+    """The file as qpdf reads it; what restricts its owner's readers but opens without a password needs none.
+
+    Raises Refused for a password that is missing or wrong, else what qpdf raises.
+    """
     name = getattr(source, "name", None)
-    return pikepdf.open(
-        name if isinstance(name, str) else source,
-        attempt_recovery=False,
-        suppress_warnings=True,
-        inherit_page_attributes=False,
-    )
+    # A password is UTF-8 in newer files, PDFDocEncoding (here: Latin 1) in older ones (ISO 32000-2, 7.6.4).
+    spellings: list[str | bytes] = [""]
+    if password:
+        spellings += [password, password.encode("latin-1", "ignore")]
+    for spelling in spellings:
+        try:
+            return pikepdf.open(
+                name if isinstance(name, str) else source,
+                password=spelling,
+                attempt_recovery=attempt_recovery,
+                suppress_warnings=True,
+                inherit_page_attributes=False,
+            )
+        except pikepdf.PasswordError:
+            source.seek(0)
+    raise (PDF_PASSWORD_WRONG if password else PDF_ENCRYPTED)()
 
 
 @contextmanager
@@ -89,11 +107,11 @@ def refusing_broken() -> Iterator[None]:
         yield
     except Refused:
         raise
-    except pikepdf.PasswordError as error:
-        raise PDF_ENCRYPTED() from error
     except pikepdf.PdfError as error:
-        # Kinds of encryption that qpdf cannot open at all are no PasswordError.
-        raise (PDF_ENCRYPTED if "encrypt" in str(error) else PDF_BROKEN)() from error
+        if swollen():
+            # qpdf takes an object that does not fit into memory for one that is not there.
+            raise PDF_TOO_COMPLEX() from error
+        raise (PDF_ENCRYPTION_UNKNOWN if "encrypt" in str(error) else PDF_BROKEN)() from error
     except (MemoryError, RecursionError) as error:
         raise PDF_TOO_COMPLEX() from error
     except Exception as error:
@@ -114,16 +132,18 @@ class Document:
 
     def report(self) -> Report:
         """What the file is. Refused when it could not be sealed."""
+        count = self.plan(None).page
         fields = list(self._fields())
         signatures = [field.get("/V") for field in fields if field.get("/FT") == "/Sig" and "/V" in field]
         form = self.pdf.Root.get("/AcroForm")
         noted = {
             "signed": bool(signatures),
-            "stamped": any(isinstance(value, Dictionary) and "/EMTR_Serial" in value for value in signatures),
+            "stamped": any(isinstance(value, Dictionary) and "/EMTR_OriginalSize" in value for value in signatures),
+            "certified": certification(self.pdf) is not None,
             "form": bool(fields),
             "xfa": isinstance(form, Dictionary) and "/XFA" in form,
+            "encrypted": self.pdf.is_encrypted,
         }
-        count = self.plan(None).page  # last, since planning uses up what it rewrites
         shown = [*range(min(count, _SIZES_SHOWN)), *([count - 1] if count > _SIZES_SHOWN else [])]
         return Report(
             pages=count,
@@ -133,6 +153,11 @@ class Document:
             page_sizes_pt=[page_geometry(self.pdf.pages[index].obj).seen_size_pt for index in shown],
             notes=[note for note, holds in noted.items() if holds],
         )
+
+    @property
+    def pages(self) -> int:
+        """How many pages there are."""
+        return len(self.pdf.pages)
 
     def locate(self, page: int | None) -> tuple[int, Geometry]:
         """The number and geometry of a page (None: the last). Refused: no pages, or not this one."""
@@ -146,17 +171,19 @@ class Document:
 
     def plan(self, page: int | None) -> Plan:
         """How to append a seal on a page (None: the last)."""
-        first_number = self._first_free_number()
-        self._refuse_certified()
+        self._refuse_bent_trailer()
         previous_xref, xref_is_stream = self._newest_cross_reference()
         number, geometry = self.locate(page)
+        refuse_forbidden(self.pdf, self._fields())
+        first_number = first_free_number(self.pdf, self._written, self._file)
         page_object = self.pdf.pages[number - 1].obj
         if page_object.objgen not in self._written:
             raise PDF_BROKEN()
         numbers = NewNumbers.from_first(first_number)
-        rewrites = Rewrites()
+        cipher = self._cipher()
+        rewrites = Rewrites(cipher)
         shared = self._shares_annotations(page_object)
-        changes = rewrites.append(page_object, "/Annots", b"%d 0 R" % numbers.widget, shared=shared)
+        changes = rewrites.append(page_object, "/Annots", b"%d 0 R" % numbers.widget, home=page_object, shared=shared)
         rewrites.change(page_object, changes)
         new_form = self._plan_form(rewrites, numbers)
         return Plan(
@@ -172,6 +199,7 @@ class Document:
             new_form=new_form,
             trailer=self._trailer_entries(),
             id_first=self._id_first(),
+            cipher=cipher,
         )
 
     def newest_seal(self, page: int) -> Reopened:
@@ -186,18 +214,9 @@ class Document:
         )
 
     @cached_property
-    def _written(self) -> Collection[tuple[int, int]]:
+    def _written(self) -> Mapping[tuple[int, int], Any]:
         """Every object that the file itself has; what qpdf mends in memory is not among them."""
-        return self.pdf.get_xref_table().keys()
-
-    def _first_free_number(self) -> int:
-        seen = max((number for number, _ in self._written), default=0) + 1
-        size = self.pdf.trailer.get("/Size", 0)
-        size = int(size) if isinstance(size, int) else 0
-        number = max(seen, size if size < _NUMBER_MAX else 0)
-        if number > _NUMBER_MAX:
-            raise PDF_TOO_COMPLEX()
-        return number
+        return self.pdf.get_xref_table()
 
     def _newest_cross_reference(self) -> tuple[int, bool]:
         """Where the newest cross-reference is, and whether it is a stream."""
@@ -213,15 +232,10 @@ class Document:
             return offset, True
         raise PDF_BROKEN()
 
-    def _refuse_certified(self) -> None:
-        """A certification may forbid every change (ISO 32000-2, 12.8.2.2, /P 1)."""
-        permissions = self.pdf.Root.get("/Perms")
-        signature = permissions.get("/DocMDP") if isinstance(permissions, Dictionary) else None
-        references = signature.get("/Reference") if isinstance(signature, Dictionary) else None
-        for reference in references if isinstance(references, Array) else ():
-            parameters = reference.get("/TransformParams") if isinstance(reference, Dictionary) else None
-            if isinstance(parameters, Dictionary) and parameters.get("/P", 2) == 1:
-                raise PDF_CERTIFIED_NO_CHANGES()
+    def _refuse_bent_trailer(self) -> None:
+        """What qpdf must guess in a trailer, other readers guess otherwise or not at all."""
+        if any("(trailer" in str(warning) or "trailer, offset" in str(warning) for warning in self.pdf.get_warnings()):
+            raise PDF_BROKEN()
 
     def _shares_annotations(self, page_object: Object) -> bool:
         """Whether another page has the very same array of annotations: a mark added to it would show on both."""
@@ -240,7 +254,8 @@ class Document:
         if not isinstance(form, Dictionary):
             rewrites.change(root, {"/AcroForm": b"%d 0 R" % numbers.form})
             return True
-        changes = rewrites.append(form, "/Fields", b"%d 0 R" % numbers.widget)
+        home = form if form.is_indirect else root
+        changes = rewrites.append(form, "/Fields", b"%d 0 R" % numbers.widget, home=home)
         flags = form.get("/SigFlags", 0)
         flags = flags if isinstance(flags, int) else 0
         if flags & _APPEND_ONLY != _APPEND_ONLY:
@@ -248,7 +263,7 @@ class Document:
         if form.is_indirect:
             rewrites.change(form, changes)
         elif changes:
-            rewrites.change(root, {"/AcroForm": with_entries(form, changes)})
+            rewrites.change(root, {"/AcroForm": rewrites.with_entries(form, changes, home=root)})
         return False
 
     def _trailer_entries(self) -> bytes:
@@ -256,12 +271,25 @@ class Document:
         info = self.pdf.trailer.get("/Info")
         if isinstance(info, Object) and info.objgen in self._written:
             parts.append(b"/Info " + reference_to(info))
+        if self.pdf.is_encrypted:
+            # Its strings are never enciphered, and as a part of the trailer it is written as it was read.
+            parts.append(b"/Encrypt " + self.pdf.trailer.Encrypt.unparse())
         return b"".join(parts)
+
+    def _cipher(self) -> FileCipher | None:
+        """How the file is encrypted. Refused when qpdf does not know the way."""
+        if not self.pdf.is_encrypted:
+            return None
+        found = self.pdf.encryption
+        strings, streams = (_METHODS.get(method.name) for method in (found.string_method, found.stream_method))
+        if strings is None or streams is None:
+            raise PDF_ENCRYPTION_UNKNOWN()
+        return FileCipher(bytes(found.encryption_key), strings, streams)
 
     def _id_first(self) -> bytes:
         identifier = self.pdf.trailer.get("/ID")
         if isinstance(identifier, Array) and len(identifier) > 0 and isinstance(identifier[0], pikepdf.String):
-            return bytes(identifier[0])[:64]
+            return bytes(identifier[0])
         return b""
 
     def _fields(self) -> Iterator[Dictionary]:

@@ -8,6 +8,7 @@ import resource
 import signal
 
 MEMORY_SIZE_BYTES_MAX = 1024 * 1024 * 1024
+_SWOLLEN_SIZE_BYTES = MEMORY_SIZE_BYTES_MAX // 3
 _OPEN_FILES_MAX = 32
 _PR_SET_PDEATHSIG, _PR_SET_DUMPABLE, _PR_SET_NO_NEW_PRIVS = 1, 4, 38
 _CLONE_NEWUSER, _CLONE_NEWNET = 0x10000000, 0x40000000
@@ -43,3 +44,8 @@ def allow_cpu(seconds: int) -> None:
     used = resource.getrusage(resource.RUSAGE_SELF)
     bound = int(used.ru_utime + used.ru_stime) + seconds
     resource.setrlimit(resource.RLIMIT_CPU, (bound, resource.RLIM_INFINITY))
+
+
+def swollen() -> bool:
+    """Whether this process has ever held so much memory that a file must be to blame; then it should end soon."""
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024 > _SWOLLEN_SIZE_BYTES

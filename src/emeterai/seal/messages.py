@@ -6,7 +6,7 @@ import struct
 
 import msgspec
 
-from emeterai.seal.model import Geometry, Plan, Report, VerifyReport
+from emeterai.seal.model import Box, Geometry, Placement, Plan, Report, VerifyReport
 
 LENGTH = struct.Struct(">I")
 MESSAGE_SIZE_BYTES_MAX = 64 * 1024 * 1024
@@ -17,6 +17,15 @@ class Inspect(msgspec.Struct, frozen=True, tag=True):
 
     path: str
     size_bytes_max: int
+    password: str | None = None
+
+
+class Repair(msgspec.Struct, frozen=True, tag=True):
+    """Write an unsigned file anew as far as it can be read. Answered by `Repaired`."""
+
+    path: str
+    size_bytes_max: int
+    password: str | None = None
 
 
 class Locate(msgspec.Struct, frozen=True, tag=True):
@@ -25,6 +34,18 @@ class Locate(msgspec.Struct, frozen=True, tag=True):
     path: str
     size_bytes_max: int
     page: int | None
+    password: str | None = None
+
+
+class FindPlace(msgspec.Struct, frozen=True, tag=True):
+    """Find where a mark goes: within `box`, or at `place`, on `page` (None: the one that `place` means). See `Found`."""
+
+    path: str
+    size_bytes_max: int
+    page: int | None
+    box: Box | None
+    place: str
+    password: str | None = None
 
 
 class PlanSeal(msgspec.Struct, frozen=True, tag=True):
@@ -33,6 +54,7 @@ class PlanSeal(msgspec.Struct, frozen=True, tag=True):
     path: str
     size_bytes_max: int
     page: int | None
+    password: str | None = None
 
 
 class Verify(msgspec.Struct, frozen=True, tag=True):
@@ -50,6 +72,7 @@ class ReadBack(msgspec.Struct, frozen=True, tag=True):
     tail: str
     size_bytes_max: int
     page: int
+    password: str | None = None
 
 
 class Inspected(msgspec.Struct, frozen=True, tag=True):
@@ -58,11 +81,23 @@ class Inspected(msgspec.Struct, frozen=True, tag=True):
     report: Report
 
 
+class Repaired(msgspec.Struct, frozen=True, tag=True):
+    """The answer to `Repair`: the new file."""
+
+    content: bytes
+
+
 class Located(msgspec.Struct, frozen=True, tag=True):
     """The answer to `Locate`: the page counted from 1, and its geometry."""
 
     page: int
     geometry: Geometry
+
+
+class Found(msgspec.Struct, frozen=True, tag=True):
+    """The answer to `FindPlace`."""
+
+    placement: Placement
 
 
 class Planned(msgspec.Struct, frozen=True, tag=True):
@@ -97,8 +132,8 @@ class RefusedAnswer(msgspec.Struct, frozen=True, tag=True):
     facts: dict[str, str | int]
 
 
-Request = Inspect | Locate | PlanSeal | Verify | ReadBack
-Answer = Inspected | Located | Planned | Verified | Reopened | Unreadable | RefusedAnswer
+Request = Inspect | Repair | Locate | FindPlace | PlanSeal | Verify | ReadBack
+Answer = Inspected | Repaired | Located | Found | Planned | Verified | Reopened | Unreadable | RefusedAnswer
 
 _encoder = msgspec.msgpack.Encoder()
 

@@ -7,6 +7,8 @@ from typing import Literal
 
 import msgspec
 
+from emeterai.seal.encryption import FileCipher
+
 PLACES = (
     "auto",
     "bottom-right",
@@ -19,8 +21,11 @@ PLACES = (
     "top-center",
     "top-left",
 )
-"""Preset places on the page as seen. `auto` is where people expect a stamp; today the bottom right corner."""
+"""Preset places on the page as seen. `auto` is where people expect a stamp: see `Placement`."""
+MARK_SIDE_PT = 80.0
+"""The side of the mark where nothing else is asked or needed: 28 mm."""
 
+PlaceReason = Literal["asked", "word", "signature_block", "preset", "near", "corner", "unread"]
 Outcome = Literal["genuine", "changed", "not_ours"]
 
 
@@ -44,7 +49,9 @@ class Report(msgspec.Struct):
     page_sizes_pt: list[tuple[float, float]]
     """Width and height as seen, of at most the first 50 pages and the last."""
     notes: list[str]
-    """Codes of things worth knowing: `signed`, `stamped`, `form`, `xfa`."""
+    """Codes of things worth knowing: `signed`, `stamped`, `certified`, `form`, `xfa`, `encrypted`, `repaired`."""
+    repaired: bool = False
+    """Only qpdf can read the file: what `repair` makes of it is what can be sealed, and what this report is about."""
 
 
 class SealOrder(msgspec.Struct, frozen=True):
@@ -57,6 +64,25 @@ class SealOrder(msgspec.Struct, frozen=True):
     box: Box | None = None
     place: str = "auto"
     duty_idr: int = 10_000
+    password: str | None = None
+    """Opens the file when it is locked; the sealed file stays locked. Written nowhere."""
+
+
+class Placement(msgspec.Struct, frozen=True):
+    """Where an order's mark will stand, and why there.
+
+    `reason`: the box that was `asked`; a printed `word` such as "Materai" at which stamps go; a `signature_block`; the
+    `preset` place, or a free place `near` it; a free `corner`; `unread` when the page could not be looked at, so that
+    nothing is known of what the mark covers.
+    """
+
+    page: int
+    box: Box
+    covers: bool
+    """Whether the mark would hide text, a picture or a drawing. The printed word itself is meant to be hidden."""
+    reason: PlaceReason
+    free_box: Box | None = None
+    """Where a mark that covers something could go instead, on the same page."""
 
 
 class SealedTail(msgspec.Struct, frozen=True):
@@ -137,9 +163,11 @@ class Plan(msgspec.Struct, frozen=True):
     new_form: bool
     """The file has no form yet: the tail brings one, at `NewNumbers.form`."""
     trailer: bytes
-    """`/Root` and, if present, `/Info`, ready to be written."""
+    """`/Root` and, if present, `/Info` and `/Encrypt`, ready to be written."""
     id_first: bytes
     """The permanent half of the file identifier; empty when the file has none."""
+    cipher: FileCipher | None = None
+    """How strings and streams are enciphered, when the file is encrypted."""
 
 
 class NewNumbers(msgspec.Struct, frozen=True):

@@ -15,11 +15,13 @@ from typing import BinaryIO
 import msgspec
 
 from emeterai.core.refusal import Refused
-from emeterai.seal.document import opened, read_bounded, refusing_broken
-from emeterai.seal.limits import allow_cpu, confine
+from emeterai.seal.document import Document, opened, read_bounded, refusing_broken
+from emeterai.seal.limits import allow_cpu, confine, swollen
 from emeterai.seal.messages import (
     LENGTH,
     Answer,
+    FindPlace,
+    Found,
     Inspect,
     Inspected,
     Locate,
@@ -28,16 +30,21 @@ from emeterai.seal.messages import (
     ReadBack,
     RefusedAnswer,
     Reopened,
+    Repair,
+    Repaired,
     Request,
     Unreadable,
     Verified,
     Verify,
     frame,
 )
+from emeterai.seal.model import Report
+from emeterai.seal.refusals import PDF_BROKEN, PDF_SIGNED_AND_BROKEN
+from emeterai.seal.repairing import MENDABLE, rewritten
 
 
 def main(descriptor: int, parent_pid: int, cpu_s: int) -> None:
-    """Serve requests until the parent hangs up."""
+    """Serve requests until the parent hangs up, or a file has swollen this process, whose successor is lean again."""
     confine(parent_pid)
     decode = msgspec.msgpack.Decoder[Request](Request).decode
     with socket(fileno=descriptor) as connection, connection.makefile("rb") as requests:
@@ -46,6 +53,8 @@ def main(descriptor: int, parent_pid: int, cpu_s: int) -> None:
             request = decode(requests.read(LENGTH.unpack(head)[0]))
             allow_cpu(cpu_s)
             connection.sendall(frame(answer(request)))
+            if swollen():
+                return
 
 
 def answer(request: Request) -> Answer:
@@ -64,18 +73,61 @@ def _answer(request: Request) -> Answer:
     with Path(request.path).open("rb") as file:
         if isinstance(request, Verify):
             return _verified(file, request)
-        with opened(file, size_bytes_max=request.size_bytes_max) as document:
-            if isinstance(request, Inspect):
-                return Inspected(document.report())
+        if isinstance(request, Inspect):
+            return Inspected(_inspected(file, request))
+        if isinstance(request, Repair):
+            return Repaired(rewritten(file, size_bytes_max=request.size_bytes_max, password=request.password))
+        with opened(file, size_bytes_max=request.size_bytes_max, password=request.password) as document:
             if isinstance(request, Locate):
                 return Located(*document.locate(request.page))
+            if isinstance(request, FindPlace):
+                return _found(document, request)
             return Planned(document.plan(request.page))
+
+
+def _inspected(file: BinaryIO, request: Inspect) -> Report:
+    """The report on a file or, when it cannot be sealed as it is, on what repair makes of it."""
+    bound, password = request.size_bytes_max, request.password
+    try:
+        with opened(file, size_bytes_max=bound, password=password) as document:
+            return document.report()
+    except Refused as refused:
+        if refused.kind not in MENDABLE:
+            raise
+        as_it_is = refused
+    try:
+        content = io.BytesIO(rewritten(file, size_bytes_max=bound, password=password))
+    except Refused as refused:
+        is_sound = as_it_is.kind is not PDF_BROKEN
+        raise (as_it_is if is_sound and refused.kind is PDF_SIGNED_AND_BROKEN else refused) from None
+    with opened(content, size_bytes_max=bound, password=password) as document:
+        report = document.report()
+    report.repaired = True
+    report.notes.append("repaired")
+    return report
 
 
 def _read_back(request: ReadBack) -> Reopened:
     content = io.BytesIO(Path(request.original).read_bytes() + Path(request.tail).read_bytes())
-    with opened(content, size_bytes_max=request.size_bytes_max) as document:
+    with opened(content, size_bytes_max=request.size_bytes_max, password=request.password) as document:
         return document.newest_seal(request.page)
+
+
+def _found(document: Document, request: FindPlace) -> Found:
+    # Imported when first needed: most openers never look at a page.
+    from emeterai.seal.finding import find_place  # noqa: PLC0415
+
+    return Found(
+        find_place(
+            request.path,
+            document.locate,
+            pages=document.pages,
+            page=request.page,
+            box=request.box,
+            place=request.place,
+            password=request.password,
+        )
+    )
 
 
 def _verified(file: BinaryIO, request: Verify) -> Verified:

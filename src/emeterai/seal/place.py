@@ -4,8 +4,7 @@ from __future__ import annotations
 
 from math import isfinite
 
-from emeterai.seal.mark import SIDE
-from emeterai.seal.model import PLACES, Box, Geometry
+from emeterai.seal.model import MARK_SIDE_PT, PLACES, Box, Geometry
 from emeterai.seal.refusals import BOX_OFF_PAGE, BOX_TOO_SMALL, PLACE_UNKNOWN
 
 SIDE_PT_MIN = 54
@@ -45,7 +44,7 @@ def _preset(geometry: Geometry, place: str) -> Box:
     if place not in PLACES:
         raise PLACE_UNKNOWN(places=", ".join(PLACES))
     width, height = geometry.seen_size_pt
-    side = min(SIDE, width, height)
+    side = min(MARK_SIDE_PT, width, height)
     margin_x, margin_y = min(_MARGIN_PT, (width - side) / 2), min(_MARGIN_PT, (height - side) / 2)
     row, _, column = ("bottom-right" if place == "auto" else place).partition("-")
     x0 = {"left": margin_x, "center": (width - side) / 2, "right": width - margin_x - side}[column]
@@ -67,3 +66,18 @@ def rectangle_on_page(box: Box, geometry: Geometry) -> tuple[float, float, float
         corners = (geometry.x0 + ax, geometry.y0 + ay, geometry.x0 + bx, geometry.y0 + by)
     x, y, other_x, other_y = corners
     return min(x, other_x), min(y, other_y), max(x, other_x), max(y, other_y)
+
+
+def box_as_seen(rectangle: tuple[float, float, float, float], geometry: Geometry) -> Box:
+    """A rectangle of the page's own user space on the page as seen, where /Rotate and /UserUnit hold."""
+    ax, ay, bx, by = rectangle
+    if geometry.rotate == 90:
+        corners = (ay - geometry.y0, geometry.x1 - ax, by - geometry.y0, geometry.x1 - bx)
+    elif geometry.rotate == 180:
+        corners = (geometry.x1 - ax, geometry.y1 - ay, geometry.x1 - bx, geometry.y1 - by)
+    elif geometry.rotate == 270:
+        corners = (geometry.y1 - ay, ax - geometry.x0, geometry.y1 - by, bx - geometry.x0)
+    else:
+        corners = (ax - geometry.x0, ay - geometry.y0, bx - geometry.x0, by - geometry.y0)
+    x, y, other_x, other_y = (corner * geometry.user_unit for corner in corners)
+    return Box(min(x, other_x), min(y, other_y), max(x, other_x), max(y, other_y))

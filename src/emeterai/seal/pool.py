@@ -20,6 +20,9 @@ _decode = msgspec.msgpack.Decoder[Answer](Answer).decode
 _START_TIMEOUT_S = 30.0
 _STARTS_MAX = 3
 _HEARING_S = 0.02
+_BUFFER_SIZE_BYTES = 65_536
+_BUFFER_SIZE_BYTES_KEPT = 4_194_304
+"""A buffer that a repaired file has made larger is given back."""
 
 
 class OpenerGoneError(Exception):
@@ -34,7 +37,7 @@ class _Channel(asyncio.BufferedProtocol):
     """The parent's end of the socket: collects one framed message at a time into one buffer."""
 
     def __init__(self) -> None:
-        self._buffer = bytearray(65_536)
+        self._buffer = bytearray(_BUFFER_SIZE_BYTES)
         self._filled = 0
         self._waiting: asyncio.Future[bytes] | None = None
         self._early: bytes | None = None
@@ -55,6 +58,8 @@ class _Channel(asyncio.BufferedProtocol):
         elif self._filled >= LENGTH.size + size:
             body = bytes(self._buffer[LENGTH.size : LENGTH.size + size])
             self._filled = 0
+            if len(self._buffer) > _BUFFER_SIZE_BYTES_KEPT:
+                self._buffer = bytearray(_BUFFER_SIZE_BYTES)
             if self._waiting is not None and not self._waiting.done():
                 self._waiting.set_result(body)
             else:
@@ -165,8 +170,8 @@ class OpenerPool:
         """Start all openers. Raises OpenerStartError when one cannot be started."""
         await asyncio.gather(*(self._add() for _ in range(self._size)))
 
-    async def ask(self, request: Request) -> Answer:
-        """The opener's answer.
+    async def ask(self, request: Request, *, timeout_s: float | None = None) -> Answer:
+        """The opener's answer, within `timeout_s` or else the pool's own limit.
 
         Raises Refused: what the opener refused; sealer_busy when none is free in time; pdf_too_complex when the file
         takes too long, or has ended two openers. One that ends for a reason of its own does not cost the request.
@@ -175,7 +180,7 @@ class OpenerPool:
         for _ in range(2):
             opener = await self._take()
             try:
-                answer = await opener.ask(request, timeout_s=self._timeout_s)
+                answer = await opener.ask(request, timeout_s=timeout_s or self._timeout_s)
             except OpenerGoneError:
                 self._replace(opener)
                 # Openers killed together: the others' ends must be heard of, or the second try would meet one of them.

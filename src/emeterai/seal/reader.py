@@ -9,14 +9,30 @@ from typing import Self
 from cryptography import x509
 from cryptography.hazmat.primitives.serialization import Encoding
 
+from emeterai.core.refusal import Refused
 from emeterai.infra.clock import utc_now
 from emeterai.seal.authority import ensure_test_authority
-from emeterai.seal.messages import Inspect, Inspected, Locate, Located, Verified, Verify
-from emeterai.seal.model import Geometry, Report, VerifyReport
+from emeterai.seal.messages import (
+    FindPlace,
+    Found,
+    Inspect,
+    Inspected,
+    Locate,
+    Located,
+    Repair,
+    Repaired,
+    Verified,
+    Verify,
+)
+from emeterai.seal.model import Box, Geometry, Placement, Report, VerifyReport
+from emeterai.seal.place import resolve_box
 from emeterai.seal.pool import OpenerPool
+from emeterai.seal.refusals import PDF_TOO_COMPLEX
 from emeterai.seal.signer import SignerError
 
 TAIL_SIZE_BYTES_MAX = 1_048_576
+_LOOKING_S = 3.0
+"""How long looking for a place may take; ordinary pages take two thousandths of it."""
 
 
 class FileReader:
@@ -41,17 +57,55 @@ class FileReader:
         """The process ids of the openers, for supervision."""
         return self._pool.pids
 
-    async def inspect(self, path: Path) -> Report:
-        """What a file is. Raises Refused when it could not be sealed, so that nobody pays for it."""
-        answer = await self._pool.ask(Inspect(path_text(path), self._size_bytes_max))
+    async def inspect(self, path: Path, *, password: str | None = None) -> Report:
+        """What a file is. Raises Refused when it could not be sealed, so that nobody pays for it.
+
+        When the report says `repaired`, what can be sealed is not the file itself but what `repair` makes of it.
+        """
+        answer = await self._pool.ask(Inspect(path_text(path), self._size_bytes_max, password))
         assert isinstance(answer, Inspected)
         return answer.report
 
-    async def locate(self, path: Path, page: int | None) -> Geometry:
+    async def repair(self, path: Path, *, password: str | None = None) -> bytes:
+        """An unsigned file written anew by qpdf, as far as it can be read; the same bytes each time unless encrypted.
+
+        Raises Refused: pdf_signed_and_broken, pdf_broken, and what `inspect` raises for a file that does not open.
+        """
+        answer = await self._pool.ask(Repair(path_text(path), self._size_bytes_max, password))
+        assert isinstance(answer, Repaired)
+        return answer.content
+
+    async def locate(self, path: Path, page: int | None, *, password: str | None = None) -> Geometry:
         """The geometry of a page (None is the last). Raises Refused when the file has no such page."""
-        answer = await self._pool.ask(Locate(path_text(path), self._size_bytes_max, page))
+        answer = await self._pool.ask(Locate(path_text(path), self._size_bytes_max, page, password))
         assert isinstance(answer, Located)
         return answer.geometry
+
+    async def placement(
+        self,
+        path: Path,
+        *,
+        page: int | None = None,
+        box: Box | None = None,
+        place: str = "auto",
+        password: str | None = None,
+    ) -> Placement:
+        """Where a mark will stand: within `box`, or where `place` means, and whether it would hide anything.
+
+        A file whose pages cannot be looked at in time still gets a place, by its geometry alone. Raises Refused:
+        page_not_in_document, box_off_page, box_too_small, place_unknown, and what `locate` raises.
+        """
+        request = FindPlace(path_text(path), self._size_bytes_max, page, box, place, password)
+        try:
+            answer = await self._pool.ask(request, timeout_s=_LOOKING_S)
+        except Refused as refused:
+            if refused.kind is not PDF_TOO_COMPLEX:
+                raise
+            located = await self._pool.ask(Locate(path_text(path), self._size_bytes_max, page, password))
+            assert isinstance(located, Located)
+            return Placement(located.page, resolve_box(located.geometry, box, place), covers=False, reason="unread")
+        assert isinstance(answer, Found)
+        return answer.placement
 
     async def verify(self, path: Path) -> VerifyReport:
         """Whether a file is genuine and as it was sealed. Raises Refused for what is not a PDF or too large."""

@@ -28,11 +28,41 @@ PDF_ENCRYPTED = RefusalKind(
     "Berkas ini terkunci kata sandi. Simpan ulang berkas sebagai PDF tanpa kata sandi, lalu unggah lagi.",
     "This file is locked by a password. Save it again as a PDF without a password, then upload it again.",
 )
+PDF_PASSWORD_WRONG = RefusalKind(
+    "pdf_password_wrong",
+    422,
+    "Kata sandi itu tidak membuka berkas ini. Periksa kata sandinya, lalu coba lagi.",
+    "That password does not open this file. Check the password, then try again.",
+)
+PDF_ENCRYPTION_UNKNOWN = RefusalKind(
+    "pdf_encryption_unknown",
+    422,
+    "Berkas ini dikunci dengan cara yang tidak dapat kami buka, misalnya dengan sertifikat penerima. "
+    "Simpan ulang sebagai PDF tanpa kunci, lalu unggah lagi.",
+    "This file is locked in a way that we cannot open, for example with the recipient's certificate. "
+    "Save it again as a PDF without a lock, then upload it again.",
+)
 PDF_BROKEN = RefusalKind(
     "pdf_broken",
     422,
     "Isi berkas PDF ini rusak. Buka dengan pembaca PDF, simpan ulang sebagai PDF, lalu unggah lagi.",
     "The inside of this PDF is damaged. Open it in a PDF reader, save it as a PDF again, then upload it again.",
+)
+PDF_SIGNED_AND_BROKEN = RefusalKind(
+    "pdf_signed_and_broken",
+    422,
+    "Berkas ini bertanda tangan digital dan susunannya rusak. Memperbaikinya akan membatalkan tanda tangan itu, "
+    "jadi tidak kami ubah. Minta berkas asli yang utuh dari penandatangan, lalu unggah yang itu.",
+    "This file is digitally signed and its structure is damaged. Mending it would end the signature, so we left it "
+    "as it is. Ask the signer for the whole original file and upload that one.",
+)
+PDF_NUMBERS_EXHAUSTED = RefusalKind(
+    "pdf_numbers_exhausted",
+    422,
+    "Penomoran di dalam berkas bertanda tangan ini sudah habis, jadi tidak ada tempat untuk meterai. "
+    "Bubuhkan meterai pada versi yang belum ditandatangani.",
+    "The numbering inside this signed file is used up, so there is no room for a stamp. "
+    "Stamp the version that is not signed yet.",
 )
 PDF_NO_PAGES = RefusalKind(
     "pdf_no_pages",
@@ -47,6 +77,14 @@ PDF_CERTIFIED_NO_CHANGES = RefusalKind(
     "Minta versi tanpa kunci itu, atau bubuhkan meterai sebelum dokumen disertifikasi.",
     "The author certified this document so that no change at all is allowed. "
     "Ask for a version without that lock, or stamp the document before it is certified.",
+)
+PDF_FIELDS_LOCKED = RefusalKind(
+    "pdf_fields_locked",
+    422,
+    "Penandatangan dokumen ini mengunci semua isian, juga yang baru, jadi meterai akan membatalkan tanda tangannya. "
+    "Bubuhkan meterai sebelum dokumen ditandatangani dan dikunci.",
+    "The signer of this document locked all fields, new ones too, so a stamp would end the signature. "
+    "Stamp the document before it is signed and locked.",
 )
 PDF_TOO_COMPLEX = RefusalKind(
     "pdf_too_complex",
@@ -95,4 +133,16 @@ SEAL_SLOT_OVERFLOW = RefusalKind(
     500,
     "Tanda tangan meterai lebih besar dari tempatnya, jadi meterai dibatalkan. Coba lagi; kuota Anda kembali.",
     "The stamp's signature is larger than its slot, so the stamp was cancelled. Try again; your quota comes back.",
+)
+SEALING_KEY_AWAY = RefusalKind(
+    "sealing_key_away",
+    503,
+    "Kunci pembubuh meterai sedang tidak terjangkau. Coba lagi sebentar; kuota Anda tidak berkurang.",
+    "The key that makes stamps cannot be reached at the moment. Try again shortly; your quota is untouched.",
+)
+SEALING_CERTIFICATE_EXPIRED = RefusalKind(
+    "sealing_certificate_expired",
+    503,
+    "Sertifikat pembubuh meterai sudah habis masa berlakunya dan sedang diganti. Coba lagi nanti; kuota Anda kembali.",
+    "The certificate that makes stamps has expired and is being replaced. Try again later; your quota comes back.",
 )

@@ -13,8 +13,8 @@ from typing import TYPE_CHECKING
 
 from emeterai.core.refusal import Refused
 from emeterai.seal import mark
-from emeterai.seal.messages import Locate, Located, Planned, PlanSeal, ReadBack, Reopened
-from emeterai.seal.model import PLACES, Box, Plan, Report, SealedTail, SealOrder, StampFacts, VerifyReport
+from emeterai.seal.messages import Planned, PlanSeal, ReadBack, Reopened
+from emeterai.seal.model import PLACES, Box, Placement, Plan, Report, SealedTail, SealOrder, StampFacts, VerifyReport
 from emeterai.seal.place import resolve_box
 from emeterai.seal.pool import OpenerPool
 from emeterai.seal.reader import TAIL_SIZE_BYTES_MAX, FileReader, path_text
@@ -29,6 +29,7 @@ if TYPE_CHECKING:
 __all__ = [
     "PLACES",
     "Box",
+    "Placement",
     "Report",
     "SealEngine",
     "SealOrder",
@@ -66,21 +67,28 @@ class SealEngine:
         """The process ids of the openers, for supervision."""
         return self._pool.pids
 
-    async def inspect(self, path: Path) -> Report:
-        """What a file is. Raises Refused when it could not be sealed, so that nobody pays for it."""
-        return await self._reader.inspect(path)
+    async def inspect(self, path: Path, *, password: str | None = None) -> Report:
+        """What a file is, see `FileReader.inspect`."""
+        return await self._reader.inspect(path, password=password)
 
-    async def place(self, path: Path, order: SealOrder) -> tuple[int, Box]:
-        """The page and the square that an order means. Raises Refused: no such page, a box off it or too small."""
-        answer = await self._pool.ask(Locate(path_text(path), self._size_bytes_max, order.page))
-        assert isinstance(answer, Located)
-        return answer.page, resolve_box(answer.geometry, order.box, order.place)
+    async def repair(self, path: Path, *, password: str | None = None) -> bytes:
+        """A file written anew, see `FileReader.repair`."""
+        return await self._reader.repair(path, password=password)
+
+    async def placement(self, path: Path, order: SealOrder) -> Placement:
+        """Where an order's mark will stand, see `FileReader.placement`."""
+        return await self._reader.placement(
+            path, page=order.page, box=order.box, place=order.place, password=order.password
+        )
 
     async def seal(self, path: Path, order: SealOrder) -> SealedTail:
-        """Make the tail that seals a file; nothing is written. Raises Refused."""
+        """Make the tail that seals a file; nothing is written. Raises Refused.
+
+        Without a box the mark goes to the preset place of the order, whatever is there: `placement` looks first.
+        """
         # The opener reads the structure of the file while this process draws the mark and digests the bytes.
         plan, overlay, (sha256, sha512, size_bytes) = await asyncio.gather(
-            self._plan(path, order.page), _overlay(order), _digests(path)
+            self._plan(path, order), _overlay(order), _digests(path)
         )
         if size_bytes != plan.size_bytes:
             raise RuntimeError("the file changed while it was being sealed")
@@ -112,7 +120,7 @@ class SealEngine:
             level="B-B",
         )
 
-    async def read_back(self, original: Path, tail: Path, expected: SealedTail) -> None:
+    async def read_back(self, original: Path, tail: Path, expected: SealedTail, *, password: str | None = None) -> None:
         """Read the stored original and tail again and check that together they are the sealed file that was promised.
 
         Digests, byte range, the CMS signature, and that qpdf opens the whole and finds seal and mark.
@@ -120,7 +128,8 @@ class SealEngine:
         """
         size_bytes_max = self._size_bytes_max + TAIL_SIZE_BYTES_MAX
         try:
-            answer = await self._pool.ask(ReadBack(path_text(original), path_text(tail), size_bytes_max, expected.page))
+            request = ReadBack(path_text(original), path_text(tail), size_bytes_max, expected.page, password)
+            answer = await self._pool.ask(request)
         except Refused as refused:
             raise refused if refused.kind is SEALER_BUSY else SEAL_NOT_VALID() from refused
         assert isinstance(answer, Reopened)
@@ -136,8 +145,8 @@ class SealEngine:
         """End the openers."""
         await self._pool.close()
 
-    async def _plan(self, path: Path, page: int | None) -> Plan:
-        answer = await self._pool.ask(PlanSeal(path_text(path), self._size_bytes_max, page))
+    async def _plan(self, path: Path, order: SealOrder) -> Plan:
+        answer = await self._pool.ask(PlanSeal(path_text(path), self._size_bytes_max, order.page, order.password))
         assert isinstance(answer, Planned)
         return answer.plan
 

@@ -11,16 +11,23 @@ from datetime import UTC, datetime
 
 import msgspec
 
+from emeterai.seal.encryption import FileCipher
+
 _WIDTH = 10
 _HEAD = (
     b"%d 0 obj\n<</Type/Sig/Filter/Adobe.PPKLite/SubFilter/ETSI.CAdES.detached/Name%s/M(D:%s+00'00')/Reason%s"
     b"/EMTR_Serial(%s)/EMTR_OriginalSize %d/EMTR_Duty %d/ByteRange[0 %s %s %s]/Contents"
 )
+_HEAD_ENCIPHERED = (
+    b"%d 0 obj\n<</Type/Sig/Filter/Adobe.PPKLite/SubFilter/ETSI.CAdES.detached/Name%s/M%s/Reason%s\n"
+    b"%%/M(D:%s+00'00')/Reason()/EMTR_Serial(%s)\n/EMTR_OriginalSize %d/EMTR_Duty %d/ByteRange[0 %s %s %s]/Contents"
+)
+"""In an encrypted file strings are enciphered; a comment says in the clear, and signed, what a verifier must read."""
 FOOT = b">>\nendobj\n"
 TRACE = b"/EMTR_Serial"
 """What every seal carries in the clear; its presence without a valid seal means that somebody tampered."""
 PATTERN = re.compile(
-    rb"/M\(D:(\d{14})\+00'00'\)/Reason[^\r\n]{1,400}?/EMTR_Serial\(([A-Z0-9]{1,64})\)/EMTR_OriginalSize (\d{1,10})"
+    rb"/M\(D:(\d{14})\+00'00'\)/Reason[^\r\n]{1,400}?/EMTR_Serial\(([A-Z0-9]{1,64})\)\n?/EMTR_OriginalSize (\d{1,10})"
     rb"/EMTR_Duty (\d{1,10})/ByteRange\[0 (\d{1,10}) {0,9} (\d{1,10}) {0,9} (\d{1,10}) {0,9}\]/Contents<([0-9A-F]*)>>>"
 )
 _SERIAL = re.compile(r"[A-Z0-9]{1,64}")
@@ -52,26 +59,34 @@ def check_serial(serial: str) -> None:
         raise ValueError("a serial is 1 to 64 characters A-Z0-9")
 
 
-def signature_head(number: int, facts: SealFacts, *, name: str, reason: str, byte_range: tuple[int, int, int]) -> bytes:
+def signature_head(
+    number: int,
+    facts: SealFacts,
+    *,
+    name: str,
+    reason: str,
+    byte_range: tuple[int, int, int],
+    cipher: FileCipher | None = None,
+) -> bytes:
     """The dictionary up to its slot. Its length does not depend on `byte_range`, which may be zeros at first."""
     check_serial(facts.serial)
     moment = facts.sealed_at.astimezone(UTC).strftime("%Y%m%d%H%M%S").encode()
     places = (str(value).ljust(_WIDTH).encode() for value in byte_range)
-    return _HEAD % (
-        number,
-        text_string(name),
-        moment,
-        text_string(reason),
-        facts.serial.encode(),
-        facts.original_size_bytes,
-        facts.duty_idr,
-        *places,
-    )
+    numbers = (facts.original_size_bytes, facts.duty_idr, *places)
+    name_text, reason_text = (text_string(text, number, cipher) for text in (name, reason))
+    if cipher is None:
+        return _HEAD % (number, name_text, moment, reason_text, facts.serial.encode(), *numbers)
+    moment_text = text_string(f"D:{moment.decode()}+00'00'", number, cipher)
+    serial = facts.serial.encode()
+    return _HEAD_ENCIPHERED % (number, name_text, moment_text, reason_text, moment, serial, *numbers)
 
 
-def text_string(text: str) -> bytes:
-    """A PDF text string (ISO 32000-2, 7.9.2.2) on one line."""
-    if text.isascii() and text.isprintable():
+def text_string(text: str, number: int = 0, cipher: FileCipher | None = None) -> bytes:
+    """A PDF text string (ISO 32000-2, 7.9.2.2) on one line; enciphered for the object `number` if there is a cipher."""
+    is_plain = text.isascii() and text.isprintable()
+    if cipher is not None:
+        return cipher.string(text.encode() if is_plain else b"\xfe\xff" + text.encode("utf-16-be"), number)
+    if is_plain:
         return b"(" + re.sub(rb"([()\\])", rb"\\\1", text.encode()) + b")"
     return b"<FEFF" + text.encode("utf-16-be").hex().upper().encode() + b">"
 

@@ -54,7 +54,7 @@ def build_tail(
     layout = _Layout(plan.size_bytes)
     for rewrite in plan.rewrites:
         layout.add(rewrite.number, rewrite.body, generation=rewrite.generation)
-    layout.add(numbers.art, _form_stream(mark.art(), b"/BBox[0 0 80 80]"))
+    layout.add(numbers.art, _form_stream(plan, numbers.art, mark.art(), b"/BBox[0 0 80 80]"))
     layout.add(numbers.mark, _mark_object(plan, overlay, numbers))
     layout.add(numbers.widget, _widget(plan, order, numbers, box=box))
     if plan.new_form:
@@ -62,7 +62,9 @@ def build_tail(
 
     facts = SealFacts(order.serial, order.sealed_at, plan.size_bytes, order.duty_idr)
     reason = f"Meterai elektronik Rp{order.duty_idr}, {mark.LABEL}, nomor seri {order.serial}"
-    head = signature_head(numbers.signature, facts, name=signer_name, reason=reason, byte_range=(0, 0, 0))
+    head = signature_head(
+        numbers.signature, facts, name=signer_name, reason=reason, byte_range=(0, 0, 0), cipher=plan.cipher
+    )
     layout.offsets[numbers.signature] = (layout.position, 0)
     slot_start = layout.position + len(head)
     slot_end = slot_start + 2 * cms_size_bytes_max + 2
@@ -70,7 +72,12 @@ def build_tail(
         plan, layout.offsets, numbers, position=slot_end + len(FOOT), file_id=_file_id(plan, original_sha256, order)
     )
     head = signature_head(
-        numbers.signature, facts, name=signer_name, reason=reason, byte_range=(slot_start, slot_end, len(after))
+        numbers.signature,
+        facts,
+        name=signer_name,
+        reason=reason,
+        byte_range=(slot_start, slot_end, len(after)),
+        cipher=plan.cipher,
     )
     return UnsignedTail(b"".join((*layout.parts, head)), slot_end - slot_start, after)
 
@@ -90,7 +97,9 @@ class _Layout:
         self.position += len(text)
 
 
-def _form_stream(content: bytes, entries: bytes) -> bytes:
+def _form_stream(plan: Plan, number: int, content: bytes, entries: bytes) -> bytes:
+    if plan.cipher is not None:
+        content = plan.cipher.stream(content, number)
     return b"<</Type/XObject/Subtype/Form%b/Filter/FlateDecode/Length %d>>\nstream\n%b\nendstream" % (
         entries,
         len(content),
@@ -104,19 +113,19 @@ def _mark_object(plan: Plan, overlay: bytes, numbers: NewNumbers) -> bytes:
     entries = b"/BBox[0 0 80 80]/Matrix[%d %d %d %d 0 0]/Resources<</XObject<</Art %d 0 R>>>>" % (
         c, s, -s, c, numbers.art,
     )  # fmt: skip
-    return _form_stream(overlay, entries)
+    return _form_stream(plan, numbers.mark, overlay, entries)
 
 
 def _widget(plan: Plan, order: SealOrder, numbers: NewNumbers, *, box: Box) -> bytes:
-    alternative = text_string(
+    words = (
         f"Meterai elektronik {mark.LABEL} Rp{order.duty_idr}, nomor seri {order.serial}. Periksa di {order.verify_url}"
     )
+    alternative = text_string(words, numbers.widget, plan.cipher)
     return (
-        b"<</Type/Annot/Subtype/Widget/FT/Sig/T(EMETERAI_%s_%d)/TU%b/Contents%b/V %d 0 R/P %s/F %d"
+        b"<</Type/Annot/Subtype/Widget/FT/Sig/T%b/TU%b/Contents%b/V %d 0 R/P %s/F %d"
         b"/Rect[%.3f %.3f %.3f %.3f]/AP<</N %d 0 R>>>>"
     ) % (
-        order.serial.encode(),
-        numbers.widget,
+        text_string(f"EMETERAI_{order.serial}_{numbers.widget}", numbers.widget, plan.cipher),
         alternative,
         alternative,
         numbers.signature,
@@ -130,7 +139,8 @@ def _widget(plan: Plan, order: SealOrder, numbers: NewNumbers, *, box: Box) -> b
 def _file_id(plan: Plan, original_sha256: bytes, order: SealOrder) -> bytes:
     """Both halves of /ID: the first stays what it was; the second follows from the original and the order."""
     seed = original_sha256 + order.serial.encode() + order.sealed_at.isoformat().encode()
-    first = plan.id_first or original_sha256[:_ID_SIZE_BYTES]
+    # The key of an encrypted file hangs on the first half (ISO 32000-2, 7.6.4.3): where it is empty it stays so.
+    first = plan.id_first if plan.cipher else plan.id_first or original_sha256[:_ID_SIZE_BYTES]
     second = hashlib.sha256(seed).digest()[:_ID_SIZE_BYTES]
     return b"[<%s><%s>]" % (first.hex().encode(), second.hex().encode())
 

@@ -1,0 +1,123 @@
+"""Where something is drawn on a page: a map of small squares, each inked or blank. Plain bytes, since pages are many."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterator
+from math import ceil, floor
+
+from emeterai.seal.model import Box
+
+_TRACE_LEVELS, _BOLD_LEVELS = 10, 48
+"""By how many of 255 levels of grey a square differs from the paper to be a trace of ink, and to stand out."""
+_NOISY_TRACE_LEVELS, _NOISY_BOLD_LEVELS = 36, 60
+_CLEAN_SHARE = 0.5
+"""On drawn pages at least this share of the squares is exactly of the paper's colour; on photographed ones it is not."""
+_SPECKS_MAX = 3
+_TILE = 32
+_PAPER_RANGE_LEVELS = 70
+
+
+class Ink:
+    """A map of a page as seen, `scale` squares to a point, rows from the top. Boxes are in points from the bottom."""
+
+    def __init__(self, squares: bytes, *, width: int, height: int, scale: float, specks: int = 0) -> None:
+        self._squares = bytearray(squares)
+        self._width = width
+        self._height = height
+        self._scale = scale
+        self._specks = specks
+
+    def is_blank(self, box: Box) -> bool:
+        """Whether nothing is drawn in a box, save for specks of dust on a photographed page."""
+        left = self._specks
+        for start, end in self._rows(box):
+            if self._squares.find(1, start, end) >= 0:
+                left -= self._squares.count(1, start, end)
+                if left < 0:
+                    return False
+        return True
+
+    def fill(self, box: Box) -> None:
+        """Take a box for inked."""
+        for start, end in self._rows(box):
+            self._squares[start:end] = b"\x01" * (end - start)
+
+    def clear(self, box: Box) -> None:
+        """Take a box for blank."""
+        for start, end in self._rows(box):
+            self._squares[start:end] = bytes(end - start)
+
+    def bands(self, x0: float, x1: float, *, top: float, bottom: float) -> list[tuple[float, float, bool]]:
+        """The strip between x0 and x1 from `top` down to `bottom` as bands (top, bottom, inked) in points."""
+        first, last = self._row_of(top), self._row_of(bottom)
+        start, end = max(0, floor(x0 * self._scale)), min(self._width, ceil(x1 * self._scale))
+        found: list[tuple[float, float, bool]] = []
+        for row in range(max(0, first), min(self._height, last)):
+            at = row * self._width
+            inked = self._squares.find(1, at + start, at + end) >= 0
+            low = (self._height - row - 1) / self._scale
+            if found and found[-1][2] == inked:
+                found[-1] = (found[-1][0], low, inked)
+            else:
+                found.append((low + 1 / self._scale, low, inked))
+        return found
+
+    def _row_of(self, y: float) -> int:
+        return self._height - ceil(y * self._scale)
+
+    def _rows(self, box: Box) -> Iterator[tuple[int, int]]:
+        x0, x1 = max(0, floor(box.x0 * self._scale)), min(self._width, max(ceil(box.x1 * self._scale), 1))
+        top = max(0, self._height - ceil(box.y1 * self._scale))
+        bottom = min(self._height, max(self._height - floor(box.y0 * self._scale), top + 1))
+        return ((row * self._width + x0, row * self._width + x1) for row in range(top, bottom))
+
+
+def ink_of(pixels: bytes, *, width: int, height: int, scale: float) -> tuple[Ink, Ink]:
+    """Every trace on a grey picture of a page, and only what stands out from the paper, whatever its colour."""
+    levels = Counter(pixels[::3])
+    paper, count = levels.most_common(1)[0]
+    clean = count >= _CLEAN_SHARE * levels.total()
+    if clean:
+        traces, bold = (_apart(pixels, paper, by) for by in (_TRACE_LEVELS, _BOLD_LEVELS))
+    else:
+        bright = _bright_level(levels)
+        traces, bold = (
+            _apart_by_tile(pixels, width, bright, by) for by in (_NOISY_TRACE_LEVELS, _NOISY_BOLD_LEVELS)
+        )
+    specks = 0 if clean else _SPECKS_MAX
+    return (
+        Ink(traces, width=width, height=height, scale=scale, specks=specks),
+        Ink(bold, width=width, height=height, scale=scale, specks=specks),
+    )
+
+
+def _apart(pixels: bytes, paper: int, by: int) -> bytes:
+    return pixels.translate(bytes(abs(level - paper) > by for level in range(256)))
+
+
+def _apart_by_tile(pixels: bytes, width: int, bright: int, by: int) -> bytes:
+    """The shade of photographed paper changes from place to place; each tile is measured against its own paper."""
+    squares = bytearray(len(pixels))
+    for top in range(0, len(pixels), width * _TILE):
+        rows = range(top, min(top + width * _TILE, len(pixels)), width)
+        for left in range(0, width, _TILE):
+            size = min(_TILE, width - left)
+            sample = b"".join(pixels[row + left : row + left + size : 3] for row in rows)
+            local = sorted(sample)[len(sample) * 4 // 5]
+            # A tile much darker than the page is no paper at all but a picture.
+            paper = local if local >= bright - _PAPER_RANGE_LEVELS else bright
+            table = bytes(paper - level > by for level in range(256))
+            for row in rows:
+                squares[row + left : row + left + size] = pixels[row + left : row + left + size].translate(table)
+    return bytes(squares)
+
+
+def _bright_level(levels: Counter[int]) -> int:
+    """The level that four fifths of the page are not brighter than: its paper."""
+    seen, enough = 0, levels.total() * 4 // 5
+    for level in range(256):
+        seen += levels[level]
+        if seen >= enough:
+            return level
+    return 255

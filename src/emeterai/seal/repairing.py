@@ -1,0 +1,51 @@
+"""Repair: an unsigned file that only qpdf can read is written anew by qpdf. Used inside the opener only."""
+
+from __future__ import annotations
+
+import io
+from typing import BinaryIO
+
+import pikepdf
+
+from emeterai.seal.document import open_with_qpdf, read_bounded, refusing_broken
+from emeterai.seal.messages import MESSAGE_SIZE_BYTES_MAX
+from emeterai.seal.refusals import (
+    PDF_BROKEN,
+    PDF_NO_PAGES,
+    PDF_NUMBERS_EXHAUSTED,
+    PDF_SIGNED_AND_BROKEN,
+    PDF_TOO_LARGE,
+)
+
+MENDABLE = (PDF_BROKEN, PDF_NO_PAGES, PDF_NUMBERS_EXHAUSTED)
+"""The refusals of a file as it is that rewriting may end. A file without pages may have some that are lost."""
+
+_ENVELOPE_SIZE_BYTES = 1_024
+_SIGNED = b"/ByteRange"
+"""A signature's byte range stands in the clear in every signed file: it must be written before it is known."""
+
+
+def rewritten(source: BinaryIO, *, size_bytes_max: int, password: str | None) -> bytes:
+    """The whole file as qpdf writes it anew: content streams byte for byte, still encrypted when it was.
+
+    Raises Refused: pdf_signed_and_broken, since rewriting would end the signature; pdf_broken when there is nothing to
+    save; pdf_too_large when the new file is.
+    """
+    content = read_bounded(source, size_bytes_max=size_bytes_max)
+    with refusing_broken(), open_with_qpdf(io.BytesIO(content), password=password, attempt_recovery=True) as pdf:
+        if len(pdf.pages) == 0:
+            raise PDF_NO_PAGES()
+        if _SIGNED in content:
+            raise PDF_SIGNED_AND_BROKEN()
+        target = io.BytesIO()
+        pdf.save(
+            target,
+            compress_streams=False,
+            stream_decode_level=pikepdf.StreamDecodeLevel.none,
+            fix_metadata_version=False,
+            encryption=pdf.is_encrypted or None,
+            deterministic_id=not pdf.is_encrypted,
+        )
+    if target.tell() > min(size_bytes_max, MESSAGE_SIZE_BYTES_MAX - _ENVELOPE_SIZE_BYTES):
+        raise PDF_TOO_LARGE(size_bytes_max=size_bytes_max)
+    return target.getvalue()
