@@ -10,17 +10,21 @@ import tempfile
 import time
 from pathlib import Path
 
+import peers
 from cryptography.hazmat.primitives import hashes
 from cryptography.hazmat.primitives.asymmetric import padding, rsa
+from cryptography.hazmat.primitives.serialization import load_pem_private_key
 from figures import Figures, parser, rate
 
 from emeterai.core.serial import SerialBlock
 from emeterai.infra.clock import utc_now
+from emeterai.seal.authority import ensure_test_authority
 from emeterai.seal.model import SealOrder
 from emeterai.seal.service import SealEngine, load_signer
 from papers import letter
 
 SIZES_BYTES = {"3 KB": 1_500, "100 KB": 98_500, "800 KB": 798_500, "10 MB": 9_998_500}
+PEERS_AT = ("3 KB", "100 KB")
 _SIZE_BYTES_MAX = 25_000_000
 
 
@@ -57,8 +61,28 @@ async def measure(figures: Figures, folder: Path, seconds: float) -> None:
                 yardstick_value=hashing_ms,
             )
             await inspect_and_read_back(figures, engine, path, block, label, seconds / 3)
+            if label in PEERS_AT:
+                # In a thread, because pyHanko runs an event loop of its own.
+                await asyncio.to_thread(show_peers, figures, label, sealing, path, folder / "keys", seconds)
     finally:
         await engine.close()
+
+
+def show_peers(figures: Figures, label: str, sealing: float, path: Path, folder: Path, seconds: float) -> None:
+    """Our rate beside that of each peer that is installed."""
+    key_file, certificate_file = ensure_test_authority(folder, now=utc_now())
+    key = load_pem_private_key(key_file.read_bytes(), None)
+    assert isinstance(key, rsa.RSAPrivateKey)
+    keys = peers.Keys(key, key_file, certificate_file)
+    rates = {"pyHanko, same work": rate(peers.pyhanko_signer(keys, path.read_bytes()), seconds)}
+    podofo = peers.podofo_signer(keys, path)
+    if podofo is not None:
+        rates["podofosign, a process a file"] = rate(podofo, seconds)
+    signpdf = peers.signpdf_rate(keys, path, seconds)
+    if signpdf is not None:
+        rates["@signpdf/signpdf, no visible mark"] = signpdf
+    for name, peer in rates.items():
+        figures.say(f"seal {label} beside a peer", sealing, "seals/s", yardstick=f"{name}/s", yardstick_value=peer)
 
 
 def digest_of(path: Path) -> bytes:

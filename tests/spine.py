@@ -114,7 +114,7 @@ class Spine:
     async def sealed_file(self, stamp: Stamp) -> bytes:
         """What the owner downloads."""
         assert stamp.tail_key is not None
-        return await self.blobs.read(stamp.original_key) + await self.blobs.read(stamp.tail_key)
+        return await self.blobs.read(stamp.base_key) + await self.blobs.read(stamp.tail_key)
 
     async def assert_sound(self, *stamps: Stamp) -> None:
         """The audit holds, each stamp says what ledger and register say, none has two endings, no job is left over."""
@@ -152,4 +152,4 @@ async def disagreements(db: Database) -> Sequence[Any]:
 
 def some_seal(stamp: Stamp, tail_key: str = "tails/some") -> Sealed:
     """A seal as a worker reports it, for tests of what happens after sealing."""
-    return Sealed(stamp.id, tail_key, 10, stamp.original_bytes + 10, b"x" * 32, "B-B", utc_now())
+    return Sealed(stamp.id, tail_key, 10, stamp.base_bytes + 10, b"x" * 32, "B-B", utc_now())

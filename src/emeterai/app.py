@@ -31,6 +31,7 @@ from emeterai.infra.draining import DrainedRequests
 from emeterai.infra.http import INTERNAL_ERROR, StrictRequest, problem_response, refusal_headers, refusal_of
 from emeterai.infra.logs import configure_logging
 from emeterai.infra.measured import MeasuredRequests
+from emeterai.infra.methods import TrueMethods
 from emeterai.infra.postgres import EmbeddedPostgres
 from emeterai.infra.process import die_with_parent
 from emeterai.infra.secrets import local_secret
@@ -173,9 +174,8 @@ def create_asgi(settings: Settings) -> ASGIApp:
     """The web application in its wrappers, which also see what no route answers."""
     https = settings.base_url.startswith("https://")
     guarded = SecurityHeaders(create_app(settings), form_targets=(settings.sandbox_page_url,), https=https)
-    return MeasuredRequests(
-        DrainedRequests(guarded, size_bytes_max=_DRAINED_DOCUMENTS * settings.document_size_bytes_max)
-    )
+    drained = DrainedRequests(guarded, size_bytes_max=_DRAINED_DOCUMENTS * settings.document_size_bytes_max)
+    return MeasuredRequests(TrueMethods(drained, own_path=tus.Uploads.path))
 
 
 def create_app(settings: Settings) -> Litestar:

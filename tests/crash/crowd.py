@@ -20,6 +20,7 @@ from running import Person, RunningService
 
 PATIENCE_S = 90.0
 PAUSE_S = 0.2
+BIG_BYTES = 400_000
 SLEEP_S = 3.5
 """Longer than a lease (2 s here) and the sweep that notices its end."""
 EVERY_CHILD = {"postgres", "sandbox", "web", "sealer-1", "sealer-2", "steward"}
@@ -52,7 +53,8 @@ class Crowd:
 
     async def _one(self, person: Person) -> None:
         while not self.going_home.is_set():
-            original, key = letter(), secrets.token_hex(16)
+            size_bytes = BIG_BYTES if secrets.randbelow(4) == 0 else 0
+            original, key = letter(size_bytes=size_bytes), secrets.token_hex(16)
             answer = await self.insist(lambda file=original, key=key: _send(person, file, key))
             if not answer.is_success:
                 self.refusals.append(answer.text)

@@ -82,7 +82,7 @@ async def test_an_original_that_is_no_longer_what_was_sent_is_not_sealed(
 ) -> None:
     """The serial belongs to the digest that its owner sent: another valid PDF in its place gets no seal."""
     stamp = await spine.held()
-    (tmp_path / "blobs" / stamp.original_key).write_bytes(letter(text="surat orang lain"))
+    (tmp_path / "blobs" / stamp.base_key).write_bytes(letter(text="surat orang lain"))
     await assert_back(spine, await try_to_the_end(spine, spine.journey(engine), stamp), "original_damaged")
 
 

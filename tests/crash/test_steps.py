@@ -48,7 +48,7 @@ async def assert_sealed(spine: Spine, engine: SealEngine, stamp: Stamp, *, attem
     assert StampState.SEALED is now.state
     assert f"tails/{stamp.id}.{attempt}" == now.tail_key
     assert Balance(bought=1, used=1) == await spine.balance(stamp)
-    async with spine.blobs.as_file(now.original_key) as original:
+    async with spine.blobs.as_file(now.base_key) as original:
         whole = original.with_name("whole.pdf")
         whole.write_bytes(await spine.sealed_file(now))
     report = await engine.verify(whole)

@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import asyncio
+import os
+import subprocess
+import sys
 from collections.abc import AsyncIterator
 
 import httpx
@@ -56,6 +59,18 @@ async def test_metrics_tell_the_last_audit_and_what_waits(anyone: httpx.AsyncCli
         while not names <= set(found := await numbers(anyone)):
             await asyncio.sleep(0.5)
     assert 0 == found["emeterai_ledger_broken_rules"]
+
+
+async def test_the_books_balance_after_all_that(service: RunningService) -> None:
+    """`emeterai ledger check` recomputes everything by other code, and finds every promise kept."""
+    environment = {
+        **os.environ,
+        "EMETERAI_DATA_DIR": str(service.data_path),
+        "EMETERAI_PORT": str(service.port),
+    }
+    command = [sys.executable, "-m", "emeterai", "ledger", "check", "--json"]
+    checked = await asyncio.to_thread(subprocess.run, command, env=environment, capture_output=True, check=False)
+    assert 0 == checked.returncode, checked.stdout.decode() + checked.stderr.decode()
 
 
 async def test_metrics_name_nobody(anyone: httpx.AsyncClient, buyer: Person) -> None:

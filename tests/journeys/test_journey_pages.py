@@ -125,6 +125,14 @@ async def test_every_public_page_keeps_the_promises(walker: Walker, path: str) -
     assert page.answer.status_code in expected
 
 
+@pytest.mark.parametrize("path", ["/", "/masuk", "/healthz", "/tidak-ada"])
+async def test_monitors_may_ask_for_the_head_of_a_page(walker: Walker, path: str) -> None:
+    """The status and headers of GET, and no body."""
+    head, page = await walker.http.head(path), await walker.http.get(path)
+    assert (page.status_code, page.headers["content-length"]) == (head.status_code, head.headers["content-length"])
+    assert b"" == head.content
+
+
 @pytest.mark.parametrize("path", ["/v1/nothing", "/healthz", "/static/nothing.css", "/readyz", "/docs/openapi.json"])
 async def test_what_is_no_page_has_the_policy_too(walker: Walker, path: str) -> None:
     """Answers of every kind forbid scripts."""

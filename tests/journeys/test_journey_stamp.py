@@ -226,6 +226,19 @@ async def test_any_part_of_a_download_can_be_asked_for(
         assert str(end - start) == answer.headers["content-length"]
 
 
+async def test_a_download_can_be_asked_about_first(
+    buyer: Person, sealed: tuple[dict[str, Any], bytes], whole: bytes
+) -> None:
+    """HEAD has the headers of GET and no body (RFC 9110, 9.3.2), for a file, a part of it, and events without end."""
+    path = f"/v1/stamps/{sealed[0]['id']}"
+    file = await buyer.api.head(f"{path}/file")
+    assert (200, str(len(whole)), b"") == (file.status_code, file.headers["content-length"], file.content)
+    part = await buyer.api.head(f"{path}/file", headers={"Range": "bytes=0-9"})
+    assert (206, "10") == (part.status_code, part.headers["content-length"])
+    assert 200 == (await buyer.api.head(f"{path}/events")).status_code
+    assert 404 == (await buyer.api.head("/v1/stamps/00000000-0000-7000-8000-000000000000")).status_code
+
+
 async def test_a_part_that_is_not_there_is_refused(buyer: Person, sealed: tuple[dict[str, Any], bytes]) -> None:
     """416 says how long the file is (RFC 9110, 15.5.17); nonsense is answered with the whole."""
     stamp = sealed[0]

@@ -322,6 +322,18 @@ async def test_of_two_senders_at_the_same_offset_one_wins(person: Person) -> Non
     assert hashlib.sha256(winner).hexdigest() == (await document_of(person, address))["sha256"]
 
 
+async def test_a_method_may_come_in_a_header(person: Person) -> None:
+    """For programs behind proxies that know no PATCH, DELETE or HEAD (tus 1.0.0, X-HTTP-Method-Override)."""
+    address = await begun(person, 10)
+    headers = {**VERSION, "Upload-Offset": "0", "Content-Type": BODY, "X-HTTP-Method-Override": "PATCH"}
+    assert 204 == (await person.api.post(address, content=b"12345", headers=headers)).status_code
+    assert 5 == await arrived(person, address)
+    ended = await person.api.post(address, headers={**VERSION, "X-HTTP-Method-Override": "delete"})
+    assert 204 == ended.status_code
+    order = await person.api.post("/v1/quota", headers={"X-HTTP-Method-Override": "DELETE"})
+    assert (405, "method_not_allowed") == refusal(order)
+
+
 async def test_somebody_elses_upload_does_not_exist(person: Person, stranger: Person) -> None:
     """404 for looking, sending and ending; the upload is untouched."""
     address = await begun(person, 10)

@@ -17,7 +17,11 @@ from emeterai.seal.token_key import TokenPlace
 
 PIN = "135790"
 LABEL = "meterai-uji"
-_MODULES = ("/usr/lib/softhsm/libsofthsm2.so", "/usr/lib64/pkcs11/libsofthsm2.so", "/usr/local/lib/softhsm/libsofthsm2.so")
+_MODULES = (
+    "/usr/lib/softhsm/libsofthsm2.so",
+    "/usr/lib64/pkcs11/libsofthsm2.so",
+    "/usr/local/lib/softhsm/libsofthsm2.so",
+)
 
 
 def softhsm_module() -> Path:
@@ -38,7 +42,9 @@ class SoftToken:
         self._away = folder / "taken-away"
         self._tokens.mkdir(parents=True)
         self._config = folder / "softhsm2.conf"
-        self._config.write_text(f"directories.tokendir = {self._tokens}\nobjectstore.backend = file\nlog.level = ERROR\n")
+        self._config.write_text(
+            f"directories.tokendir = {self._tokens}\nobjectstore.backend = file\nlog.level = ERROR\n"
+        )
         self._pin_file = folder / "pin"
         self._pin_file.write_text(PIN + "\n")
         self._tool("--init-token", "--free", "--label", LABEL, "--so-pin", "2468", "--pin", PIN)

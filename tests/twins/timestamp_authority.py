@@ -106,7 +106,12 @@ def _builder(name: str, issuer: str, key: object, *, days: int) -> x509.Certific
     now = datetime.now(UTC)
     subject, authority = (x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, one)]) for one in (name, issuer))
     return x509.CertificateBuilder(
-        authority, subject, key, x509.random_serial_number(), now - timedelta(days=60), now + timedelta(days=days)  # type: ignore[arg-type]
+        authority,
+        subject,
+        key,
+        x509.random_serial_number(),
+        now - timedelta(days=60),
+        now + timedelta(days=days),  # type: ignore[arg-type]
     ).add_extension(x509.SubjectKeyIdentifier.from_public_key(key), critical=False)  # type: ignore[arg-type]
 
 

@@ -20,7 +20,6 @@ from emeterai.seal.signing_space import beside_anchor
 _PAGES_MAX = 12
 _SEARCH_S = 0.25
 """After so long no further page is searched; the pages seen so far must do."""
-_WORD_REACH_PT = 60.0
 _FRAME_PT = 75.0
 _EDGE_PT = 1.5
 
@@ -67,7 +66,7 @@ def _placed(shown: PageSight, number: int, *, box: Box | None, place: str) -> Pl
     if place != "auto":
         return _at_preset(sheet, number, square)
     for word in reading.words:
-        if found := sheet.over(word, reach_pt=_WORD_REACH_PT):
+        if found := sheet.over(word):
             return Placement(number, found, covers=False, reason="word")
     for anchor in _tried(reading):
         if found := beside_anchor(sheet, anchor):

@@ -47,15 +47,14 @@ class Sheet:
         """The first of some squares that is free."""
         return next((box for box in boxes if self.is_free(box)), None)
 
-    def over(self, word: Box, *, reach_pt: float) -> Box | None:
-        """The free square nearest to the middle of a printed word, and not wholly beside it; larger ones first."""
+    def over(self, word: Box) -> Box | None:
+        """The free square that hides the middle of a printed word, or comes close; larger ones first, nearer ones first."""
         middle_x, middle_y = (word.x0 + word.x1) / 2, (word.y0 + word.y1) / 2
         for side in SIDES_PT:
-            limit = min(side / 2 + 4, reach_pt)
-            moves = _moves(_OVER_STEP_PT, limit)
+            moves = _moves(_OVER_STEP_PT, side / 2 + 4)
             if found := self.first_free(_square(middle_x + x, middle_y + y, side) for x, y in moves):
                 return found
-        return self.near(_square(middle_x, middle_y, MARK_SIDE_PT), sides=SIDES_PT, reach_pt=reach_pt + MARK_SIDE_PT / 2)
+        return None
 
     def near(self, square: Box, *, sides: Sequence[float], reach_pt: float = _REACH_PT) -> Box | None:
         """The free square nearest to a wanted one, within reach; a smaller one only when no larger one is free."""

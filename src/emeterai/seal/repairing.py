@@ -37,6 +37,8 @@ def rewritten(source: BinaryIO, *, size_bytes_max: int, password: str | None) ->
             raise PDF_NO_PAGES()
         if _SIGNED in content:
             raise PDF_SIGNED_AND_BROKEN()
+        if "/Size" not in pdf.trailer:
+            pdf.trailer["/Size"] = 1  # qpdf sets it to what is right, but only where there is one
         target = io.BytesIO()
         pdf.save(
             target,

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import hashlib
+from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -18,10 +19,12 @@ from emeterai.seal.model import PLACES, Box, Placement, Plan, Report, SealedTail
 from emeterai.seal.place import resolve_box
 from emeterai.seal.pool import OpenerPool
 from emeterai.seal.reader import TAIL_SIZE_BYTES_MAX, FileReader, path_text
-from emeterai.seal.refusals import SEAL_NOT_VALID, SEAL_SLOT_OVERFLOW, SEALER_BUSY
+from emeterai.seal.refusals import SEAL_NOT_VALID, SEAL_SLOT_OVERFLOW, SEALER_BUSY, SEALING_CERTIFICATE_EXPIRED
 from emeterai.seal.signature import find_seals
-from emeterai.seal.signer import Signer, SignerError, load_signer
-from emeterai.seal.tail import SlotOverflowError, build_tail
+from emeterai.seal.signer import KeyPlace, Signed, Signer, SignerError, load_signer, load_signer_from
+from emeterai.seal.tail import SlotOverflowError, UnsignedTail, build_tail
+from emeterai.seal.timestamp import TimestampClient, TimestampFailedError
+from emeterai.seal.token_key import TokenPlace
 
 if TYPE_CHECKING:
     from _hashlib import HASH
@@ -29,6 +32,7 @@ if TYPE_CHECKING:
 __all__ = [
     "PLACES",
     "Box",
+    "KeyPlace",
     "Placement",
     "Report",
     "SealEngine",
@@ -37,11 +41,15 @@ __all__ = [
     "Signer",
     "SignerError",
     "StampFacts",
+    "TimestampClient",
+    "TokenPlace",
     "VerifyReport",
     "load_signer",
+    "load_signer_from",
 ]
 
 _READ_SIZE_BYTES = 131_072
+_SIGNERS_KEPT = 3
 _INLINE_SIZE_BYTES_MAX = 262_144
 """Up to this size a file is hashed at once (0.5 ms); beyond, threads keep the event loop free."""
 
@@ -49,18 +57,42 @@ _INLINE_SIZE_BYTES_MAX = 262_144
 class SealEngine:
     """The sealing engine of one process. Safe for many requests at once; started once, closed at the end."""
 
-    def __init__(self, pool: OpenerPool, signer: Signer, *, size_bytes_max: int) -> None:
+    def __init__(
+        self, pool: OpenerPool, signer: Signer, *, size_bytes_max: int, timestamps: TimestampClient | None = None
+    ) -> None:
         self._pool = pool
         self._reader = FileReader(pool, signer.roots, size_bytes_max=size_bytes_max)
-        self._signer = signer
+        self._signers = [signer]
+        self._timestamps = timestamps
         self._size_bytes_max = size_bytes_max
 
     @classmethod
-    async def start(cls, *, signer: Signer, openers: int = 1, size_bytes_max: int, timeout_s: float = 10) -> SealEngine:
-        """Start so many opener processes (0.1 s). A file may have `size_bytes_max` and take `timeout_s` to open."""
+    async def start(
+        cls,
+        *,
+        signer: Signer,
+        openers: int = 1,
+        size_bytes_max: int,
+        timeout_s: float = 10,
+        timestamps: TimestampClient | None = None,
+    ) -> SealEngine:
+        """Start so many opener processes (0.1 s). A file may have `size_bytes_max` and take `timeout_s` to open.
+
+        With `timestamps` seals reach level B-T while that authority answers in time; the caller closes it.
+        """
         pool = OpenerPool(openers, timeout_s=timeout_s)
         await pool.start()
-        return cls(pool, signer, size_bytes_max=size_bytes_max)
+        return cls(pool, signer, size_bytes_max=size_bytes_max, timestamps=timestamps)
+
+    @property
+    def signer(self) -> Signer:
+        """The signer that seals now."""
+        return self._signers[0]
+
+    def use(self, signer: Signer) -> None:
+        """Seal with another signer from now on. What the last few signers made can still be read back."""
+        if signer is not self._signers[0]:
+            self._signers = [signer, *self._signers][:_SIGNERS_KEPT]
 
     @property
     def opener_pids(self) -> list[int]:
@@ -86,6 +118,9 @@ class SealEngine:
 
         Without a box the mark goes to the preset place of the order, whatever is there: `placement` looks first.
         """
+        signer = self.signer
+        if order.sealed_at > signer.not_after:
+            raise SEALING_CERTIFICATE_EXPIRED(retry_after_s=60)
         # The opener reads the structure of the file while this process draws the mark and digests the bytes.
         plan, overlay, (sha256, sha512, size_bytes) = await asyncio.gather(
             self._plan(path, order), _overlay(order), _digests(path)
@@ -94,21 +129,20 @@ class SealEngine:
             raise RuntimeError("the file changed while it was being sealed")
         box = resolve_box(plan.geometry, order.box, order.place)
         original_sha256 = sha256.digest()
+        token_room_bytes = self._timestamps.room_bytes() if self._timestamps else 0
         unsigned = build_tail(
             plan,
             order,
             box=box,
             overlay=overlay,
             original_sha256=original_sha256,
-            signer_name=self._signer.name,
-            cms_size_bytes_max=self._signer.cms_size_bytes_max,
+            signer_name=signer.name,
+            cms_size_bytes_max=signer.cms_size_bytes_max + token_room_bytes,
         )
         sha512.update(unsigned.before)
         sha512.update(unsigned.after)
-        try:
-            tail = unsigned.filled(self._signer.sign(sha512.digest()))
-        except SlotOverflowError as error:
-            raise SEAL_SLOT_OVERFLOW() from error
+        signed = await signer.sign(sha512.digest())
+        tail, level = await self._filled(unsigned, signed, wants_timestamp=token_room_bytes > 0)
         sha256.update(tail)
         return SealedTail(
             tail=tail,
@@ -117,7 +151,7 @@ class SealEngine:
             original_sha256=original_sha256,
             page=plan.page,
             box=box,
-            level="B-B",
+            level=level,
         )
 
     async def read_back(self, original: Path, tail: Path, expected: SealedTail, *, password: str | None = None) -> None:
@@ -145,6 +179,17 @@ class SealEngine:
         """End the openers."""
         await self._pool.close()
 
+    async def _filled(self, unsigned: UnsignedTail, signed: Signed, *, wants_timestamp: bool) -> tuple[bytes, str]:
+        """The finished tail and its level: a timestamp that fails, or does not fit, costs the level and not the seal."""
+        if wants_timestamp and self._timestamps:
+            with suppress(TimestampFailedError, SlotOverflowError):
+                token = await self._timestamps.token(hashlib.sha512(signed.signature).digest())
+                return unsigned.filled(signed.cms(token)), "B-T"
+        try:
+            return unsigned.filled(signed.cms()), "B-B"
+        except SlotOverflowError as error:
+            raise SEAL_SLOT_OVERFLOW() from error
+
     async def _plan(self, path: Path, order: SealOrder) -> Plan:
         answer = await self._pool.ask(PlanSeal(path_text(path), self._size_bytes_max, order.page, order.password))
         assert isinstance(answer, Planned)
@@ -168,7 +213,7 @@ class SealEngine:
             and byte_range == [0, *seal.byte_range]
             and seal.byte_range == (size_bytes + start, size_bytes + end, len(content) - end)
             and seal.facts.original_size_bytes == size_bytes
-            and self._signer.holds(seal.contents, sha512.digest())
+            and any(signer.holds(seal.contents, sha512.digest()) for signer in self._signers)
         )
 
 

@@ -138,7 +138,8 @@ def _check_signature(content: bytes, found: SealFound, signature: bytes, certifi
     try:
         template = CmsTemplate.prepare(certificates[0], certificates[1:])
         to_be_signed = template.to_be_signed(digest.digest())
-        check_signature(certificates[0].public_key(), template.signature_within(signature, to_be_signed), to_be_signed)
+        made, _ = template.parts_within(signature, to_be_signed)
+        check_signature(certificates[0].public_key(), made, to_be_signed)
     except (ValueError, InvalidSignature) as error:
         raise _SealFaultError("signature_wrong") from error
 

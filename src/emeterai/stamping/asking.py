@@ -59,6 +59,7 @@ class StampDesk:
             additional=request.additional,
             idempotency_key=idempotency_key,
             request_digest=_request_digest(digest, page, square, additional=request.additional),
+            repaired_digest=document.repaired_digest,
         )
         return await self._stamping.ask(wanted)
 

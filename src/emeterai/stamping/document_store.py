@@ -10,7 +10,7 @@ import msgspec
 
 from emeterai.infra.database import Connection, Database
 from emeterai.seal.model import Report
-from emeterai.stamping.model import Document, document_from
+from emeterai.stamping.model import Document, RepairedFile, document_from
 
 
 class Part(msgspec.Struct, frozen=True):
@@ -132,16 +132,25 @@ async def overdue(db: Database, limit: int) -> list[tuple[UUID, bool]]:
     return [(row["id"], row["whole"]) for row in rows]
 
 
-async def accept(tx: Connection, reports: Mapping[UUID, Report]) -> None:
-    """Received becomes ready, with what the inspection found."""
+async def accept(
+    tx: Connection, reports: Mapping[UUID, Report], repaired: Mapping[UUID, RepairedFile] | None = None
+) -> None:
+    """Received becomes ready, with what the inspection found and, where there is one, the repaired file."""
+    files = [(repaired or {}).get(document_id) for document_id in reports]
     await tx.execute(
         """
-        UPDATE stamping.documents SET state = 'ready', report = new.report::jsonb, changed_at = now()
-        FROM unnest($1::uuid[], $2::text[]) AS new(id, report)
+        UPDATE stamping.documents
+        SET state = 'ready', report = new.report::jsonb, repaired_key = new.key, repaired_bytes = new.size_bytes,
+            repaired_digest = new.digest, changed_at = now()
+        FROM unnest($1::uuid[], $2::text[], $3::text[], $4::bigint[], $5::bytea[])
+            AS new(id, report, key, size_bytes, digest)
         WHERE documents.id = new.id AND state = 'received'
         """,
         list(reports),
         [msgspec.json.encode(report).decode() for report in reports.values()],
+        [file and file.key for file in files],
+        [file and file.size_bytes for file in files],
+        [file and file.digest for file in files],
     )
 
 

@@ -1,4 +1,7 @@
-"""The sealed file as people fetch it: the original followed by the tail, streamed, never put together on the disk."""
+"""The sealed file as people fetch it: its base followed by the tail, streamed, never put together on the disk.
+
+The base is what the person sent or, where that had to be repaired, the repaired file.
+"""
 
 from __future__ import annotations
 
@@ -17,8 +20,8 @@ from emeterai.stamping.service import STAMP_NOT_SEALED
 class SealedFile:
     """A sealed file, or the part of it that was asked for: bytes `start` up to `end` of `size_bytes`."""
 
-    original_key: str
-    original_bytes: int
+    base_key: str
+    base_bytes: int
     tail_key: str
     size_bytes: int
     start: int
@@ -29,9 +32,9 @@ class SealedFile:
 
     async def stream(self, blobs: BlobStore) -> AsyncIterator[bytes]:
         """The bytes asked for, in small pieces."""
-        middle = self.original_bytes
+        middle = self.base_bytes
         if self.start < middle:
-            async for piece in blobs.stream(self.original_key, self.start, min(self.end, middle)):
+            async for piece in blobs.stream(self.base_key, self.start, min(self.end, middle)):
                 yield piece
         if self.end > middle:
             async for piece in blobs.stream(self.tail_key, max(self.start, middle) - middle, self.end - middle):
@@ -49,8 +52,8 @@ def sealed_file(stamp: Stamp, *, range_header: str | None = None, if_range: str 
     asked = byte_range(range_header, stamp.sealed_size_bytes) if if_range in {None, etag} else None
     start, end = asked or (0, stamp.sealed_size_bytes)
     return SealedFile(
-        stamp.original_key,
-        stamp.original_bytes,
+        stamp.base_key,
+        stamp.base_bytes,
         stamp.tail_key,
         stamp.sealed_size_bytes,
         start,

@@ -7,12 +7,14 @@ step writes it writes in one transaction at its end; no transaction is open whil
 from __future__ import annotations
 
 import asyncio
+import hashlib
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from datetime import datetime
 from pathlib import Path
 from typing import Protocol, TypeVar
 from uuid import UUID
 
+import msgspec
 import structlog
 
 from emeterai.core.ledger import Reason
@@ -26,7 +28,7 @@ from emeterai.infra.jobs import Claim
 from emeterai.seal.model import Report, SealedTail, SealOrder
 from emeterai.stamping import document_store, store
 from emeterai.stamping.endings import Endings
-from emeterai.stamping.model import Document, Stamp
+from emeterai.stamping.model import Document, RepairedFile, Stamp
 from emeterai.stamping.store import Sealed
 
 FILE_NOT_OPENED = RefusalKind(
@@ -53,11 +55,21 @@ _log = structlog.get_logger(__name__)
 Result = TypeVar("Result")
 
 
+class _Accepted(msgspec.Struct, frozen=True):
+    """A document that can be stamped, as it was sent or as it was repaired."""
+
+    report: Report
+    repaired: RepairedFile | None = None
+
+
 class Engine(Protocol):
     """What the journey needs of the sealing engine (seal.service.SealEngine)."""
 
     async def inspect(self, path: Path) -> Report:
         """What the file is. Raises a refusal when it cannot be sealed."""
+
+    async def repair(self, path: Path) -> bytes:
+        """The file written anew, when its report says that only this can be sealed. Raises a refusal."""
 
     async def seal(self, path: Path, order: SealOrder) -> SealedTail:
         """The bytes to append. Raises a refusal."""
@@ -97,9 +109,13 @@ class Journey:
         found = await self._try_all(claims, received, self._inspect_one, FILE_NOT_OPENED)
         async with self._db.transaction() as tx:
             ours = await jobs.finish(tx, [claim for claim in claims if claim.id in found or claim.id not in received])
-            reports = {key: it for key, it in found.items() if key in ours and isinstance(it, Report)}
+            accepted = {key: it for key, it in found.items() if key in ours and isinstance(it, _Accepted)}
             refusals = {key: it for key, it in found.items() if key in ours and isinstance(it, Refused)}
-            await document_store.accept(tx, reports)
+            await document_store.accept(
+                tx,
+                {key: it.report for key, it in accepted.items()},
+                {key: it.repaired for key, it in accepted.items() if it.repaired},
+            )
             await document_store.refuse(tx, {key: (it.code, it.facts) for key, it in refusals.items()})
         self._bus.publish(ours)
 
@@ -116,9 +132,16 @@ class Journey:
             claims=[claim for claim in claims if claim.id in refused],
         )
 
-    async def _inspect_one(self, document: Document, _claim: Claim) -> Report:
+    async def _inspect_one(self, document: Document, claim: Claim) -> _Accepted:
+        """Inspect; a file that only repair makes sealable is repaired now, and the repaired file made safe."""
         async with self._blobs.as_file(document.original_key) as path:
-            return await self._engine.inspect(path)
+            report = await self._engine.inspect(path)
+            if not report.repaired:
+                return _Accepted(report)
+            content = await self._engine.repair(path)
+        key = f"repaired/{document.id}.{claim.attempt}"
+        await self._blobs.put(key, content)
+        return _Accepted(report, RepairedFile(key, len(content), await asyncio.to_thread(_sha256, content)))
 
     async def _seal_one(self, stamp: Stamp, claim: Claim) -> Sealed:
         """Seal, make the tail safe, read it back from where it is kept, and only then call it sealed."""
@@ -131,9 +154,9 @@ class Journey:
             box=stamp.box,
         )
         tail_key = f"tails/{stamp.id}.{claim.attempt}"
-        async with self._blobs.as_file(stamp.original_key) as original:
+        async with self._blobs.as_file(stamp.base_key) as original:
             made = await self._engine.seal(original, order)
-            if made.original_sha256 != stamp.digest:
+            if made.original_sha256 != stamp.base_digest:
                 raise ORIGINAL_DAMAGED()
             await self._blobs.put(tail_key, made.tail)
             async with self._blobs.as_file(tail_key) as tail:
@@ -177,6 +200,10 @@ class Journey:
         except Exception:  # noqa: BLE001 - a bug in one step must cost that stamp only, and gives its unit back
             _log.exception("step_failed", job=str(claim.id), kind=claim.kind, attempt=claim.attempt)
             return None if claim.attempt < self._attempts_max else last_word(attempts=claim.attempt)
+
+
+def _sha256(content: bytes) -> bytes:
+    return hashlib.sha256(content).digest()
 
 
 def _reason_of(refused: Refused) -> Reason:

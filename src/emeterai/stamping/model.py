@@ -29,11 +29,19 @@ class Document(msgspec.Struct, frozen=True):
     created_at: datetime
     changed_at: datetime
     expires_at: datetime | None
+    repaired_key: str | None
+    repaired_bytes: int | None
+    repaired_digest: bytes | None
 
     @property
     def original_key(self) -> str:
-        """Where its bytes are in the blob store."""
+        """Where the bytes that the person sent are in the blob store."""
         return original_key(self.id)
+
+    @property
+    def base_key(self) -> str:
+        """Where the bytes that can be sealed are: the repaired file, or else the original."""
+        return self.repaired_key or self.original_key
 
     @property
     def refusal(self) -> Refused | None:
@@ -69,12 +77,15 @@ class Stamp(msgspec.Struct, frozen=True):
     sealed_at: datetime | None
     ended_at: datetime | None
     document_name: str
-    original_bytes: int
+    repaired_key: str | None
+    base_bytes: int
+    """The length of what is below the seal: the original, or the repaired file."""
+    base_digest: bytes
 
     @property
-    def original_key(self) -> str:
+    def base_key(self) -> str:
         """Where the bytes below the seal are in the blob store."""
-        return original_key(self.document_id)
+        return self.repaired_key or original_key(self.document_id)
 
     @property
     def refusal(self) -> Refused | None:
@@ -98,6 +109,16 @@ class StampWanted(msgspec.Struct, frozen=True):
     additional: bool
     idempotency_key: str | None
     request_digest: bytes
+    repaired_digest: bytes | None = None
+    """SHA-256 of the repaired file, when the seal goes on that: then the register knows the serial by it."""
+
+
+class RepairedFile(msgspec.Struct, frozen=True):
+    """What repair made of a document, and where it is kept."""
+
+    key: str
+    size_bytes: int
+    digest: bytes
 
 
 def original_key(document_id: UUID) -> str:

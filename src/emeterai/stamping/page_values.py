@@ -18,6 +18,18 @@ NOTES = {
         "Berkas ini sudah memuat e-meterai. Meterai lain hanya menambah; yang lama tetap sah.",
         "This file already carries a stamp. Another one only adds to it; the old one stays valid.",
     ),
+    "certified": (
+        "Pembuat dokumen ini mengunci isinya, tetapi mengizinkan tanda tangan. Meterai boleh dibubuhkan.",
+        "The author certified this document and allows signatures. It can be stamped.",
+    ),
+    "encrypted": (
+        "Berkas ini dibatasi oleh pemiliknya. Berkas bermeterai tetap dibatasi dengan cara yang sama.",
+        "The owner of this file restricted it. The stamped file stays restricted in the same way.",
+    ),
+    "repaired": (
+        "Susunan berkas ini rusak dan sudah kami perbaiki; isinya tetap. Meterai dibubuhkan pada hasil perbaikan itu.",
+        "The structure of this file was damaged and we mended it; its content is the same. The mended file is stamped.",
+    ),
     "form": (
         "Berkas ini memuat formulir isian. Isi dulu sebelum dibubuhi; sesudahnya berkas jangan diubah lagi.",
         "This file has fields to fill in. Fill them in before stamping; do not change the file afterwards.",

@@ -29,7 +29,7 @@ async def place_mark(
         raise PAGE_NOT_IN_DOCUMENT(page=number, pages=report.pages)
     size = _known_size_pt(report, number)
     if size is None:
-        async with blobs.as_file(document.original_key) as path:
+        async with blobs.as_file(document.base_key) as path:
             geometry = await locate(path, number)
     else:
         geometry = Geometry(0, 0, *size, rotate=0, user_unit=1)

@@ -136,7 +136,7 @@ class Stamping:
         if not held:
             return dict(refused)
         taken = serials[: len(held)]
-        await self._serials.take(tx, taken, [SerialWanted(one.wanted.digest, one.hold_id, one.id) for one in held])
+        await self._serials.take(tx, taken, [_serial_wanted(one) for one in held])
         await store.insert(tx, held, taken)
         await jobs.enqueue(tx, SEAL, [plan.id for plan in held])
         made = await store.find_many(tx, [plan.id for plan in held])
@@ -186,6 +186,11 @@ class _Known:
 
 def _plan(wanted: StampWanted, decision: Decision) -> NewStamp:
     return NewStamp(wanted, new_id(), new_id(), new_id(), decision.copy)
+
+
+def _serial_wanted(plan: NewStamp) -> SerialWanted:
+    """The register knows a stamp by the bytes below its seal, which anybody who has the sealed file can digest."""
+    return SerialWanted(plan.wanted.repaired_digest or plan.wanted.digest, plan.hold_id, plan.id)
 
 
 def require_ready(document: Document) -> bytes:

@@ -37,7 +37,9 @@ class Sealed(msgspec.Struct, frozen=True):
 
 
 _SELECT = """
-    SELECT stamps.*, documents.name AS document_name, documents.size_bytes AS original_bytes
+    SELECT stamps.*, documents.name AS document_name, documents.repaired_key,
+           coalesce(documents.repaired_bytes, documents.size_bytes) AS base_bytes,
+           coalesce(documents.repaired_digest, documents.digest) AS base_digest
     FROM stamping.stamps JOIN stamping.documents ON documents.id = stamps.document_id
 """
 
