@@ -101,9 +101,11 @@ def _add_files(commands: Any) -> None:
     seal.add_argument("--page", type=int, help="from 1; the last page without it")
     seal.add_argument("--box", type=_box, help="x0,y0,x1,y1 in points on the page as seen, origin bottom left")
     seal.add_argument("--place", default="auto", help="a preset place instead of a box")
+    seal.add_argument("--password", help="opens a locked PDF, which stays locked")
     seal.add_argument("--serial", type=_serial, help="a 22-character serial; a fresh specimen without it")
     inspect = commands.add_parser("inspect", help="can this file be sealed? exit 0 yes, 3 refused")
     inspect.add_argument("source", metavar="IN", type=Path)
+    inspect.add_argument("--password", help="opens a locked PDF")
     verify = commands.add_parser("verify", help="exit 0 genuine and unchanged, 1 not")
     verify.add_argument("source", metavar="FILE", type=Path)
     for command, handler in ((seal, _seal), (inspect, _inspect), (verify, _verify)):
@@ -207,6 +209,7 @@ async def _seal(arguments: argparse.Namespace, settings: Settings) -> int:
             box=arguments.box,
             place=arguments.place,
             duty_idr=settings.duty_idr,
+            password=arguments.password,
         )
         made = await engine.seal(arguments.source, order)
     finally:
@@ -228,7 +231,7 @@ async def _seal(arguments: argparse.Namespace, settings: Settings) -> int:
 async def _inspect(arguments: argparse.Namespace, settings: Settings) -> int:
     reader = await _reader(settings)
     try:
-        report = await reader.inspect(arguments.source)
+        report = await reader.inspect(arguments.source, password=arguments.password)
     finally:
         await reader.close()
     text = f"{arguments.source.name}: {report.pages} page(s), PDF {report.pdf_version}, can be sealed"

@@ -26,6 +26,10 @@ class Engine:
         """As the engine does."""
         return await self.real.inspect(path)
 
+    async def repair(self, path: Path) -> bytes:
+        """As the engine does."""
+        return await self.real.repair(path)
+
     async def seal(self, path: Path, order: SealOrder) -> SealedTail:
         """As the engine does."""
         return await self.real.seal(path, order)

@@ -26,8 +26,8 @@ _MODULES = (
 
 def softhsm_module() -> Path:
     """SoftHSM2's module; without it the test is skipped, and fails on CI."""
-    folders = [Path(found) for found in Path("/usr/lib").glob("*/softhsm/libsofthsm2.so")]
-    module = next((path for path in (*map(Path, _MODULES), *folders) if path.is_file()), None)
+    folders = [*map(Path, _MODULES), *Path("/usr/lib").glob("*/softhsm")]
+    module = next((path for folder in folders if (path := folder / "libsofthsm2.so").is_file()), None)
     require(module and shutil.which("softhsm2-util"), "SoftHSM2 (Debian: softhsm2)")
     assert module is not None
     return module
@@ -89,4 +89,6 @@ class SoftToken:
 
     def _tool(self, *arguments: str) -> None:
         environment = {**os.environ, "SOFTHSM2_CONF": str(self._config)}
-        subprocess.run(["softhsm2-util", *arguments], env=environment, capture_output=True, check=True)
+        subprocess.run(
+            [str(shutil.which("softhsm2-util")), *arguments], env=environment, capture_output=True, check=True
+        )

@@ -338,7 +338,7 @@ async def test_what_is_worth_knowing_is_said_in_words(siti: Person, sealer: None
     """Every code of the inspection has its sentences, and they are on the page."""
     document = await siti.upload(pdf(form=True))
     assert NOTES["form"][0] in await siti.text(document)
-    assert {"signed", "stamped", "form", "xfa"} == set(NOTES)
+    assert {"signed", "stamped", "certified", "form", "xfa", "encrypted", "repaired"} == set(NOTES)
 
 
 async def test_documents_are_listed_page_by_page(siti: Person) -> None:

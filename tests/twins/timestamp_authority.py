@@ -197,8 +197,8 @@ class TimestampAuthority:
 
     def _answer(self, request: tsp.TimeStampReq) -> bytes:
         if self.behaviour == "rejects":
-            status = {"status": "rejection", "status_string": ["Tidak hari ini"]}
-            return bytes(tsp.TimeStampResp({"status": status}).dump())
+            status = tsp.PKIStatusInfo({"status": "rejection", "status_string": ["Tidak hari ini"]}).dump()
+            return b"\x30" + bytes([len(status)]) + status
         imprint = request["message_imprint"]
         if self.behaviour == "other digest":
             imprint = tsp.MessageImprint({"hash_algorithm": imprint["hash_algorithm"], "hashed_message": bytes(64)})
@@ -288,7 +288,7 @@ def _handler(authority: TimestampAuthority) -> type[BaseHTTPRequestHandler]:
             self.end_headers()
             self.wfile.write(content)
 
-        do_GET = do_POST
+        do_GET = do_POST  # noqa: N815 - the base class calls it so
 
         def _endless(self) -> None:
             self.send_response(200)

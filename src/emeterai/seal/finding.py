@@ -6,7 +6,7 @@ Whatever goes wrong with looking at a page, the answer is a place: the free corn
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator
 from contextlib import suppress
 from dataclasses import dataclass
 
@@ -20,6 +20,7 @@ from emeterai.seal.signing_space import beside_anchor
 _PAGES_MAX = 12
 _SEARCH_S = 0.25
 """After so long no further page is searched; the pages seen so far must do."""
+_ANCHORS_MAX = 8
 _FRAME_PT = 75.0
 _EDGE_PT = 1.5
 
@@ -45,34 +46,36 @@ def find_place(
     number, geometry = locate(page)
     preset = resolve_box(geometry, box, place)
     with suppress(UnseenError), seen(path, pages=pages, password=password) as sight:
-        if page is None and box is None and place == "auto":
-            number = _page_with_block(sight, locate, pages)
+        reading: _Reading | None = None
+        if page is None and box is None and place == "auto" and pages > 1:
+            number, reading = _page_with_block(sight, locate, pages)
             geometry = locate(number)[1]
         with sight.page(number, geometry) as shown:
-            return _placed(shown, number, box=box, place=place)
-    return Placement(number, preset, covers=False, reason="asked" if box else "unread")
+            reading = reading or _read(shown)
+            sheet = _sheet(shown, reading)
+        square = resolve_box(geometry, box, place)
+        if box is not None:
+            return _as_asked(sheet, number, square)
+        return _automatic(sheet, number, square, reading) if place == "auto" else _at_preset(sheet, number, square)
+    return Placement(number, preset, covers=False, reason="unread")
 
 
-def _placed(shown: PageSight, number: int, *, box: Box | None, place: str) -> Placement:
-    geometry = shown.geometry
-    reading = _read(shown)
-    sheet = _sheet(shown, reading)
-    square = resolve_box(geometry, box, place)
-    if box is not None:
-        if not sheet.is_covered(square):
-            return Placement(number, square, covers=False, reason="asked")
-        free = sheet.near(square, sides=_sides(square)) or sheet.anywhere()
-        return Placement(number, square, covers=True, reason="asked", free_box=free)
-    if place != "auto":
-        return _at_preset(sheet, number, square)
+def _as_asked(sheet: Sheet, number: int, square: Box) -> Placement:
+    if not sheet.is_covered(square):
+        return Placement(number, square, covers=False, reason="asked")
+    free = sheet.near(square, sides=_sides(square)) or sheet.anywhere()
+    return Placement(number, square, covers=True, reason="asked", free_box=free)
+
+
+def _automatic(sheet: Sheet, number: int, corner: Box, reading: _Reading) -> Placement:
     for word in reading.words:
         if found := sheet.over(word):
             return Placement(number, found, covers=False, reason="word")
-    for anchor in _tried(reading):
+    for anchor in reading.anchors[:_ANCHORS_MAX]:
         if found := beside_anchor(sheet, anchor):
             return Placement(number, found, covers=False, reason="signature_block")
     found = sheet.anywhere()
-    return Placement(number, found or square, covers=found is None and sheet.is_covered(square), reason="corner")
+    return Placement(number, found or corner, covers=found is None and sheet.is_covered(corner), reason="corner")
 
 
 def _at_preset(sheet: Sheet, number: int, square: Box) -> Placement:
@@ -84,20 +87,20 @@ def _at_preset(sheet: Sheet, number: int, square: Box) -> Placement:
     return Placement(number, square, covers=covers, reason="preset", free_box=sheet.anywhere() if covers else None)
 
 
-def _page_with_block(sight: Sight, locate: Locate, pages: int) -> int:
-    """The last page with a printed stamp word, else the last with a signature block, else the last."""
+def _page_with_block(sight: Sight, locate: Locate, pages: int) -> tuple[int, _Reading | None]:
+    """The last page with a printed stamp word, else the last with a signature block, else the last; and its words."""
     until = time.monotonic() + _SEARCH_S
-    block: int | None = None
+    chosen: tuple[int, _Reading | None] | None = None
     for number in _searched(pages):
         with suppress(UnseenError), sight.page(number, locate(number)[1]) as shown:
             reading = _read(shown)
             if reading.words:
-                return number
-            if block is None and has_block(reading.anchors):
-                block = number
+                return number, reading
+            if chosen is None and has_block(reading.anchors):
+                chosen = number, reading
         if time.monotonic() > until:
             break
-    return block or pages
+    return chosen or (pages, None)
 
 
 def _searched(pages: int) -> Iterator[int]:
@@ -110,10 +113,6 @@ def _searched(pages: int) -> Iterator[int]:
 def _read(shown: PageSight) -> _Reading:
     lines = shown.lines(may_matter)
     return _Reading(stamp_words(lines), anchors(lines))
-
-
-def _tried(reading: _Reading) -> Sequence[Anchor]:
-    return reading.anchors[:8]
 
 
 def _sheet(shown: PageSight, reading: _Reading) -> Sheet:

@@ -14,6 +14,7 @@ _NOISY_TRACE_LEVELS, _NOISY_BOLD_LEVELS = 36, 60
 _CLEAN_SHARE = 0.5
 """On drawn pages at least this share of the squares is exactly of the paper's colour; on photographed ones it is not."""
 _SPECKS_MAX = 3
+_SAMPLE = 17
 _TILE = 32
 _PAPER_RANGE_LEVELS = 70
 
@@ -75,7 +76,7 @@ class Ink:
 
 def ink_of(pixels: bytes, *, width: int, height: int, scale: float) -> tuple[Ink, Ink]:
     """Every trace on a grey picture of a page, and only what stands out from the paper, whatever its colour."""
-    levels = Counter(pixels[::3])
+    levels = Counter(pixels[::_SAMPLE])
     paper, count = levels.most_common(1)[0]
     clean = count >= _CLEAN_SHARE * levels.total()
     if clean:

@@ -45,7 +45,7 @@ _MAY_MATTER = re.compile(
     r"|pekerja|perusahaan|direktur|kepala|ketua|manajer|pimpinan|pihak|tandatangan|ttd|stempel|disini|bubuhkan|elektronik"
     rf"|digital|{_MONTHS}|,[.…_]{{3}}|\d[-/]\d{{1,2}}[-/]\d|[.…_]{{8}}|\([^()]{{3,50}}\)"
 )
-_LINE_LENGTH_MAX = 90
+_LINE_LENGTH_MAX = 72
 
 Kind = Literal["applicant", "party", "date", "name"]
 _ORDER: tuple[Kind, ...] = ("applicant", "party", "date", "name")
@@ -83,7 +83,7 @@ def stamp_words(lines: Sequence[Words]) -> list[Box]:
         around = box
         while grown:
             joined = [other for words, other in alone if words.strip(_RULERS) and _belongs(around, other)]
-            larger = _around([around, *joined])
+            larger = surrounding([around, *joined])
             grown, around = larger != around, larger
         if around not in found:
             found.append(around)
@@ -129,7 +129,8 @@ def _belongs(word: Box, other: Box) -> bool:
     return apart_y <= (_LINE_GAP - 1) * height and apart_x <= height
 
 
-def _around(boxes: Sequence[Box]) -> Box:
+def surrounding(boxes: Sequence[Box]) -> Box:
+    """The smallest box that holds all of some."""
     return Box(
         min(box.x0 for box in boxes),
         min(box.y0 for box in boxes),

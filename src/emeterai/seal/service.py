@@ -180,7 +180,7 @@ class SealEngine:
         await self._pool.close()
 
     async def _filled(self, unsigned: UnsignedTail, signed: Signed, *, wants_timestamp: bool) -> tuple[bytes, str]:
-        """The finished tail and its level: a timestamp that fails, or does not fit, costs the level and not the seal."""
+        """The finished tail and its level: a timestamp that fails, or does not fit, costs the level only."""
         if wants_timestamp and self._timestamps:
             with suppress(TimestampFailedError, SlotOverflowError):
                 token = await self._timestamps.token(hashlib.sha512(signed.signature).digest())

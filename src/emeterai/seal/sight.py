@@ -15,7 +15,7 @@ from functools import cache
 from typing import Any
 
 from emeterai.seal.ink import Ink, ink_of
-from emeterai.seal.layout import Words
+from emeterai.seal.layout import Words, surrounding
 from emeterai.seal.model import Box, Geometry
 from emeterai.seal.place import box_as_seen
 
@@ -28,6 +28,7 @@ _ANNOTATIONS_MAX = 500
 _THIN_PT = 3.0
 _COLUMN_GAP = 1.6
 """A gap wider than so many heights of its characters parts a line into columns."""
+_WORD = re.compile(r"\S+")
 _GREY, _WITH_ANNOTATIONS, _PATH = 1, 0x01, 2  # FPDFBitmap_Gray, FPDF_ANNOT, FPDF_PAGEOBJ_PATH
 _LINK, _POPUP = 2, 16  # FPDF_ANNOT_LINK, FPDF_ANNOT_POPUP
 _NO_FOLDERS = (ctypes.POINTER(ctypes.c_char) * 1)()  # PDFium keeps the address, so it must live as long
@@ -116,7 +117,7 @@ class PageSight:
     def thin_lines(self) -> list[Box]:
         """The straight lines drawn on the page itself, and the four edges of each rectangle that is not filled in."""
         pdfium = _pdfium()
-        found = []
+        found: list[Box] = []
         for index in range(min(pdfium.FPDFPage_CountObjects(self._page), _OBJECTS_MAX)):
             thing = pdfium.FPDFPage_GetObject(self._page, index)
             if pdfium.FPDFPageObj_GetType(thing) != _PATH:
@@ -144,19 +145,21 @@ class PageSight:
         return text
 
     def _runs(self, text: str, start: int, end: int) -> Iterator[Words]:
-        run: list[tuple[str, Box]] = []
-        for index in range(start, end):
-            box = self._character(index)
-            if box is None:
+        words, around = [], None
+        for match in _WORD.finditer(text, start, end):
+            # Two calls for a word instead of one for each of its characters: calls are what looking at a page costs.
+            ends = (self._character(match.start()), self._character(match.end() - 1))
+            boxes = [box for box in ends if box is not None]
+            if not boxes:
                 continue
-            before = run[-1][1] if run else box
-            gap = max(box.x0 - before.x1, before.x0 - box.x1)
-            if run and gap > _COLUMN_GAP * max(before.y1 - before.y0, box.y1 - box.y0, 6):
-                yield _joined(run)
-                run = []
-            run.append((text[index], box))
-        if run:
-            yield _joined(run)
+            box = surrounding(boxes)
+            if around is not None and _are_columns(around, box):
+                yield Words(" ".join(words), around)
+                words, around = [], None
+            words.append(match[0])
+            around = box if around is None else surrounding((around, box))
+        if around is not None:
+            yield Words(" ".join(words), around)
 
     def _character(self, index: int) -> Box | None:
         rectangle = _pdfium().FS_RECTF()
@@ -200,26 +203,9 @@ def _lines_with(text: str, wanted: Callable[[str], bool]) -> Iterator[re.Match[s
     return (line for line in re.finditer(r"[^\r\n]+", text) if wanted(line[0]))
 
 
-def _joined(run: list[tuple[str, Box]]) -> Words:
-    boxes = [box for _, box in run]
-    around = Box(
-        min(box.x0 for box in boxes),
-        min(box.y0 for box in boxes),
-        max(box.x1 for box in boxes),
-        max(box.y1 for box in boxes),
-    )
-    return Words(_spaced(run), around)
-
-
-def _spaced(run: list[tuple[str, Box]]) -> str:
-    """The characters of a run, with a space where PDFium put one in or where a gap says so."""
-    parts, before = [], run[0][1]
-    for character, box in run:
-        if box.x0 - before.x1 > 0.18 * (box.y1 - box.y0):
-            parts.append(" ")
-        parts.append(character)
-        before = box
-    return "".join(parts)
+def _are_columns(left: Box, right: Box) -> bool:
+    gap = max(right.x0 - left.x1, left.x0 - right.x1)
+    return gap > _COLUMN_GAP * max(right.y1 - right.y0, 6)
 
 
 def _edges(box: Box) -> list[Box]:

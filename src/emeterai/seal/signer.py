@@ -44,7 +44,8 @@ class KeyPlace:
     @property
     def files(self) -> tuple[Path, ...]:
         """The files whose change means another key or certificate."""
-        wanted = (self.key_file, self.certificate_file, self.passphrase_file, self.token and self.token.pin_file)
+        pin_file = self.token.pin_file if self.token else None
+        wanted = (self.key_file, self.certificate_file, self.passphrase_file, pin_file)
         return tuple(file for file in wanted if file is not None)
 
 
@@ -79,7 +80,7 @@ class Signer:
     """The size of a CMS signature without a timestamp at most."""
 
     async def sign(self, digest: bytes) -> Signed:
-        """Sign a SHA-512 digest. Raises the refusal `sealing_key_away` when the key is in a token that does not answer."""
+        """Sign a SHA-512 digest. Raises the refusal `sealing_key_away` when the key's token does not answer."""
         to_be_signed = self.template.to_be_signed(digest)
         if isinstance(self.key, TokenKey):
             signature = await self.key.sign(to_be_signed)

@@ -11,7 +11,7 @@ import hashlib
 import struct
 import sys
 from socket import socket
-from typing import BinaryIO, cast
+from typing import Any, BinaryIO
 
 import msgspec
 import pkcs11
@@ -42,19 +42,19 @@ class Answer(msgspec.Struct, frozen=True):
 def main(descriptor: int, parent_pid: int) -> None:
     """Open the session, then sign until the parent hangs up."""
     die_with_parent(parent_pid=parent_pid)
-    with socket(fileno=descriptor) as connection, connection.makefile("rwb") as pipe:
-        opening = msgspec.msgpack.decode(_read(pipe) or b"", type=Opening)
+    with socket(fileno=descriptor) as connection, connection.makefile("rb") as requests:
+        opening = msgspec.msgpack.decode(_read(requests) or b"", type=Opening)
         try:
             key = _open(opening)
         except (pkcs11.PKCS11Error, RuntimeError) as error:
-            _write(pipe, Answer(fault=_named(error)))
+            _write(connection, Answer(fault=_named(error)))
             return
-        _write(pipe, Answer())
-        while to_be_signed := _read(pipe):
+        _write(connection, Answer())
+        while to_be_signed := _read(requests):
             try:
-                _write(pipe, Answer(_sign(key, to_be_signed)))
+                _write(connection, Answer(_sign(key, to_be_signed)))
             except (pkcs11.PKCS11Error, RuntimeError, ValueError) as error:
-                _write(pipe, Answer(fault=_named(error)))
+                _write(connection, Answer(fault=_named(error)))
                 return
 
 
@@ -63,14 +63,13 @@ def frame(body: bytes) -> bytes:
     return LENGTH.pack(len(body)) + body
 
 
-def _open(opening: Opening) -> pkcs11.PrivateKey:
+def _open(opening: Opening) -> Any:
     token = pkcs11.lib(opening.module).get_token(token_label=opening.token_label)
     session = token.open(user_pin=opening.pin)
-    found = session.get_key(object_class=pkcs11.ObjectClass.PRIVATE_KEY, label=opening.key_label)
-    return cast("pkcs11.PrivateKey", found)
+    return session.get_key(object_class=pkcs11.ObjectClass.PRIVATE_KEY, label=opening.key_label)
 
 
-def _sign(key: pkcs11.PrivateKey, to_be_signed: bytes) -> bytes:
+def _sign(key: Any, to_be_signed: bytes) -> bytes:
     """RSA PKCS#1 v1.5 or ECDSA with SHA-512, encoded as CMS wants it."""
     if key.key_type is pkcs11.KeyType.RSA:
         return bytes(key.sign(to_be_signed, mechanism=pkcs11.Mechanism.SHA512_RSA_PKCS))
@@ -82,14 +81,13 @@ def _named(error: Exception) -> str:
     return f"{type(error).__name__} {error}".strip()
 
 
-def _read(pipe: BinaryIO) -> bytes | None:
-    head = pipe.read(LENGTH.size)
-    return pipe.read(LENGTH.unpack(head)[0]) if len(head) == LENGTH.size else None
+def _read(requests: BinaryIO) -> bytes | None:
+    head = requests.read(LENGTH.size)
+    return requests.read(LENGTH.unpack(head)[0]) if len(head) == LENGTH.size else None
 
 
-def _write(pipe: BinaryIO, answer: Answer) -> None:
-    pipe.write(frame(msgspec.msgpack.encode(answer)))
-    pipe.flush()
+def _write(connection: socket, answer: Answer) -> None:
+    connection.sendall(frame(msgspec.msgpack.encode(answer)))
 
 
 if __name__ == "__main__":
