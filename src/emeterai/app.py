@@ -148,7 +148,7 @@ async def open_services(settings: Settings, pages: Pages, csrf: Csrf) -> AsyncIt
             purchase=Purchase(db, ledger, settings, providers=[provider]),
             documents=documents,
             stamping=stamping,
-            desk=StampDesk(documents, stamping, blobs, reader.locate),
+            desk=StampDesk(documents, stamping, blobs, reader.placement),
             reader=reader,
             verification=Verification(reader, serials),
             pages=pages,

@@ -6,6 +6,7 @@ import argparse
 import asyncio
 import runpy
 import sys
+import tempfile
 import time
 from collections.abc import Awaitable, Callable, Coroutine, Sequence
 from datetime import UTC
@@ -211,10 +212,12 @@ async def _seal(arguments: argparse.Namespace, settings: Settings) -> int:
             duty_idr=settings.duty_idr,
             password=arguments.password,
         )
-        made = await engine.seal(arguments.source, order)
+        with tempfile.TemporaryDirectory(prefix="emeterai-seal-") as folder:
+            base, repaired = await _sealable(engine, arguments.source, arguments.password, Path(folder))
+            made = await engine.seal(base, order)
+            arguments.target.write_bytes(base.read_bytes() + made.tail)
     finally:
         await engine.close()
-    arguments.target.write_bytes(arguments.source.read_bytes() + made.tail)
     facts = {
         "serial": serial,
         "page": made.page,
@@ -223,9 +226,21 @@ async def _seal(arguments: argparse.Namespace, settings: Settings) -> int:
         "size_bytes": made.sealed_size_bytes,
         "sha256": made.sealed_sha256.hex(),
         "original_sha256": made.original_sha256.hex(),
+        "repaired": repaired,
     }
-    _print(facts, f"sealed as {serial} on page {made.page}: {arguments.target}", as_json=arguments.json)
+    said = "its structure was damaged and has been mended; " if repaired else ""
+    _print(facts, f"{said}sealed as {serial} on page {made.page}: {arguments.target}", as_json=arguments.json)
     return 0
+
+
+async def _sealable(engine: SealEngine, source: Path, password: str | None, folder: Path) -> tuple[Path, bool]:
+    """The file itself, or what repair makes of it, kept in `folder`; and which of the two."""
+    report = await engine.inspect(source, password=password)
+    if not report.repaired:
+        return source, False
+    repaired = folder / "repaired.pdf"
+    repaired.write_bytes(await engine.repair(source, password=password))
+    return repaired, True
 
 
 async def _inspect(arguments: argparse.Namespace, settings: Settings) -> int:
@@ -234,7 +249,8 @@ async def _inspect(arguments: argparse.Namespace, settings: Settings) -> int:
         report = await reader.inspect(arguments.source, password=arguments.password)
     finally:
         await reader.close()
-    text = f"{arguments.source.name}: {report.pages} page(s), PDF {report.pdf_version}, can be sealed"
+    can = "can be sealed after repair" if report.repaired else "can be sealed"
+    text = f"{arguments.source.name}: {report.pages} page(s), PDF {report.pdf_version}, {can}"
     _print(report, text, as_json=arguments.json)
     return 0
 

@@ -3,25 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import AsyncIterator
-from dataclasses import dataclass
-from typing import Any
 
 import httpx
 import pytest
+from account_app import create_account_app
 from counting_hasher import CountingHasher
-from litestar import Litestar, Request, Response, get
-from litestar.di import NamedDependency, Provide
+from litestar import Litestar
 
-from emeterai.accounts import pages, routes
-from emeterai.accounts.callers import SignInFirst, caller, optional_caller, redirect_to_sign_in
 from emeterai.accounts.passwords import Passwords
-from emeterai.accounts.service import Accounts, Caller
-from emeterai.core.refusal import Refused
+from emeterai.accounts.service import Accounts
 from emeterai.infra.database import Database
-from emeterai.infra.settings import Settings
-from emeterai.web.csrf import Csrf
-from emeterai.web.pages import Pages
-from emeterai.web.static_files import StaticFiles
 
 
 @pytest.fixture
@@ -36,45 +27,10 @@ def accounts(db: Database, hasher: CountingHasher) -> Accounts:
     return Accounts(db, session_life_s=3600, passwords=Passwords(hasher))
 
 
-@dataclass(frozen=True)
-class Services:
-    """The part of the application's services that accounts need."""
-
-    accounts: Accounts
-    pages: Pages
-    csrf: Csrf
-    settings: Settings
-
-
-@get("/only-for-people", dependencies={"caller": Provide(caller)}, media_type="text/plain")
-async def only_for_people(caller: NamedDependency[Caller]) -> str:
-    """A page of some other capability that needs a person."""
-    return caller.name
-
-
-@get(["/for-anyone", "/v1/for-anyone"], dependencies={"caller": Provide(optional_caller)}, media_type="text/plain")
-async def for_anyone(caller: NamedDependency[Caller | None]) -> str:
-    """A page and an operation of some other capability that anyone may see."""
-    return caller.name if caller else "nobody"
-
-
-def refuse(_: Request[Any, Any, Any], refused: Refused) -> Response[dict[str, str | int]]:
-    """A refusal, told as plainly as can be."""
-    return Response(refused.as_dict(), status_code=refused.kind.status)
-
-
 @pytest.fixture
 def app(accounts: Accounts) -> Litestar:
     """An application of accounts alone, and of two pages that use them."""
-    settings = Settings(public_url="https://meterai.example")
-    csrf = Csrf(b"x" * 32, https=True)
-    application = Litestar(
-        [*routes.controllers, *pages.controllers, only_for_people, for_anyone],
-        exception_handlers={Refused: refuse, SignInFirst: redirect_to_sign_in},
-    )
-    services = Services(accounts, Pages(csrf, specimen=True, static=StaticFiles()), csrf, settings)
-    application.state["services"] = services
-    return application
+    return create_account_app(accounts)
 
 
 @pytest.fixture

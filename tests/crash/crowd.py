@@ -20,7 +20,7 @@ from running import Person, RunningService
 
 PATIENCE_S = 90.0
 PAUSE_S = 0.2
-BIG_BYTES = 400_000
+BIG_BYTES = 200_000
 SLEEP_S = 3.5
 """Longer than a lease (2 s here) and the sweep that notices its end."""
 EVERY_CHILD = {"postgres", "sandbox", "web", "sealer-1", "sealer-2", "steward"}

@@ -19,26 +19,34 @@ from emeterai.infra.supervise import Backoff, ChildSpec, Supervisor
 READY_WITHIN_S = 20
 
 
+async def lived(lives: Path, count: int, running: asyncio.Task[None]) -> list[int]:
+    """The process ids of the child's lives, once there are so many."""
+    async with asyncio.timeout(READY_WITHIN_S):
+        while not lives.exists() or len(lives.read_text().split()) < count:
+            assert not running.done()
+            await asyncio.sleep(0.02)
+    return [int(pid) for pid in lives.read_text().split()]
+
+
 async def test_a_child_whose_probe_breaks_is_ended_before_it_is_replaced(tmp_path: Path) -> None:
     """In a later life the probe itself crashes: the child is started again, and there is never one beside it."""
-    probes, lives = 0, tmp_path / "lives"
+    broke, lives = False, tmp_path / "lives"
 
     async def is_ready() -> bool:
-        nonlocal probes
-        probes += 1
-        if probes == 2:
+        nonlocal broke
+        count = len(lives.read_text().split()) if lives.exists() else 0
+        if count == 2 and not broke:
+            broke = True
             raise ZeroDivisionError
-        return True
+        return count > 0
 
     command = ChildCommand(("sh", "-c", f"echo $$ >> {lives}; exec sleep 600"))
     supervisor = Supervisor([ChildSpec("one", command, is_ready=is_ready)], tmp_path, backoff=Backoff(first_s=0.05))
     running = asyncio.create_task(supervisor.run())
     await supervisor.wait_ready()
-    os.kill(supervisor.pids()["one"], signal.SIGKILL)
-    async with asyncio.timeout(READY_WITHIN_S):
-        while len(lives.read_text().split()) < 3:
-            await asyncio.sleep(0.02)
-    assert [False, False, True] == [is_alive(int(pid)) for pid in lives.read_text().split()]
+    [first] = await lived(lives, 1, running)
+    os.kill(first, signal.SIGKILL)
+    assert [False, False, True] == [is_alive(pid) for pid in await lived(lives, 3, running)]
     supervisor.stop()
     await running
 
@@ -50,13 +58,10 @@ async def test_a_child_that_was_stable_once_is_never_given_up(tmp_path: Path) ->
     backoff = Backoff(first_s=0.05, stable_s=0.1)
     supervisor = Supervisor([ChildSpec("one", command)], tmp_path, backoff=backoff)
     running = asyncio.create_task(supervisor.run())
-    await supervisor.wait_ready()
+    [first] = await lived(lives, 1, running)
     await asyncio.sleep(0.3)
-    os.kill(supervisor.pids()["one"], signal.SIGKILL)
-    async with asyncio.timeout(READY_WITHIN_S):
-        while len(lives.read_text().split()) < 3:
-            assert not running.done()
-            await asyncio.sleep(0.02)
+    os.kill(first, signal.SIGKILL)
+    await lived(lives, 3, running)
     supervisor.stop()
     await running
 

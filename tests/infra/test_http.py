@@ -206,7 +206,7 @@ def test_a_refusal_becomes_a_problem_document() -> None:
     assert ("range_not_satisfiable", 9) == (document["code"], document["size_bytes"])
     assert "The asked range does not exist; the file has 9 bytes." == document["en"] == document["detail"]
     assert "Bagian berkas yang diminta tidak ada; panjang berkas 9 bita." == document["id"]
-    assert "/docs/refusals#range_not_satisfiable" == document["type"]
+    assert "/docs/refusals/range_not_satisfiable" == document["type"]
 
 
 def test_a_refusal_that_passes_says_when_to_come_back() -> None:

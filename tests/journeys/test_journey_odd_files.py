@@ -44,7 +44,7 @@ async def test_an_odd_file_is_stamped_and_genuine_and_the_person_is_told(buyer: 
     whole = (await buyer.api.get(f"/v1/stamps/{stamp['id']}/file")).content
     assert (stamp["size_bytes"], stamp["sealed_sha256"]) == (len(whole), hashlib.sha256(whole).hexdigest())
     assert whole.startswith(file) is (note == "encrypted")
-    verdict = (await buyer.api.post("/v1/verify", content=whole)).json()
+    verdict = (await buyer.api.post("/v1/verify", files={"file": whole})).json()
     assert ("genuine", ["agrees"]) == (verdict["outcome"], [seal["register"] for seal in verdict["stamps"]])
 
 

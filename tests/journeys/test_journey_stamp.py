@@ -84,13 +84,8 @@ async def test_a_document_is_stamped_on_the_page_and_in_the_box_asked_for(buyer:
 @pytest.mark.parametrize("place", ["auto", "bottom-right", "top-left"])
 async def test_a_place_by_name_is_a_box_on_the_last_page(buyer: Person, place: str) -> None:
     """A preset position needs no coordinates."""
-    documents = await buyer.api.get("/v1/documents", params={"limit": 1})
-    assert documents.is_success
     answer = await buyer.stamp(letter(pages=2), place=place)
-    if answer.status_code == 422:
-        places = answer.json()["places"]
-        pytest.fail(f"{place} is not among {places}")
-    assert (201, 2) == (answer.status_code, answer.json()["page"])
+    assert (201, 2) == (answer.status_code, answer.json().get("page")), answer.text
     box = answer.json()["box"]
     assert 0 <= box["x0"] < box["x1"] <= 595
     assert 0 <= box["y0"] < box["y1"] <= 842
@@ -130,9 +125,9 @@ async def test_an_idempotency_key_makes_a_request_safe_to_repeat(buyer: Person) 
     assert (201, 200) == (first.status_code, again.status_code)
     assert first.json()["id"] == again.json()["id"]
     other = await ask(buyer, {**body, "page": 1, "box": [10, 10, 90, 90]}, **{"Idempotency-Key": key})
-    assert (422, "stamp_key_reused") == refusal(other)
+    assert (422, "idempotency_key_reused") == refusal(other)
     other_file = await ask(buyer, {"document_id": await uploaded(buyer, letter())}, **{"Idempotency-Key": key})
-    assert (422, "stamp_key_reused") == refusal(other_file)
+    assert (422, "idempotency_key_reused") == refusal(other_file)
     assert before == await available(buyer)
 
 

@@ -5,7 +5,9 @@ from __future__ import annotations
 import hashlib
 import io
 import json
+import os
 import secrets
+import signal
 from collections.abc import AsyncIterator
 from datetime import timedelta
 from typing import Any
@@ -190,8 +192,14 @@ async def test_a_voided_serial_says_so(service: RunningService, anyone: httpx.As
     document_id = sent.headers["location"].rsplit("/", 1)[-1]
     await person.api.get(f"/v1/documents/{document_id}", headers={"Prefer": "wait=15"})
     (kept,) = (path for path in service.data_path.glob(f"blobs/**/*{document_id}*") if path.is_file())
-    kept.unlink()
-    asked = await person.api.post("/v1/stamps", json={"document_id": document_id}, headers={"Prefer": "wait=30"})
+    sealer = service.pids()["sealer-1"]
+    os.kill(sealer, signal.SIGSTOP)
+    try:
+        asked = await person.api.post("/v1/stamps", json={"document_id": document_id})
+        assert (202, "held") == (asked.status_code, asked.json()["state"])
+        kept.unlink()
+    finally:
+        os.kill(sealer, signal.SIGCONT)
     stamp = await person.ended(asked.json()["id"])
     assert ("given_back", "sealing_failed") == (stamp["state"], stamp["reason"])
     assert stamp["refusal"]["id"]

@@ -15,8 +15,8 @@ import zxingcpp
 from asn1crypto import x509
 from PIL import Image
 from pyhanko.pdf_utils.reader import PdfFileReader
-from pyhanko.sign.validation import async_validate_pdf_signature
-from pyhanko.sign.validation.status import PdfSignatureStatus
+from pyhanko.sign.validation import DocumentSecurityStore, async_validate_pdf_signature, async_validate_pdf_timestamp
+from pyhanko.sign.validation.status import DocumentTimestampStatus, PdfSignatureStatus
 from pyhanko_certvalidator import ValidationContext
 
 
@@ -53,13 +53,34 @@ def judged_by_pdfsig(path: Path) -> list[PopplerSignature]:
     ]
 
 
-async def judged_by_pyhanko(content: bytes, root: bytes) -> list[PdfSignatureStatus]:
-    """Every signature of a file as pyHanko sees it, with one trusted root (DER), in the order of the revisions."""
+async def judged_by_pyhanko(content: bytes, *roots: bytes) -> list[PdfSignatureStatus]:
+    """Every signature of a file as pyHanko sees it, with trusted roots (DER), in the order of the revisions."""
     reader = PdfFileReader(io.BytesIO(content), strict=False)
-    trusted = [x509.Certificate.load(root)]
+    trusted = [x509.Certificate.load(root) for root in roots]
     return [
         await async_validate_pdf_signature(embedded, ValidationContext(trust_roots=trusted, allow_fetching=False))
-        for embedded in reader.embedded_signatures
+        for embedded in reader.embedded_regular_signatures
+    ]
+
+
+async def timestamps_judged_by_pyhanko(content: bytes, *roots: bytes) -> list[DocumentTimestampStatus]:
+    """Every document timestamp of a file as pyHanko sees it."""
+    reader = PdfFileReader(io.BytesIO(content), strict=False)
+    trusted = [x509.Certificate.load(root) for root in roots]
+    return [
+        await async_validate_pdf_timestamp(embedded, ValidationContext(trust_roots=trusted, allow_fetching=False))
+        for embedded in reader.embedded_timestamp_signatures
+    ]
+
+
+async def judged_with_its_own_revocation_data(content: bytes, *roots: bytes) -> list[PdfSignatureStatus]:
+    """Every signature as pyHanko sees it from what the file itself holds; what is not proven unrevoked is not valid."""
+    reader = PdfFileReader(io.BytesIO(content), strict=False)
+    terms = {"trust_roots": [x509.Certificate.load(root) for root in roots], "revocation_mode": "require"}
+    store = DocumentSecurityStore.read_dss(reader)
+    return [
+        await async_validate_pdf_signature(embedded, store.as_validation_context({**terms, "allow_fetching": False}))
+        for embedded in reader.embedded_regular_signatures
     ]
 
 

@@ -18,7 +18,7 @@ CORNERS_BELOW: list[Area] = [(415, 30, 560, 180), (30, 30, 180, 180)]
 def block(
     paper: Paper, x: float, *words: str, name: str = "Siti Rahmawati", lines: float = 4, at: str = "left", put: str = ""
 ) -> Area:
-    """A signature block at x: words, room to sign, name; the area in which a stamp beside the signature has its middle."""
+    """A signature block at x: words, room to sign, name; the area where a stamp beside the signature has its middle."""
     ends = [paper.text(x, word, y=paper.y - row * paper.leading, at=at) for row, word in enumerate(words)]
     paper.y -= (len(words) - 1) * paper.leading
     top = paper.y
@@ -224,7 +224,9 @@ def two_up(paper: Paper) -> tuple[int, list[Area]]:
 
 
 def watermarked(paper: Paper) -> tuple[int, list[Area]]:
-    paper.draw(f"0.93 0.95 0.99 rg 0 0 {paper.width} {paper.height} re f 0.1 0.2 0.5 rg 0 800 {paper.width} 42 re f 0 g")
+    paper.draw(
+        f"0.93 0.95 0.99 rg 0 0 {paper.width} {paper.height} re f 0.1 0.2 0.5 rg 0 800 {paper.width} 42 re f 0 g"
+    )
     paper.skip(2)
     opening(paper, "SURAT TUGAS", 8)
     return 1, [block(paper, 380, "Hormat kami,", lines=5)]

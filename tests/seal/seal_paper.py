@@ -10,8 +10,8 @@ from functools import cache
 from typing import Literal
 
 import pikepdf
+from pikepdf import Array, Dictionary, Name
 from PIL import Image, ImageDraw, ImageFont
-from pikepdf import Array, Dictionary, Name, Pdf
 
 Manner = Literal["plain", "words", "kerned", "cid"]
 """How text is shown: a line at once, word by word, in TJ arrays with kerning, or glyph numbers of an embedded font."""
@@ -154,17 +154,20 @@ class Paper:
             return self._pdf.make_indirect(font)
         program = self._pdf.make_stream(face().font_bytes)
         descriptor = Dictionary(
-            Type=Name.FontDescriptor, FontName=Name("/AAAAAA+Aileron"), Flags=4, FontBBox=Array([-200, -300, 1200, 1000]),
-            ItalicAngle=0, Ascent=900, Descent=-250, CapHeight=700, StemV=80, FontFile2=self._pdf.make_indirect(program),
+            Type=Name.FontDescriptor, FontName=Name("/AAAAAA+Aileron"), Flags=4, Ascent=900, Descent=-250,
+            FontBBox=Array([-200, -300, 1200, 1000]), ItalicAngle=0, CapHeight=700, StemV=80,
+            FontFile2=self._pdf.make_indirect(program),
         )  # fmt: skip
         widths = [item for code, glyph in glyphs().items() for item in (glyph, Array([_width(code)]))]
         descendant = Dictionary(
             Type=Name.Font, Subtype=Name.CIDFontType2, BaseFont=Name("/AAAAAA+Aileron"), W=Array(widths), DW=500,
-            CIDSystemInfo=Dictionary(Registry=pikepdf.String("Adobe"), Ordering=pikepdf.String("Identity"), Supplement=0),
+            CIDSystemInfo=Dictionary(Registry=b"Adobe", Ordering=b"Identity", Supplement=0),
             FontDescriptor=self._pdf.make_indirect(descriptor), CIDToGIDMap=Name.Identity,
         )  # fmt: skip
         lines = "\n".join(f"<{glyph:04X}> <{code:04X}>" for code, glyph in glyphs().items())
-        unicode_map = f"1 begincodespacerange <0000> <FFFF> endcodespacerange {len(glyphs())} beginbfchar {lines} endbfchar"
+        unicode_map = (
+            f"1 begincodespacerange <0000> <FFFF> endcodespacerange {len(glyphs())} beginbfchar {lines} endbfchar"
+        )
         font = Dictionary(
             Type=Name.Font, Subtype=Name.Type0, BaseFont=Name("/AAAAAA+Aileron"), Encoding=Name("/Identity-H"),
             DescendantFonts=Array([self._pdf.make_indirect(descendant)]),
@@ -253,8 +256,9 @@ def _around(areas: list[Area]) -> Area:
     )  # fmt: skip
 
 
-_WORDS = (
+_TEXT = (
     "dengan ini saya menyatakan bahwa seluruh data dan dokumen yang disampaikan adalah benar serta bersedia menerima"
     " akibat hukum sesuai peraturan perundang-undangan di atas meterai cukup apabila kemudian hari terbukti tidak benar"
     " surat ini dibuat rangkap dua bermeterai agar dapat dipergunakan sebagaimana mestinya oleh para pihak"
-).split()
+)
+_WORDS = _TEXT.split()

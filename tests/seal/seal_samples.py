@@ -17,7 +17,7 @@ from pikepdf import Array, Dictionary, Name, Pdf
 from pyhanko.keys import load_certs_from_pemder_data, load_private_key_from_pemder_data
 from pyhanko.pdf_utils.incremental_writer import IncrementalPdfFileWriter
 from pyhanko.sign import signers
-from pyhanko.sign.fields import SigFieldSpec
+from pyhanko.sign.fields import FieldMDPSpec, SigFieldSpec
 from pyhanko_certvalidator.registry import SimpleCertificateStore
 
 PAGE_CONTENT = b"BT /F1 18 Tf 72 720 Td (Surat Pernyataan) Tj ET"
@@ -173,8 +173,8 @@ MUSEUM: dict[str, bytes] = {
 """Odd but sound files, each of which must be sealed."""
 
 
-async def signed_by_somebody(content: bytes) -> bytes:
-    """The file with a visible signature that pyHanko makes, with a key of its own."""
+async def signed_by_somebody(content: bytes, *, locks: FieldMDPSpec | None = None, **claims: object) -> bytes:
+    """The file with a visible signature that pyHanko makes, with a key of its own; `locks` names fields it locks."""
     key = ec.generate_private_key(ec.SECP256R1())
     subject = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, "Somebody else")])
     start = datetime(2026, 1, 1, tzinfo=UTC)
@@ -191,8 +191,8 @@ async def signed_by_somebody(content: bytes) -> bytes:
         signing_key=load_private_key_from_pemder_data(private, None),
         cert_registry=SimpleCertificateStore(),
     )
-    field = SigFieldSpec("Penandatangan", box=(72, 100, 200, 150))
-    metadata = signers.PdfSignatureMetadata(field_name="Penandatangan")
+    field = SigFieldSpec("Penandatangan", box=(72, 100, 200, 150), field_mdp_spec=locks)
+    metadata = signers.PdfSignatureMetadata(field_name="Penandatangan", **claims)  # type: ignore[arg-type]
     writer = IncrementalPdfFileWriter(io.BytesIO(content), strict=False)
     target = await signers.PdfSigner(metadata, signer, new_field_spec=field).async_sign_pdf(writer)
     return bytes(target.getvalue())

@@ -10,14 +10,14 @@ import pikepdf
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from PIL import Image
 from seal_judges import qr_codes, rendered
-from seal_orders import SERIAL, SealBytes
+from seal_orders import SERIAL, SealBytes, order_of
+from seal_photos import PHOTOS, photos
 from seal_samples import LETTER, classic
 
-from emeterai.seal import mark
 from emeterai.seal.glyphs import glyph_width, text_path
 from emeterai.seal.service import Box
+from emeterai.seal.specimen import specimen
 
 PATH_OPERATORS = set("q Q cm w J j m l c h re f S B W n g RG rg Do".split())  # noqa: SIM905 - reads best
 URL = f"https://meterai.example/v/{SERIAL}"
@@ -36,16 +36,12 @@ async def test_the_smallest_mark_is_read_from_a_print(seal: SealBytes) -> None:
     assert [URL] == [text for text, _ in qr_codes(rendered(sealed, dpi=300))]
 
 
-@pytest.mark.parametrize("skew", [-0.12, 0.08, 0.15])
-async def test_the_qr_code_is_read_from_a_skewed_photo(skew: float, seal: SealBytes) -> None:
-    """A phone held at an angle: turned by some degrees, narrowed at one end, grey and a little blurred."""
+async def test_the_qr_code_is_read_from_photos_of_a_phone(seal: SealBytes) -> None:
+    """Of a fixed number of simulated photos, at least 95 of 100 are read, and none as anything else."""
     sealed, _ = await seal(classic(LETTER), box=Box(200, 300, 280, 380))
-    picture = rendered(sealed, dpi=300).crop((700, 1800, 1300, 2400)).convert("L")
-    width, height = picture.size
-    corners = (0, 0, 0, height, width, height * (1 - skew), width, height * skew)
-    photo = picture.transform(picture.size, Image.Transform.QUAD, corners, Image.Resampling.BILINEAR)
-    photo = photo.rotate(7, Image.Resampling.BILINEAR, fillcolor=255).resize((400, 400), Image.Resampling.BILINEAR)
-    assert [URL] == [text for text, _ in qr_codes(photo)]
+    read = [[text for text, _ in qr_codes(photo)] for photo in photos(rendered(sealed, dpi=300), middle=(1000, 2091))]
+    assert {URL} == {text for texts in read for text in texts}
+    assert 0.95 * PHOTOS <= sum(texts == [URL] for texts in read)
 
 
 async def test_the_mark_keeps_the_form_of_pdf_a(seal: SealBytes) -> None:
@@ -74,15 +70,15 @@ async def test_the_mark_is_announced_to_screen_readers(seal: SealBytes) -> None:
 
 def test_the_art_says_specimen_and_is_small() -> None:
     """The art is drawn once, under 3 kB, since millions of tails carry it."""
-    assert "SPECIMEN" == mark.LABEL
-    assert len(mark.art()) < 3_000
-    assert mark.art() is mark.art()
+    assert "SPECIMEN" == specimen().label
+    assert len(specimen().art) < 3_000
+    assert specimen() is specimen()
 
 
 @given(st.text("ABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789", min_size=1, max_size=64))
 def test_every_serial_is_drawn_within_the_mark(serial: str) -> None:
     """Whatever its letters and length, the serial stays inside the border, above the lower edge, below the QR code."""
-    content = zlib.decompress(mark.overlay(serial, "https://x.example/v/1")).decode()
+    content = zlib.decompress(specimen().overlay(order_of(serial))).decode()
     strokes = content.rpartition("0.5 w\n")[2]
     points = re.findall(r"(-?[\d.]+) (-?[\d.]+) [mlc]", strokes)
     assert all(5 <= float(x) <= 75 and 4 <= float(y) <= 10 for x, y in points)

@@ -87,7 +87,7 @@ async def test_a_bomb_costs_only_itself(hasty: SealEngine, letter: Path, tmp_pat
     bomb.write_bytes(_bomb())
     with pytest.raises(Refused) as refused:
         await hasty.inspect(bomb)
-    assert refused.value.code in {"pdf_too_complex", "pdf_broken"}
+    assert "pdf_too_complex" == refused.value.code
     assert 1 == (await hasty.inspect(letter)).pages
 
 

@@ -59,7 +59,8 @@ async def test_every_preset_place_is_on_the_page(place: str, engine: SealEngine,
     """Each preset gives the default square of 80 points, wholly on the page."""
     path = tmp_path / "file.pdf"
     path.write_bytes(classic(LETTER))
-    page, box = await engine.place(path, order_of(place=place))
+    found = await engine.placement(path, order_of(place=place))
+    page, box = found.page, found.box
     assert 1 == page
     assert (80, 80) == (box.x1 - box.x0, box.y1 - box.y0)
     assert box.x0 >= 0
@@ -100,7 +101,7 @@ async def test_an_impossible_place_is_refused_by_name(name: str, engine: SealEng
     changes, code = REFUSED_ORDERS[name]
     path = tmp_path / "file.pdf"
     path.write_bytes(classic(LETTER))
-    for verb in (engine.place, engine.seal):
+    for verb in (engine.placement, engine.seal):
         with pytest.raises(Refused) as refused:
             await verb(path, order_of(**changes))
         assert refused.value.code == code
@@ -111,8 +112,8 @@ async def test_a_box_with_swapped_corners_means_the_same_box(engine: SealEngine,
     """Integrators swap Y values; the rectangle is the same."""
     path = tmp_path / "file.pdf"
     path.write_bytes(classic(LETTER))
-    straight = await engine.place(path, order_of(box=Box(100, 100, 200, 200)))
-    swapped = await engine.place(path, order_of(box=Box(100, 200, 200, 100)))
+    straight = await engine.placement(path, order_of(box=Box(100, 100, 200, 200)))
+    swapped = await engine.placement(path, order_of(box=Box(100, 200, 200, 100)))
     assert straight == swapped
 
 

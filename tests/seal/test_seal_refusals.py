@@ -14,7 +14,6 @@ from emeterai.seal import refusals
 from emeterai.seal.service import SealEngine, Signer
 
 _ENCRYPTED = with_pikepdf(encryption=pikepdf.Encryption(owner="o", user="u"))
-_OWNER_ONLY = with_pikepdf(encryption=pikepdf.Encryption(owner="o", user=""))
 
 HARD_FILES = {
     "empty": (b"", "pdf_empty"),
@@ -22,12 +21,13 @@ HARD_FILES = {
     "a Word file": (b"PK\x03\x04" + bytes(500), "pdf_not_pdf"),
     "text": (b"Surat pernyataan\n", "pdf_not_pdf"),
     "only a header": (b"%PDF-1.7\n", "pdf_broken"),
-    "cut in the middle": (classic(LETTER)[:300], "pdf_broken"),
-    "1 byte short of its xref": (classic(LETTER).replace(b"startxref\n", b"startxref\n9"), "pdf_broken"),
-    "no startxref": (classic(LETTER).replace(b"startxref", b"startxxxx"), "pdf_broken"),
+    "cut before its pages": (classic(LETTER)[:80], "pdf_broken"),
     "no catalog": (classic(LETTER, trailer=b"/Root 9 0 R").replace(b"/Root 1 0 R", b""), "pdf_broken"),
     "password": (_ENCRYPTED, "pdf_encrypted"),
-    "owner's password": (_OWNER_ONLY, "pdf_encrypted"),
+    "locked for a recipient's certificate": (
+        classic(LETTER, trailer=b"/Encrypt<</Filter/Adobe.PubSec/V 4/SubFilter/adbe.pkcs7.s5>>/ID[<01><02>]"),
+        "pdf_encryption_unknown",
+    ),
     "no pages": (classic({1: b"<</Type/Catalog/Pages 2 0 R>>", 2: b"<</Type/Pages/Kids[]/Count 0>>"}), "pdf_no_pages"),
     "certified, no changes": (certified(1), "pdf_certified_no_changes"),
     "the form is also a page": (

@@ -78,11 +78,15 @@ class Person:
         return await self.site.services.ledger.balance(self.account_id)
 
 
-def pdf(pages: int = 1, *, size_pt: tuple[float, float] = (595, 842), form: bool = False) -> bytes:
-    """A small PDF."""
+def pdf(pages: int = 1, *, size_pt: tuple[float, float] = (595, 842), form: bool = False, painted: bool = False) -> bytes:
+    """A small PDF; `painted` all over, it has no free place."""
     made, out = pikepdf.new(), io.BytesIO()
     for _ in range(pages):
         made.add_blank_page(page_size=size_pt)
+    if painted:
+        width, height = size_pt
+        squares = (f"{x} {y} 4 4 re f" for x in range(0, int(width), 12) for y in range(0, int(height), 12))
+        made.pages[-1].Contents = made.make_stream("\n".join(squares).encode())
     if form:
         field = made.make_indirect(pikepdf.Dictionary(FT=pikepdf.Name.Tx, T=pikepdf.String("nama")))
         made.Root.AcroForm = pikepdf.Dictionary(Fields=pikepdf.Array([field]))

@@ -253,13 +253,26 @@ async def test_a_place_that_is_not_there_is_refused_at_its_field(
     assert Balance(bought=1) == await siti.balance()
 
 
-async def test_the_page_is_proposed_and_drawn_as_it_lies(siti: Person, sealer: None) -> None:
-    """The last page is proposed, another on request; the picture lies on its side when the page does."""
+async def test_the_page_is_chosen_with_the_place_and_drawn_as_it_lies(siti: Person, sealer: None) -> None:
+    """No page is proposed but the one in the address; the picture lies on its side when the page does."""
     document = await siti.upload(pdf(2, size_pt=(842, 595)))
-    assert "2" == (await siti.form(f"{document}/bubuhkan"))["page"]
+    assert "page" not in await siti.form(f"{document}/bubuhkan")
     assert "1" == (await siti.form(f"{document}/bubuhkan?page=1"))["page"]
     assert 'class="page land"' in await siti.text(f"{document}/bubuhkan")
     assert 422 == (await siti.browser.get(f"{document}/bubuhkan?page=3")).status_code
+
+
+async def test_hiding_what_is_on_the_page_must_be_confirmed(siti: Person, sealer: None) -> None:
+    """Where nothing is free the form comes back and asks; ticked, the mark stands at the chosen place."""
+    await siti.buy(1)
+    document = await siti.upload(pdf(painted=True))
+    answer = await siti.submit(f"{document}/bubuhkan", {"place": "top-left"})
+    assert (409, Balance(bought=1)) == (answer.status_code, await siti.balance())
+    assert 'href="#cover"' in answer.text
+    assert 'name="cover" value="1"' not in await siti.text(f"{document}/bubuhkan")
+    answer = await siti.submit(f"{document}/bubuhkan", {"place": "top-left", "cover": "1"})
+    stamp = await siti.site.services.stamping.get(siti.account_id, stamp_id_of(answer))
+    assert (36.0, 806.0) == (stamp.box.x0, stamp.box.y1)
 
 
 async def test_without_quota_the_form_leads_to_buying(siti: Person, sealer: None) -> None:

@@ -24,6 +24,7 @@ KEYS = {
     "covers_whole_file",
     "changes",
     "register",
+    "sealed_size_bytes",
 }
 
 
@@ -38,6 +39,7 @@ async def test_a_sealed_file_is_genuine(client: httpx.AsyncClient, desk: Desk, s
         "outcome": "genuine",
         "sha256": hashlib.sha256(stamped.content).hexdigest(),
         "size_bytes": len(stamped.content),
+        "later": [],
     } == verdict
     assert set(stamp) == KEYS
     assert stamp["sealed_at"] == SEALED_AT.isoformat().replace("+00:00", "Z")
@@ -51,6 +53,7 @@ async def test_a_sealed_file_is_genuine(client: httpx.AsyncClient, desk: Desk, s
         "covers_whole_file": True,
         "changes": [],
         "register": "agrees",
+        "sealed_size_bytes": len(stamped.content),
     } == {key: value for key, value in stamp.items() if key != "sealed_at"}
 
 

@@ -119,7 +119,6 @@ BUY = {
 PLACE = {
     "document": DOCUMENT,
     "form": Form(),
-    "page": 3,
     "refusal": None,
     "earlier": None,
     "available": 12,

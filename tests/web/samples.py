@@ -29,6 +29,7 @@ from sample_values import (
     verdict,
 )
 
+from emeterai.stamping.placing import BOX_COVERS_TEXT
 from emeterai.web.forms import FieldError, Form
 from emeterai.web.pages import Viewer
 
@@ -58,6 +59,8 @@ SAMPLES = [
         {"title": "emeterai", "version": "0.1.0", "document_url": "/docs/openapi.json", "groups": GROUPS},
         signed_in=False,
     ),
+    Sample("refusals", "web/refusals.html", {"kinds": [SAMPLE_REFUSAL.kind, STALLED.kind]}, signed_in=False),
+    Sample("refusal", "web/refusals.html", {"kinds": [SAMPLE_REFUSAL.kind]}, signed_in=False),
     Sample("sign_up", "accounts/sign_up.html", {"form": Form(), "password_length_min": 10}, signed_in=False),
     Sample("sign_up_errors", "accounts/sign_up.html", {"form": MISTAKES, "password_length_min": 10}, signed_in=False),
     Sample(
@@ -195,6 +198,17 @@ SAMPLES = [
     ),
     Sample("place", "stamping/place.html", PLACE),
     Sample("place_no_quota", "stamping/place.html", {**PLACE, "available": 0}),
+    Sample(
+        "place_covers",
+        "stamping/place.html",
+        {
+            **PLACE,
+            "form": Form(
+                {"place": "top-left"},
+                (FieldError("cover", BOX_COVERS_TEXT(page=1).id, BOX_COVERS_TEXT(page=1).en),),
+            ),
+        },
+    ),
     Sample("place_refused", "stamping/place.html", {**PLACE, "refusal": SAMPLE_REFUSAL}),
     Sample(
         "place_again",

@@ -60,7 +60,7 @@ class Batcher(Generic[Item, Answer]):
         try:
             answers = await self._work([item for item, _ in batch])
             if len(answers) != len(batch):
-                raise RuntimeError(f"a batch of {len(batch)} got {len(answers)} answers")
+                raise RuntimeError(f"a batch of {len(batch)} got {len(answers)} answers")  # noqa: TRY301 - for all of them
         except Exception as error:  # noqa: BLE001 - whatever it is, it belongs to those who wait, not to this task
             answers = [error] * len(batch)
         for (_, future), answer in zip(batch, answers, strict=True):

@@ -71,6 +71,12 @@ IDEMPOTENCY_KEY_BAD = RefusalKind(
     "Idempotency-Key harus 1 sampai 200 karakter yang terlihat.",
     "An Idempotency-Key has 1 to 200 visible characters.",
 )
+IDEMPOTENCY_KEY_REUSED = RefusalKind(
+    "idempotency_key_reused",
+    422,
+    "Idempotency-Key ini sudah dipakai untuk permintaan lain. Pakai kunci baru untuk permintaan baru.",
+    "This Idempotency-Key was already used for another request. Use a new key for a new request.",
+)
 CURSOR_BAD = RefusalKind(
     "cursor_bad", 400, "Penanda halaman ini tidak dikenal.", "This cursor is not one that we gave out."
 )
@@ -122,7 +128,7 @@ def problem_response(refused: Refused) -> Response[bytes]:
     """The refusal as `application/problem+json`; `Retry-After` when its facts say when to come back."""
     document: dict[str, Any] = {
         **refused.facts,
-        "type": f"/docs/refusals#{refused.code}",
+        "type": f"/docs/refusals/{refused.code}",
         "title": refused.code.replace("_", " ").capitalize(),
         "status": refused.kind.status,
         "detail": refused.en,
@@ -212,6 +218,17 @@ def problems(*kinds: RefusalKind | int) -> dict[int, ResponseSpec]:
         )
         for status, found in sorted(statuses.items())
     }
+
+
+async def sent_form(request: Request[Any, Any, Any]) -> FormMultiDict:
+    """The form of a request. Raises `request_malformed` for one that is not text or breaks off."""
+    try:
+        return await request.form()
+    except (UnicodeDecodeError, LookupError) as error:
+        raise REQUEST_MALFORMED(detail="the form is not text in UTF-8") from error
+    except InternalServerException as error:
+        # The framework's word for a browser that went away in the middle: nobody's bug, and nobody to answer.
+        raise REQUEST_MALFORMED(detail="the form broke off before its end") from error
 
 
 def preferred_wait_s(prefer: str | None) -> float:

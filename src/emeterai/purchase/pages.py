@@ -18,7 +18,7 @@ from emeterai.infra.ids import new_id
 from emeterai.infra.settings import Settings
 from emeterai.purchase.service import ORDER_QUANTITY_INVALID, Order, OrderState, Purchase
 from emeterai.web import paths
-from emeterai.web.csrf import Csrf
+from emeterai.web.csrf import Csrf, checked_form, texts_of
 from emeterai.web.forms import FieldError, Form
 from emeterai.web.pages import Pages
 
@@ -136,10 +136,8 @@ def _services(request: AnyRequest) -> PageServices:
 
 
 async def _checked_form(request: AnyRequest) -> dict[str, str]:
-    """The texts of a form that one of our pages showed. Raises `csrf_failed`."""
-    form = await request.form()
-    _services(request).csrf.check(request, form)
-    return {name: value for name, value in form.items() if isinstance(value, str)}
+    """The texts of a form that one of our pages showed. Raises `csrf_failed`, `request_malformed`."""
+    return texts_of(await checked_form(request, _services(request).csrf))
 
 
 def _quantity(text: str, quantity_max: int) -> int | None:

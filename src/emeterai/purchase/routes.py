@@ -19,6 +19,7 @@ from emeterai.infra.clock import utc_now
 from emeterai.infra.http import (
     CURSOR_BAD,
     IDEMPOTENCY_KEY_BAD,
+    IDEMPOTENCY_KEY_REUSED,
     IDEMPOTENCY_KEY_SCHEMA,
     checked_idempotency_key,
     cursor_of,
@@ -32,7 +33,6 @@ from emeterai.purchase.provider import (
     PROVIDER_UNAVAILABLE,
 )
 from emeterai.purchase.service import (
-    IDEMPOTENCY_KEY_REUSED,
     ORDER_NOT_OPEN,
     ORDER_QUANTITY_INVALID,
     ORDER_UNKNOWN,

@@ -22,6 +22,7 @@ from emeterai.core.ordering import OrderMove, OrderState, Price, Seen, after_ord
 from emeterai.core.refusal import RefusalKind, Refused
 from emeterai.infra import metrics
 from emeterai.infra.database import Connection, Database
+from emeterai.infra.http import IDEMPOTENCY_KEY_REUSED
 from emeterai.infra.ids import new_id
 from emeterai.infra.settings import Settings
 from emeterai.ledger.service import Ledger
@@ -49,12 +50,6 @@ ORDER_NOT_OPEN = RefusalKind(
     409,
     "Pesanan ini tidak lagi menunggu pembayaran; lihat keadaannya di halaman pesanan.",
     "This order is no longer awaiting payment; see its state on the order's page.",
-)
-IDEMPOTENCY_KEY_REUSED = RefusalKind(
-    "idempotency_key_reused",
-    422,
-    "Idempotency-Key ini sudah dipakai untuk permintaan yang lain; pakai kunci baru.",
-    "This Idempotency-Key was already used for another request; use a new key.",
 )
 PROVIDER_UNKNOWN = RefusalKind(
     "provider_unknown",

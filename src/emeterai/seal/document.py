@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import os
 import re
 from collections.abc import Iterator, Mapping
@@ -15,8 +16,9 @@ from pikepdf import Array, Dictionary, Object, Pdf
 from emeterai.core.refusal import Refused
 from emeterai.seal.certification import certification, refuse_forbidden
 from emeterai.seal.encryption import FileCipher, Method
-from emeterai.seal.free_numbers import first_free_number
+from emeterai.seal.free_numbers import FOR_A_SEAL, declared_numbers, first_free_number
 from emeterai.seal.geometry import page_geometry
+from emeterai.seal.large_numbers import is_doubted, with_room
 from emeterai.seal.limits import swollen
 from emeterai.seal.messages import Reopened
 from emeterai.seal.model import Geometry, NewNumbers, Plan, Report
@@ -33,6 +35,7 @@ from emeterai.seal.refusals import (
     PDF_TOO_LARGE,
 )
 from emeterai.seal.rewriting import Rewrites, reference_to
+from emeterai.seal.validation_store import add_to_store
 
 _HEADER_WINDOW = 1024
 _TRAILER_WINDOW = 1100
@@ -52,7 +55,7 @@ def opened(source: BinaryIO, *, size_bytes_max: int, password: str | None = None
     size_bytes, head = _sized(source, size_bytes_max=size_bytes_max)
     source.seek(max(0, size_bytes - _TRAILER_WINDOW))
     foot = source.read()
-    with refusing_broken(), open_with_qpdf(source, password=password) as pdf:
+    with refusing_broken(), _opened_whole(source, size_bytes, password=password) as pdf:
         yield Document(pdf, size_bytes=size_bytes, head=head, foot=foot, file=source)
 
 
@@ -98,6 +101,17 @@ def open_with_qpdf(source: BinaryIO, *, password: str | None, attempt_recovery: 
         except pikepdf.PasswordError:
             source.seek(0)
     raise (PDF_PASSWORD_WRONG if password else PDF_ENCRYPTED)()
+
+
+def _opened_whole(source: BinaryIO, size_bytes: int, *, password: str | None) -> Pdf:
+    """The file with all its objects, those too whose numbers qpdf does not believe."""
+    pdf = open_with_qpdf(source, password=password)
+    highest = declared_numbers(pdf) - 1
+    if not is_doubted(highest, size_bytes):
+        return pdf
+    pdf.close()
+    source.seek(0)
+    return open_with_qpdf(io.BytesIO(with_room(source.read(), highest)), password=password)
 
 
 @contextmanager
@@ -175,7 +189,7 @@ class Document:
         previous_xref, xref_is_stream = self._newest_cross_reference()
         number, geometry = self.locate(page)
         refuse_forbidden(self.pdf, self._fields())
-        first_number = first_free_number(self.pdf, self._written, self._file)
+        first_number = self._first_free_number()
         page_object = self.pdf.pages[number - 1].obj
         if page_object.objgen not in self._written:
             raise PDF_BROKEN()
@@ -200,6 +214,35 @@ class Document:
             trailer=self._trailer_entries(),
             id_first=self._id_first(),
             cipher=cipher,
+            numbers_declared=declared_numbers(self.pdf),
+        )
+
+    def plan_validation(self, certificates: int, crls: int, ocsps: int) -> Plan:
+        """How to append validation data (a DSS, ISO 32000-2, 12.8.4.3) beside those that the file has already."""
+        previous_xref, xref_is_stream = self._newest_cross_reference()
+        number, geometry = self.locate(None)
+        needed = FOR_A_SEAL + certificates + crls + ocsps
+        first_number = self._first_free_number(needed=needed)
+        rewrites = Rewrites(self._cipher())
+        counts = {"/Certs": certificates, "/CRLs": crls, "/OCSPs": ocsps}
+        new_store = add_to_store(self.pdf.Root, rewrites, first_number, counts)
+        if self.pdf.Root.objgen not in self._written:
+            raise PDF_BROKEN()
+        return Plan(
+            size_bytes=self.size_bytes,
+            header_offset=self.header_offset,
+            previous_xref=previous_xref,
+            xref_is_stream=xref_is_stream,
+            first_number=first_number,
+            page=number,
+            page_reference="",
+            geometry=geometry,
+            rewrites=[*rewrites.all(), *new_store],
+            new_form=False,
+            trailer=self._trailer_entries(),
+            id_first=self._id_first(),
+            cipher=self._cipher(),
+            numbers_declared=declared_numbers(self.pdf),
         )
 
     def newest_seal(self, page: int) -> Reopened:
@@ -217,6 +260,9 @@ class Document:
     def _written(self) -> Mapping[tuple[int, int], Any]:
         """Every object that the file itself has; what qpdf mends in memory is not among them."""
         return self.pdf.get_xref_table()
+
+    def _first_free_number(self, *, needed: int = FOR_A_SEAL) -> int:
+        return first_free_number(self.pdf, self._written, self._file, size_bytes=self.size_bytes, needed=needed)
 
     def _newest_cross_reference(self) -> tuple[int, bool]:
         """Where the newest cross-reference is, and whether it is a stream."""

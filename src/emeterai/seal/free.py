@@ -48,7 +48,7 @@ class Sheet:
         return next((box for box in boxes if self.is_free(box)), None)
 
     def over(self, word: Box) -> Box | None:
-        """The free square that hides the middle of a printed word, or comes close; larger ones first, nearer ones first."""
+        """The free square that hides the middle of a printed word, or comes close; larger and nearer ones first."""
         middle_x, middle_y = (word.x0 + word.x1) / 2, (word.y0 + word.y1) / 2
         for side in SIDES_PT:
             moves = _moves(_OVER_STEP_PT, side / 2 + 4)

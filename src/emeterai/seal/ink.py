@@ -1,4 +1,4 @@
-"""Where something is drawn on a page: a map of small squares, each inked or blank. Plain bytes, since pages are many."""
+"""Where something is drawn on a page: a map of small squares, each inked or blank."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ _TRACE_LEVELS, _BOLD_LEVELS = 10, 48
 """By how many of 255 levels of grey a square differs from the paper to be a trace of ink, and to stand out."""
 _NOISY_TRACE_LEVELS, _NOISY_BOLD_LEVELS = 36, 60
 _CLEAN_SHARE = 0.5
-"""On drawn pages at least this share of the squares is exactly of the paper's colour; on photographed ones it is not."""
+"""On drawn pages at least this share of the squares has exactly the paper's colour; on photographed ones it has not."""
 _SPECKS_MAX = 3
 _SAMPLE = 17
 _TILE = 32
@@ -83,9 +83,7 @@ def ink_of(pixels: bytes, *, width: int, height: int, scale: float) -> tuple[Ink
         traces, bold = (_apart(pixels, paper, by) for by in (_TRACE_LEVELS, _BOLD_LEVELS))
     else:
         bright = _bright_level(levels)
-        traces, bold = (
-            _apart_by_tile(pixels, width, bright, by) for by in (_NOISY_TRACE_LEVELS, _NOISY_BOLD_LEVELS)
-        )
+        traces, bold = (_apart_by_tile(pixels, width, bright, by) for by in (_NOISY_TRACE_LEVELS, _NOISY_BOLD_LEVELS))
     specks = 0 if clean else _SPECKS_MAX
     return (
         Ink(traces, width=width, height=height, scale=scale, specks=specks),

@@ -1,4 +1,4 @@
-"""What the words on a page say about where its stamp goes: printed stamp words, signature blocks. Text and boxes only."""
+"""What the words on a page say about where its stamp goes: printed stamp words and signature blocks."""
 
 from __future__ import annotations
 
@@ -15,11 +15,11 @@ _LINE_GAP = 1.7
 _STAMP_WORDS = (
     r"e-?meterai|e-?materai|meterai|materai|elektronik|electronic|digital|tempelkan|tempel|bubuhkan|dibubuhi|disini"
     r"|letakkan|tempat|stempel|cap|ttd|tandatangan|rp\.?|idr|\d[\d.,]*|-|sepuluhribu|enamribu|rupiah|cukup|dan|&"
-    r"|[()\[\]<>.…·_:;/\\|\-–—*\"'“”‘’+]"
+    r"|[\W_]"
 )
 _STAMP_WORD_LINE = re.compile(rf"(?:{_STAMP_WORDS})+")
 _STAMP_WORD = re.compile(r"m[ae]t[ea]rai")
-_RULERS = ".…·_-–—|"
+_LETTER = re.compile(r"[^\W_]")
 _APPLICANTS = (
     r"hormat(saya|kami)|(salam)?hormat|(yang|yg)(membuatpernyataan(ini)?|menyatakan|bersangkutan|bermohon|memohon"
     r"|bertandatangan|menerimakuasa|menerima|berjanji|melamar)|(yang|yg)(memberi|membuat)(kuasa|keterangan|perjanjian)?"
@@ -34,10 +34,8 @@ _TAIL = r"(\((pihak\w+|[ivx\d]+)\))?[,.:]*"
 _APPLICANT = re.compile(rf"(?:{_APPLICANTS}){_TAIL}")
 _PARTY = re.compile(rf"(?:{_PARTIES})[,.:]*")
 _MONTHS = "januari|februari|pebruari|maret|april|mei|juni|juli|agustus|september|oktober|november|nopember|desember"
-_DATE = re.compile(
-    rf"[\w.…_ ]{{2,40}},\s*(tanggal|tgl\.?)?\s*([\d.…_]{{1,12}}\s*({_MONTHS}|[.…_]{{3,40}})?\s*(\d{{4}}|\d{{0,2}}[.…_]{{2,8}})?"
-    rf"|\d{{1,2}}[-/]\d{{1,2}}[-/]\d{{2,4}})",
-)
+_DAY = rf"[\d.…_]{{1,12}}\s*({_MONTHS}|[.…_]{{3,40}})?\s*(\d{{4}}|\d{{0,2}}[.…_]{{2,8}})?"
+_DATE = re.compile(rf"[\w.…_ ]{{2,40}},\s*(tanggal|tgl\.?)?\s*({_DAY}|\d{{1,2}}[-/]\d{{1,2}}[-/]\d{{2,4}})")
 _NAME_LINE = re.compile(r"\(\s*[.…_\s-]{5,}\s*\)|[_…]{8,}|\.{12,}|\(\s*[\w.,' -]{3,50}\s*\)")
 _MAY_MATTER = re.compile(
     r"m[ae]t[ea]rai|tempel|(^|\W)rp\W*\d|\d[.,]?000|hormat|y(an)?g(mem|menya|menye|mene|menja|mela|berm|berj|bert|bers)"
@@ -82,7 +80,7 @@ def stamp_words(lines: Sequence[Words]) -> list[Box]:
         grown = True
         around = box
         while grown:
-            joined = [other for words, other in alone if words.strip(_RULERS) and _belongs(around, other)]
+            joined = [other for words, other in alone if _LETTER.search(words) and _belongs(around, other)]
             larger = surrounding([around, *joined])
             grown, around = larger != around, larger
         if around not in found:
@@ -91,7 +89,7 @@ def stamp_words(lines: Sequence[Words]) -> list[Box]:
 
 
 def anchors(lines: Sequence[Words]) -> list[Anchor]:
-    """The words beside which people sign, the likeliest first: the applicant's; of several, the lowest, then rightmost."""
+    """The words beside which people sign, likeliest first: the applicant's; of several the lowest, then rightmost."""
     found = [Anchor(kind, line.box) for line in lines if (kind := _kind_of(line.text))]
     return sorted(found, key=lambda anchor: (_ORDER.index(anchor.kind), _band(anchor.box), -anchor.box.x0))
 

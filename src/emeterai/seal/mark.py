@@ -1,122 +1,97 @@
-"""The visible mark: vector art drawn once, then for each document the serial and the QR code on top.
+"""The visible mark: the issuer's vector art, and on it for each document the serial and the QR code.
 
-A plainly labelled SPECIMEN. It holds no emblem of the state and imitates none; a lawful issuer configures its own art.
 One unit is one point of the 80-point default; viewers scale it to the box. No fonts, no transparency (PDF/A).
 """
 
 from __future__ import annotations
 
 import zlib
-from functools import cache, lru_cache
-from math import cos, pi, sin
+from dataclasses import dataclass
+from functools import lru_cache
 
-from emeterai.seal.glyphs import GRID_HEIGHT, glyph_path, glyph_width, rounded_path, text_path
+from emeterai.seal.glyphs import GRID_HEIGHT, glyph_path, glyph_width
+from emeterai.seal.model import MARK_SIDE_PT, SealOrder
 from emeterai.seal.qr import QUIET_MODULES, qr_path
 
-SIDE = 80.0
-"""The side of the square on which the mark is drawn, and its default size in points."""
-LABEL = "SPECIMEN"
-_QR_X, _QR_Y, _QR_SIDE = 4.2, 20.4, 45.6
-_SERIAL_X, _SERIAL_Y, _SERIAL_WIDTH, _SERIAL_HEIGHT = 6.4, 4.9, 67.2, 3.7
-_MAGENTA = "0.76 0.05 0.42"
-_PALE = "1 0.945 0.972"
-_TINT = "0.965 0.73 0.845"
-_INK = "0.23 0.02 0.14"
-_WHITE = "1 1 1"
+SIDE = MARK_SIDE_PT
+"""The side of the square on which a mark is drawn."""
+ALTERNATIVE = "Meterai elektronik {label} Rp{duty_idr}, nomor seri {serial}. Periksa di {url}"
+REASON = "Meterai elektronik Rp{duty_idr}, {label}, nomor seri {serial}"
 
 
-@cache
-def art() -> bytes:
-    """The part of the mark that is the same on every document, as a zlib-compressed content stream."""
-    content = "\n".join(
-        (
-            "q 1 J 1 j",
-            f"{_MAGENTA} RG {_PALE} rg 1.5 w {_frame(0.9, corner=4.2)} B",
-            f"q {_frame(1.8, corner=3.4)} W n {_TINT} RG 0.22 w {_waves()} Q",
-            f"{_MAGENTA} RG 0.35 w {_frame(2.5, corner=3)} S",
-            _band(67.4, 9.2, colour=_MAGENTA),
-            f"{_WHITE} RG 0.75 w {text_path('METERAI ELEKTRONIK', x=6.8, y=70, height=4, width=66.4)} S",
-            f"{_WHITE} rg {_QR_X} {_QR_Y} {_QR_SIDE} {_QR_SIDE} re f",
-            f"{_PALE} rg {_circle(63.3, 55.6, 10.2)} f",
-            f"{_MAGENTA} RG 0.28 w {_rosette(63.3, 55.6, outer=9.6, inner=3.6)}",
-            f"{_INK} RG 0.95 w {text_path('1OOOO', x=52.2, y=36.8, height=5.1, width=22.4)} S",
-            f"{_INK} RG 0.55 w {text_path('SEPULUH', x=52.2, y=30.6, height=3.1, width=22.2)} S",
-            f"{text_path('RIBU', x=52.2, y=26.1, height=3.1, width=11.2)} S",
-            f"{text_path('RUPIAH', x=52.2, y=21.6, height=3.1, width=17.8)} S",
-            _band(10.6, 8.6, colour=_INK),
-            f"{_WHITE} RG 1.15 w {text_path(LABEL, x=13, y=12.2, height=5.4, width=54)} S",
-            "Q",
+@dataclass(frozen=True, slots=True)
+class Room:
+    """A rectangle of the mark's square, from its lower left corner."""
+
+    x: float
+    y: float
+    width: float
+    height: float
+
+
+@dataclass(frozen=True, slots=True)
+class Mark:
+    """A mark as its issuer wants it. The templates may name `{label}`, `{duty_idr}`, `{serial}` and `{url}`."""
+
+    label: str
+    art: bytes
+    """What is the same on every document: a zlib-compressed content stream."""
+    qr: Room
+    serial: Room
+    serial_colour: str
+    """Operands and operator that set the colour of strokes."""
+    qr_colour: str = "0 g"
+    """Operands and operator that set the colour of areas."""
+    alternative: str = ALTERNATIVE
+    reason: str = REASON
+    url: str = ""
+    """Where the QR code leads, with `{serial}`; empty: where the order says."""
+
+    def overlay(self, order: SealOrder) -> bytes:
+        """The part of one document: the art is called first, then serial and QR are drawn. A compressed stream."""
+        modules, path = qr_path(self.address(order))
+        module = self.qr.width / (modules + 2 * QUIET_MODULES)
+        quiet = QUIET_MODULES * module
+        serial, count = order.serial, len(order.serial)
+        strokes = (_serial_glyph(character, place, count, self.serial) for place, character in enumerate(serial))
+        content = b"/Art Do\nq %.5f 0 0 %.5f %.5f %.5f cm\n%b\n%bf\nQ\n1 J 1 j %b 0.5 w\n%b S" % (
+            module,
+            module,
+            self.qr.x + quiet,
+            self.qr.y + quiet,
+            self.qr_colour.encode(),
+            path,
+            self.serial_colour.encode(),
+            b" ".join(strokes),
         )
-    )
+        # A small window costs half the time of the usual one, and no size on so small a content.
+        packer = zlib.compressobj(2, zlib.DEFLATED, 12, 5)
+        return packer.compress(content) + packer.flush()
+
+    def address(self, order: SealOrder) -> str:
+        """What the QR code of an order says."""
+        return self.url.replace("{serial}", order.serial) if self.url else order.verify_url
+
+    def alternative_text(self, order: SealOrder) -> str:
+        """What a screen reader says for the mark."""
+        return self._worded(self.alternative, order)
+
+    def reason_text(self, order: SealOrder) -> str:
+        """Why the file was signed, as the signature says it."""
+        return self._worded(self.reason, order)
+
+    def _worded(self, template: str, order: SealOrder) -> str:
+        return template.format(label=self.label, duty_idr=order.duty_idr, serial=order.serial, url=self.address(order))
+
+
+def packed(content: str) -> bytes:
+    """The content stream of a mark's art, compressed as far as it goes, since it is done once."""
     return zlib.compress(content.encode(), 9)
 
 
-def overlay(serial: str, verify_url: str) -> bytes:
-    """The part of one document: the art is called first, then serial and QR are drawn. A compressed content stream."""
-    modules, path = qr_path(verify_url)
-    module = _QR_SIDE / (modules + 2 * QUIET_MODULES)
-    quiet = QUIET_MODULES * module
-    content = b"/Art Do\nq %.5f 0 0 %.5f %.5f %.5f cm\n0 g\n%sf\nQ\n1 J 1 j %s RG 0.5 w\n%s S" % (
-        module,
-        module,
-        _QR_X + quiet,
-        _QR_Y + quiet,
-        path,
-        _INK.encode(),
-        b" ".join(_serial_glyph(character, place, len(serial)) for place, character in enumerate(serial)),
-    )
-    # A small window costs half the time of the usual one, and no size on so small a content.
-    packer = zlib.compressobj(2, zlib.DEFLATED, 12, 5)
-    return packer.compress(content) + packer.flush()
-
-
 @lru_cache(maxsize=4_096)
-def _serial_glyph(character: str, place: int, count: int) -> bytes:
-    cell = _SERIAL_WIDTH / max(count, 1)
-    scale = min(_SERIAL_HEIGHT / GRID_HEIGHT, cell / 6)
-    x = _SERIAL_X + place * cell + (cell - glyph_width(character) * scale) / 2
-    return glyph_path(character, x=x, y=_SERIAL_Y, scale=scale).encode()
-
-
-def _frame(inset: float, *, corner: float) -> str:
-    low, high = inset, SIDE - inset
-    middle = SIDE / 2
-    corners = [(high, low, corner), (high, high, corner), (low, high, corner), (low, low, corner)]
-    return rounded_path([(middle, low, 0.0), *corners], closed=True)
-
-
-def _band(y: float, height: float, *, colour: str) -> str:
-    left, right, radius = 4.2, SIDE - 4.2, 1.4
-    corners = [(right, y, radius), (right, y + height, radius), (left, y + height, radius), (left, y, radius)]
-    return f"{colour} rg {rounded_path([(SIDE / 2, y, 0.0), *corners], closed=True)} f"
-
-
-def _waves() -> str:
-    """Fine interlaced waves, as on paper of value. One line drawn again and again compresses well."""
-    lines = []
-    for height in (2.6, -2.6):
-        parts = ["0 0 m"]
-        for column in range(8):
-            x, turn = column * 10, height if column % 2 == 0 else -height
-            parts.append(f"{x + 3.6:.1f} {turn} {x + 6.4:.1f} {turn} {x + 10} 0 c")
-        lines.append(" ".join(parts))
-    return " ".join(f"{' '.join(lines)} S 1 0 0 1 0 4 cm" for _ in range(21))
-
-
-def _rosette(x: float, y: float, *, outer: float, inner: float) -> str:
-    """A guilloche rosette: one petal from `inner` to `outer` and back, turned on until the line closes."""
-    petals, turns, steps = 26, 9, 24
-    middle, swing = (outer + inner) / 2, (outer - inner) / 2
-    whole = 2 * pi * turns / petals
-    points = []
-    for step in range(steps + 1):
-        angle, radius = whole * step / steps, middle - swing * cos(2 * pi * step / steps)
-        points.append(f"{radius * cos(angle):.2f} {radius * sin(angle):.2f}")
-    petal = f"{points[0]} m {' l '.join(points[1:])} l S"
-    turn = f"{cos(whole):.6f} {sin(whole):.6f} {-sin(whole):.6f} {cos(whole):.6f} 0 0 cm"
-    return f"q 1 0 0 1 {x} {y} cm {' '.join(f'{petal} {turn}' for _ in range(petals))} Q"
-
-
-def _circle(x: float, y: float, radius: float) -> str:
-    square = [(x + radius, y - radius), (x + radius, y + radius), (x - radius, y + radius), (x - radius, y - radius)]
-    return rounded_path([(x, y - radius, 0.0), *((px, py, radius) for px, py in square)], closed=True)
+def _serial_glyph(character: str, place: int, count: int, room: Room) -> bytes:
+    cell = room.width / max(count, 1)
+    scale = min(room.height / GRID_HEIGHT, cell / 6)
+    x = room.x + place * cell + (cell - glyph_width(character) * scale) / 2
+    return glyph_path(character, x=x, y=room.y, scale=scale).encode()

@@ -6,7 +6,7 @@ import struct
 
 import msgspec
 
-from emeterai.seal.model import Box, Geometry, Placement, Plan, Report, VerifyReport
+from emeterai.seal.model import Box, Geometry, Pictures, Placement, Plan, Report, VerifyReport
 
 LENGTH = struct.Struct(">I")
 MESSAGE_SIZE_BYTES_MAX = 64 * 1024 * 1024
@@ -38,7 +38,7 @@ class Locate(msgspec.Struct, frozen=True, tag=True):
 
 
 class FindPlace(msgspec.Struct, frozen=True, tag=True):
-    """Find where a mark goes: within `box`, or at `place`, on `page` (None: the one that `place` means). See `Found`."""
+    """Find where a mark goes: within `box` or at `place`; `page` None: where `place` means. Answered by `Found`."""
 
     path: str
     size_bytes_max: int
@@ -57,12 +57,34 @@ class PlanSeal(msgspec.Struct, frozen=True, tag=True):
     password: str | None = None
 
 
+class PlanValidation(msgspec.Struct, frozen=True, tag=True):
+    """Plan an addendum with so many new certificates, revocation lists and OCSP answers. Answered by `Planned`.
+
+    Their streams take the numbers after the first free one, in this order; the dictionary itself may take the first.
+    """
+
+    path: str
+    size_bytes_max: int
+    certificates: int
+    crls: int
+    ocsps: int
+
+
 class Verify(msgspec.Struct, frozen=True, tag=True):
-    """Check every stamp of a file against trusted root certificates (DER). Answered by `Verified`."""
+    """Check every stamp of a file against root certificates (DER) of seals and timestamps. Answered by `Verified`."""
 
     path: str
     size_bytes_max: int
     roots: list[bytes]
+    timestamp_roots: list[bytes] = []
+
+
+class Depict(msgspec.Struct, frozen=True, tag=True):
+    """Draw a page of a file as it was when it had `sealed_size_bytes`, and as it is now. Answered by `Depicted`."""
+
+    path: str
+    size_bytes_max: int
+    sealed_size_bytes: int
 
 
 class ReadBack(msgspec.Struct, frozen=True, tag=True):
@@ -112,6 +134,12 @@ class Verified(msgspec.Struct, frozen=True, tag=True):
     report: VerifyReport
 
 
+class Depicted(msgspec.Struct, frozen=True, tag=True):
+    """The answer to `Depict`: nothing when the file cannot be drawn."""
+
+    pictures: Pictures | None
+
+
 class Reopened(msgspec.Struct, frozen=True, tag=True):
     """The answer to `ReadBack`: the byte range that qpdf reads in the newest field; whether the page shows it."""
 
@@ -132,8 +160,8 @@ class RefusedAnswer(msgspec.Struct, frozen=True, tag=True):
     facts: dict[str, str | int]
 
 
-Request = Inspect | Repair | Locate | FindPlace | PlanSeal | Verify | ReadBack
-Answer = Inspected | Repaired | Located | Found | Planned | Verified | Reopened | Unreadable | RefusedAnswer
+Request = Inspect | Repair | Locate | FindPlace | PlanSeal | PlanValidation | Verify | Depict | ReadBack
+Answer = Inspected | Repaired | Located | Found | Planned | Verified | Depicted | Reopened | Unreadable | RefusedAnswer
 
 _encoder = msgspec.msgpack.Encoder()
 

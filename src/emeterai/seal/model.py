@@ -112,6 +112,32 @@ class StampFacts(msgspec.Struct):
     level: str
     intact: bool
     changes_after: list[str]
+    sealed_size_bytes: int = 0
+    """The file as it was sealed is its first so many bytes; 0 when the seal does not hold."""
+
+
+class Pictures(msgspec.Struct, frozen=True):
+    """One page of a file as it was sealed and as it is now, both as small PNG."""
+
+    page: int
+    """Counted from 1: the first page that looks different, else the first."""
+    sealed_png: bytes
+    now_png: bytes
+
+
+PartKind = Literal["stamp", "signature", "document_timestamp", "validation_data", "signature_field", "unknown"]
+
+
+class LaterPart(msgspec.Struct):
+    """What was added behind the first seal that holds, in the order of the file.
+
+    All kinds but `unknown` leave the document as it was sealed; `changes` names what an unknown one did.
+    """
+
+    kind: PartKind
+    name: str = ""
+    """The serial of a stamp; the name in the certificate of a signature, which nobody checked here."""
+    changes: list[str] = []
 
 
 class VerifyReport(msgspec.Struct):
@@ -119,6 +145,7 @@ class VerifyReport(msgspec.Struct):
 
     outcome: Outcome
     stamps: list[StampFacts]
+    later: list[LaterPart] = []
 
 
 class Geometry(msgspec.Struct, frozen=True):
@@ -168,6 +195,8 @@ class Plan(msgspec.Struct, frozen=True):
     """The permanent half of the file identifier; empty when the file has none."""
     cipher: FileCipher | None = None
     """How strings and streams are enciphered, when the file is encrypted."""
+    numbers_declared: int = 0
+    """`/Size` of the original's trailer, when it makes sense: in an update it may grow only."""
 
 
 class NewNumbers(msgspec.Struct, frozen=True):

@@ -20,6 +20,8 @@ from emeterai.seal.limits import allow_cpu, confine, swollen
 from emeterai.seal.messages import (
     LENGTH,
     Answer,
+    Depict,
+    Depicted,
     FindPlace,
     Found,
     Inspect,
@@ -27,6 +29,7 @@ from emeterai.seal.messages import (
     Locate,
     Located,
     Planned,
+    PlanValidation,
     ReadBack,
     RefusedAnswer,
     Reopened,
@@ -73,10 +76,15 @@ def _answer(request: Request) -> Answer:
     with Path(request.path).open("rb") as file:
         if isinstance(request, Verify):
             return _verified(file, request)
+        if isinstance(request, Depict):
+            return _depicted(file, request)
         if isinstance(request, Inspect):
             return Inspected(_inspected(file, request))
         if isinstance(request, Repair):
             return Repaired(rewritten(file, size_bytes_max=request.size_bytes_max, password=request.password))
+        if isinstance(request, PlanValidation):
+            with opened(file, size_bytes_max=request.size_bytes_max) as document:
+                return Planned(document.plan_validation(request.certificates, request.crls, request.ocsps))
         with opened(file, size_bytes_max=request.size_bytes_max, password=request.password) as document:
             if isinstance(request, Locate):
                 return Located(*document.locate(request.page))
@@ -136,7 +144,18 @@ def _verified(file: BinaryIO, request: Verify) -> Verified:
 
     content = read_bounded(file, size_bytes_max=request.size_bytes_max)
     with refusing_broken():
-        return Verified(verify_bytes(content, roots=request.roots))
+        return Verified(verify_bytes(content, roots=request.roots, timestamp_roots=request.timestamp_roots))
+
+
+def _depicted(file: BinaryIO, request: Depict) -> Depicted:
+    # Imported when first needed: most openers never draw a page.
+    from emeterai.seal.pictures import UndrawnError, pictures_of  # noqa: PLC0415
+
+    content = read_bounded(file, size_bytes_max=request.size_bytes_max)
+    try:
+        return Depicted(pictures_of(content[: request.sealed_size_bytes], content))
+    except UndrawnError:
+        return Depicted(None)
 
 
 if __name__ == "__main__":

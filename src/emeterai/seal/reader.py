@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Self
 
@@ -13,6 +13,8 @@ from emeterai.core.refusal import Refused
 from emeterai.infra.clock import utc_now
 from emeterai.seal.authority import ensure_test_authority
 from emeterai.seal.messages import (
+    Depict,
+    Depicted,
     FindPlace,
     Found,
     Inspect,
@@ -24,38 +26,57 @@ from emeterai.seal.messages import (
     Verified,
     Verify,
 )
-from emeterai.seal.model import Box, Geometry, Placement, Report, VerifyReport
+from emeterai.seal.model import Box, Geometry, Pictures, Placement, Report, VerifyReport
 from emeterai.seal.place import resolve_box
 from emeterai.seal.pool import OpenerPool
 from emeterai.seal.refusals import PDF_TOO_COMPLEX
 from emeterai.seal.signer import SignerError
 
 TAIL_SIZE_BYTES_MAX = 1_048_576
+Roots = Sequence[bytes] | Callable[[], Sequence[bytes]]
+"""Certificates (DER), or who knows them now: they change while a service runs."""
 _LOOKING_S = 3.0
-"""How long looking for a place may take; ordinary pages take two thousandths of it."""
+"""How long looking at a page may take; ordinary ones take two thousandths of it."""
 
 
 class FileReader:
     """Looks into files, in limited processes only. It can verify seals and cannot make one."""
 
-    def __init__(self, pool: OpenerPool, roots: Sequence[bytes], *, size_bytes_max: int) -> None:
+    def __init__(
+        self, pool: OpenerPool, roots: Roots, *, size_bytes_max: int, timestamp_roots: Sequence[bytes] = ()
+    ) -> None:
         self._pool = pool
-        self._roots = list(roots)
+        self._roots = roots if callable(roots) else lambda: roots
+        self._timestamp_roots = list(timestamp_roots)
         self._size_bytes_max = size_bytes_max
 
     @classmethod
     async def open(
-        cls, roots: Sequence[bytes], *, openers: int = 1, size_bytes_max: int, timeout_s: float = 10
+        cls,
+        roots: Roots,
+        *,
+        openers: int = 1,
+        size_bytes_max: int,
+        timeout_s: float = 10,
+        timestamp_roots: Sequence[bytes] = (),
     ) -> Self:
-        """Start the openers (0.1 s). `roots` are the certificates (DER) that a seal of ours leads to."""
+        """Start the openers (0.1 s). `roots` are the certificates (DER) that a seal of ours leads to.
+
+        Timestamps count for a seal's level when they lead to one of `timestamp_roots` (DER).
+        """
         pool = OpenerPool(openers, timeout_s=timeout_s)
         await pool.start()
-        return cls(pool, roots, size_bytes_max=size_bytes_max)
+        return cls(pool, roots, size_bytes_max=size_bytes_max, timestamp_roots=timestamp_roots)
 
     @property
     def opener_pids(self) -> list[int]:
         """The process ids of the openers, for supervision."""
         return self._pool.pids
+
+    @property
+    def roots(self) -> Sequence[bytes]:
+        """The certificates (DER) that a seal of ours leads to, as of now."""
+        return self._roots()
 
     async def inspect(self, path: Path, *, password: str | None = None) -> Report:
         """What a file is. Raises Refused when it could not be sealed, so that nobody pays for it.
@@ -110,9 +131,20 @@ class FileReader:
     async def verify(self, path: Path) -> VerifyReport:
         """Whether a file is genuine and as it was sealed. Raises Refused for what is not a PDF or too large."""
         size_bytes_max = self._size_bytes_max + TAIL_SIZE_BYTES_MAX
-        answer = await self._pool.ask(Verify(path_text(path), size_bytes_max, self._roots))
+        request = Verify(path_text(path), size_bytes_max, list(self._roots()), self._timestamp_roots)
+        answer = await self._pool.ask(request)
         assert isinstance(answer, Verified)
         return answer.report
+
+    async def depict(self, path: Path, *, sealed_size_bytes: int) -> Pictures | None:
+        """A page of a changed file as it was sealed and as it is now; None when it cannot be drawn in time."""
+        request = Depict(path_text(path), self._size_bytes_max + TAIL_SIZE_BYTES_MAX, sealed_size_bytes)
+        try:
+            answer = await self._pool.ask(request, timeout_s=_LOOKING_S)
+        except Refused:
+            return None
+        assert isinstance(answer, Depicted)
+        return answer.pictures
 
     async def close(self) -> None:
         """End the openers."""

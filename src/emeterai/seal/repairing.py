@@ -8,6 +8,7 @@ from typing import BinaryIO
 import pikepdf
 
 from emeterai.seal.document import open_with_qpdf, read_bounded, refusing_broken
+from emeterai.seal.large_numbers import highest_written, is_doubted, with_room
 from emeterai.seal.messages import MESSAGE_SIZE_BYTES_MAX
 from emeterai.seal.refusals import (
     PDF_BROKEN,
@@ -32,7 +33,9 @@ def rewritten(source: BinaryIO, *, size_bytes_max: int, password: str | None) ->
     save; pdf_too_large when the new file is.
     """
     content = read_bounded(source, size_bytes_max=size_bytes_max)
-    with refusing_broken(), open_with_qpdf(io.BytesIO(content), password=password, attempt_recovery=True) as pdf:
+    highest = highest_written(content)
+    whole = with_room(content, highest) if is_doubted(highest, len(content)) else content
+    with refusing_broken(), open_with_qpdf(io.BytesIO(whole), password=password, attempt_recovery=True) as pdf:
         if len(pdf.pages) == 0:
             raise PDF_NO_PAGES()
         if _SIGNED in content:
@@ -40,14 +43,16 @@ def rewritten(source: BinaryIO, *, size_bytes_max: int, password: str | None) ->
         if "/Size" not in pdf.trailer:
             pdf.trailer["/Size"] = 1  # qpdf sets it to what is right, but only where there is one
         target = io.BytesIO()
-        pdf.save(
-            target,
-            compress_streams=False,
-            stream_decode_level=pikepdf.StreamDecodeLevel.none,
-            fix_metadata_version=False,
-            encryption=pdf.is_encrypted or None,
-            deterministic_id=not pdf.is_encrypted,
-        )
+        if pdf.is_encrypted:
+            pdf.save(target, compress_streams=False, fix_metadata_version=False, encryption=True)
+        else:
+            pdf.save(
+                target,
+                compress_streams=False,
+                stream_decode_level=pikepdf.StreamDecodeLevel.none,
+                fix_metadata_version=False,
+                deterministic_id=True,
+            )
     if target.tell() > min(size_bytes_max, MESSAGE_SIZE_BYTES_MAX - _ENVELOPE_SIZE_BYTES):
         raise PDF_TOO_LARGE(size_bytes_max=size_bytes_max)
     return target.getvalue()

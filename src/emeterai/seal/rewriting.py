@@ -79,7 +79,7 @@ def _enciphered(value: object, cipher: FileCipher, home: tuple[int, int], *, dep
     if isinstance(value, pikepdf.String):
         return cipher.string(bytes(value), *home)
     if isinstance(value, Array):
-        return b"[" + b" ".join(_enciphered(item, cipher, home, depth=depth + 1) for item in value) + b"]"
+        return b"[ " + b" ".join(_enciphered(item, cipher, home, depth=depth + 1) for item in value) + b" ]"
     if isinstance(value, Dictionary):
         return b"<<" + b" ".join(_entry(value, key, cipher, home, depth=depth) for key in value.keys()) + b">>"  # noqa: SIM118
     return Array([value]).unparse().removeprefix(b"[").removesuffix(b"]")

@@ -8,23 +8,31 @@ from __future__ import annotations
 
 import asyncio
 import hashlib
+from collections.abc import Sequence
 from contextlib import suppress
+from datetime import datetime
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from cryptography.hazmat.primitives.serialization import Encoding
+
 from emeterai.core.refusal import Refused
-from emeterai.seal import mark
+from emeterai.seal.digests import feed
+from emeterai.seal.mark import Mark
 from emeterai.seal.messages import Planned, PlanSeal, ReadBack, Reopened
 from emeterai.seal.model import PLACES, Box, Placement, Plan, Report, SealedTail, SealOrder, StampFacts, VerifyReport
 from emeterai.seal.place import resolve_box
 from emeterai.seal.pool import OpenerPool
-from emeterai.seal.reader import TAIL_SIZE_BYTES_MAX, FileReader, path_text
+from emeterai.seal.reader import TAIL_SIZE_BYTES_MAX, FileReader, Roots, path_text
 from emeterai.seal.refusals import SEAL_NOT_VALID, SEAL_SLOT_OVERFLOW, SEALER_BUSY, SEALING_CERTIFICATE_EXPIRED
+from emeterai.seal.revocation import RevocationClient
 from emeterai.seal.signature import find_seals
 from emeterai.seal.signer import KeyPlace, Signed, Signer, SignerError, load_signer, load_signer_from
+from emeterai.seal.specimen import specimen
 from emeterai.seal.tail import SlotOverflowError, UnsignedTail, build_tail
 from emeterai.seal.timestamp import TimestampClient, TimestampFailedError
 from emeterai.seal.token_key import TokenPlace
+from emeterai.seal.upgrade import MadeAddendum, NeverError, NotNowError, Upgrades
 
 if TYPE_CHECKING:
     from _hashlib import HASH
@@ -33,8 +41,12 @@ __all__ = [
     "PLACES",
     "Box",
     "KeyPlace",
+    "MadeAddendum",
+    "NeverError",
+    "NotNowError",
     "Placement",
     "Report",
+    "RevocationClient",
     "SealEngine",
     "SealOrder",
     "SealedTail",
@@ -48,7 +60,6 @@ __all__ = [
     "load_signer_from",
 ]
 
-_READ_SIZE_BYTES = 131_072
 _SIGNERS_KEPT = 3
 _INLINE_SIZE_BYTES_MAX = 262_144
 """Up to this size a file is hashed at once (0.5 ms); beyond, threads keep the event loop free."""
@@ -58,12 +69,28 @@ class SealEngine:
     """The sealing engine of one process. Safe for many requests at once; started once, closed at the end."""
 
     def __init__(
-        self, pool: OpenerPool, signer: Signer, *, size_bytes_max: int, timestamps: TimestampClient | None = None
+        self,
+        pool: OpenerPool,
+        signer: Signer,
+        *,
+        size_bytes_max: int,
+        timestamps: TimestampClient | None = None,
+        revocations: RevocationClient | None = None,
+        roots: Roots | None = None,
+        mark: Mark | None = None,
     ) -> None:
         self._pool = pool
-        self._reader = FileReader(pool, signer.roots, size_bytes_max=size_bytes_max)
+        self._mark = mark or specimen()
         self._signers = [signer]
         self._timestamps = timestamps
+        self._reader = FileReader(
+            pool, roots or self._own_roots, size_bytes_max=size_bytes_max, timestamp_roots=_encoded(timestamps)
+        )
+        self._upgrades = (
+            Upgrades(pool, self._reader, timestamps=timestamps, revocations=revocations, size_bytes_max=size_bytes_max)
+            if timestamps and revocations
+            else None
+        )
         self._size_bytes_max = size_bytes_max
 
     @classmethod
@@ -75,14 +102,27 @@ class SealEngine:
         size_bytes_max: int,
         timeout_s: float = 10,
         timestamps: TimestampClient | None = None,
+        revocations: RevocationClient | None = None,
+        roots: Roots | None = None,
+        mark: Mark | None = None,
     ) -> SealEngine:
         """Start so many opener processes (0.1 s). A file may have `size_bytes_max` and take `timeout_s` to open.
 
-        With `timestamps` seals reach level B-T while that authority answers in time; the caller closes it.
+        With `timestamps` seals reach level B-T while that authority answers in time; with `revocations` as well,
+        `upgrade` works. The caller closes both. `roots` are trusted when verifying: by default the signer's own.
+        `mark` is what seals show: by default the SPECIMEN.
         """
         pool = OpenerPool(openers, timeout_s=timeout_s)
         await pool.start()
-        return cls(pool, signer, size_bytes_max=size_bytes_max, timestamps=timestamps)
+        return cls(
+            pool,
+            signer,
+            size_bytes_max=size_bytes_max,
+            timestamps=timestamps,
+            revocations=revocations,
+            roots=roots,
+            mark=mark,
+        )
 
     @property
     def signer(self) -> Signer:
@@ -118,12 +158,10 @@ class SealEngine:
 
         Without a box the mark goes to the preset place of the order, whatever is there: `placement` looks first.
         """
-        signer = self.signer
-        if order.sealed_at > signer.not_after:
-            raise SEALING_CERTIFICATE_EXPIRED(retry_after_s=60)
+        signer = self._signer_at(order.sealed_at)
         # The opener reads the structure of the file while this process draws the mark and digests the bytes.
         plan, overlay, (sha256, sha512, size_bytes) = await asyncio.gather(
-            self._plan(path, order), _overlay(order), _digests(path)
+            self._plan(path, order), _overlay(self._mark, order), _digests(path)
         )
         if size_bytes != plan.size_bytes:
             raise RuntimeError("the file changed while it was being sealed")
@@ -133,6 +171,7 @@ class SealEngine:
         unsigned = build_tail(
             plan,
             order,
+            mark=self._mark,
             box=box,
             overlay=overlay,
             original_sha256=original_sha256,
@@ -171,6 +210,12 @@ class SealEngine:
         if not (valid and answer.mark_on_page):
             raise SEAL_NOT_VALID()
 
+    async def upgrade(self, original: Path, tails: Sequence[Path], *, level: str, at: datetime) -> MadeAddendum:
+        """The bytes to append to a sealed file of this level so that it has the next, see `Upgrades.next`."""
+        if self._upgrades is None:
+            raise NeverError("no timestamp authority is configured")
+        return await self._upgrades.next(original, tails, level=level, signer=self._signer_at(at), at=at)
+
     async def verify(self, path: Path) -> VerifyReport:
         """Whether a file is genuine and as it was sealed. Raises Refused for what is not a PDF or too large."""
         return await self._reader.verify(path)
@@ -178,6 +223,14 @@ class SealEngine:
     async def close(self) -> None:
         """End the openers."""
         await self._pool.close()
+
+    def _signer_at(self, moment: datetime) -> Signer:
+        if moment > self.signer.not_after:
+            raise SEALING_CERTIFICATE_EXPIRED(retry_after_s=60)
+        return self.signer
+
+    def _own_roots(self) -> list[bytes]:
+        return [root for signer in self._signers for root in signer.roots]
 
     async def _filled(self, unsigned: UnsignedTail, signed: Signed, *, wants_timestamp: bool) -> tuple[bytes, str]:
         """The finished tail and its level: a timestamp that fails, or does not fit, costs the level only."""
@@ -197,7 +250,7 @@ class SealEngine:
 
     def _is_as_promised(self, original: Path, tail: Path, expected: SealedTail, byte_range: list[int]) -> bool:
         sha256, sha512 = hashlib.sha256(), hashlib.sha512()
-        size_bytes = _feed(original, sha256, sha512)
+        size_bytes = feed(original, sha256, sha512)
         content = tail.read_bytes()
         seals = find_seals(content)
         if len(seals) != 1 or sha256.digest() != expected.original_sha256:
@@ -217,16 +270,20 @@ class SealEngine:
         )
 
 
-async def _overlay(order: SealOrder) -> bytes:
-    return mark.overlay(order.serial, order.verify_url)
+def _encoded(timestamps: TimestampClient | None) -> list[bytes]:
+    return [root.public_bytes(Encoding.DER) for root in timestamps.roots] if timestamps else []
+
+
+async def _overlay(mark: Mark, order: SealOrder) -> bytes:
+    return mark.overlay(order)
 
 
 async def _digests(path: Path) -> tuple[HASH, HASH, int]:
     """SHA-256 and SHA-512 of a file, ready to take more, and its size: at once when small, else in two threads."""
     sha256, sha512 = hashlib.sha256(), hashlib.sha512()
     if _size_bytes(path) <= _INLINE_SIZE_BYTES_MAX:
-        return sha256, sha512, _feed(path, sha256, sha512)
-    sizes = await asyncio.gather(*(asyncio.to_thread(_feed, path, digest) for digest in (sha256, sha512)))
+        return sha256, sha512, feed(path, sha256, sha512)
+    sizes = await asyncio.gather(*(asyncio.to_thread(feed, path, digest) for digest in (sha256, sha512)))
     if sizes[0] != sizes[1]:
         raise RuntimeError("the file changed while it was being sealed")
     return sha256, sha512, sizes[0]
@@ -234,14 +291,3 @@ async def _digests(path: Path) -> tuple[HASH, HASH, int]:
 
 def _size_bytes(path: Path) -> int:
     return path.stat().st_size
-
-
-def _feed(path: Path, *digests: HASH) -> int:
-    """Feed a file to all digests in one pass and bounded memory; its size in bytes."""
-    size_bytes = 0
-    with path.open("rb", buffering=0) as file:
-        while chunk := file.read(_READ_SIZE_BYTES):
-            size_bytes += len(chunk)
-            for digest in digests:
-                digest.update(chunk)
-    return size_bytes

@@ -86,7 +86,7 @@ class PageSight:
     def lines(self, wanted: Callable[[str], bool]) -> list[Words]:
         """The runs of text on the lines that are `wanted`, split at wide gaps; a bounded number of lines."""
         text = self._whole_text()
-        found = []
+        found: list[Words] = []
         for number, match in enumerate(_lines_with(text, wanted)):
             if number >= _LINES_MAX:
                 break

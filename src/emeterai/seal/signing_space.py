@@ -1,4 +1,4 @@
-"""The room in which a person signs: below the words that ask for it, above the name. The stamp goes into it or beside it."""
+"""The room in which a person signs, below the words that ask for it and above the name: stamps go into or beside it."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ class _Space:
 
 
 def beside_anchor(sheet: Sheet, anchor: Anchor) -> Box | None:
-    """The square for a stamp at one signature: in the room to sign if that is high enough, else to its left or right."""
+    """The square for a stamp at one signature: in the room to sign if that is high enough, else left or right of it."""
     space = _above(sheet, anchor.box) if anchor.kind == "name" else _below(sheet, anchor)
     if space is None:
         return None
@@ -63,7 +63,9 @@ def _below(sheet: Sheet, anchor: Anchor) -> _Space | None:
             if lines > _LINES_MAX:
                 return None
         elif top - bottom >= _SIGNING_PT_MIN:
-            return _room(_Space(x0, x1, top, bottom, signed=False), box, lines, is_last=bottom == bands[-1][1], kind=anchor)
+            return _room(
+                _Space(x0, x1, top, bottom, signed=False), box, lines, is_last=bottom == bands[-1][1], kind=anchor
+            )
     return None
 
 
@@ -96,7 +98,7 @@ def _strip(box: Box) -> tuple[float, float]:
 
 
 def _inside(space: _Space, side_min: float) -> Iterator[Box]:
-    """Squares in the room to sign, as large as its height allows; at its left, then in its middle, then at its right."""
+    """Squares in the room to sign, as large as its height allows; at its left, then in its middle, at its right."""
     room = space.top - space.bottom - 2 * _CLEAR_PT
     side = min(MARK_SIDE_PT, room)
     if side < side_min:

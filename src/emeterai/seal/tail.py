@@ -9,7 +9,7 @@ import hashlib
 from dataclasses import dataclass
 from math import cos, radians, sin
 
-from emeterai.seal import mark
+from emeterai.seal.mark import Mark
 from emeterai.seal.model import Box, NewNumbers, Plan, SealOrder
 from emeterai.seal.place import rectangle_on_page
 from emeterai.seal.signature import FOOT, SealFacts, signature_head, text_string
@@ -43,33 +43,38 @@ def build_tail(
     plan: Plan,
     order: SealOrder,
     *,
+    mark: Mark,
     box: Box,
     overlay: bytes,
     original_sha256: bytes,
     signer_name: str,
     cms_size_bytes_max: int,
 ) -> UnsignedTail:
-    """Lay out the tail for one order; `box` is the square of the mark on the page as seen, `overlay` its drawing."""
+    """Lay out the tail for one order; `box` is the mark's square on the page as seen, `overlay` its own drawing."""
     numbers = NewNumbers.from_first(plan.first_number)
-    layout = _Layout(plan.size_bytes)
+    layout = Layout(plan.size_bytes)
     for rewrite in plan.rewrites:
         layout.add(rewrite.number, rewrite.body, generation=rewrite.generation)
-    layout.add(numbers.art, _form_stream(plan, numbers.art, mark.art(), b"/BBox[0 0 80 80]"))
+    layout.add(numbers.art, _form_stream(plan, numbers.art, mark.art, b"/BBox[0 0 80 80]"))
     layout.add(numbers.mark, _mark_object(plan, overlay, numbers))
-    layout.add(numbers.widget, _widget(plan, order, numbers, box=box))
+    layout.add(numbers.widget, _widget(plan, order, numbers, mark=mark, box=box))
     if plan.new_form:
         layout.add(numbers.form, b"<</Fields[%d 0 R]/SigFlags 3>>" % numbers.widget)
 
     facts = SealFacts(order.serial, order.sealed_at, plan.size_bytes, order.duty_idr)
-    reason = f"Meterai elektronik Rp{order.duty_idr}, {mark.LABEL}, nomor seri {order.serial}"
+    reason = mark.reason_text(order)
     head = signature_head(
         numbers.signature, facts, name=signer_name, reason=reason, byte_range=(0, 0, 0), cipher=plan.cipher
     )
     layout.offsets[numbers.signature] = (layout.position, 0)
     slot_start = layout.position + len(head)
     slot_end = slot_start + 2 * cms_size_bytes_max + 2
-    after = FOOT + _cross_reference(
-        plan, layout.offsets, numbers, position=slot_end + len(FOOT), file_id=_file_id(plan, original_sha256, order)
+    after = FOOT + cross_reference(
+        plan,
+        layout.offsets,
+        free=numbers.form + plan.new_form,
+        position=slot_end + len(FOOT),
+        file_id=_file_id(plan, original_sha256, order),
     )
     head = signature_head(
         numbers.signature,
@@ -82,7 +87,7 @@ def build_tail(
     return UnsignedTail(b"".join((*layout.parts, head)), slot_end - slot_start, after)
 
 
-class _Layout:
+class Layout:
     """Objects one after the other, with the offset of each."""
 
     def __init__(self, original_size_bytes: int) -> None:
@@ -91,6 +96,7 @@ class _Layout:
         self.offsets: dict[int, tuple[int, int]] = {}
 
     def add(self, number: int, body: bytes, *, generation: int = 0) -> None:
+        """Put an object after the others."""
         self.offsets[number] = (self.position, generation)
         text = b"%d %d obj\n%b\nendobj\n" % (number, generation, body)
         self.parts.append(text)
@@ -116,11 +122,8 @@ def _mark_object(plan: Plan, overlay: bytes, numbers: NewNumbers) -> bytes:
     return _form_stream(plan, numbers.mark, overlay, entries)
 
 
-def _widget(plan: Plan, order: SealOrder, numbers: NewNumbers, *, box: Box) -> bytes:
-    words = (
-        f"Meterai elektronik {mark.LABEL} Rp{order.duty_idr}, nomor seri {order.serial}. Periksa di {order.verify_url}"
-    )
-    alternative = text_string(words, numbers.widget, plan.cipher)
+def _widget(plan: Plan, order: SealOrder, numbers: NewNumbers, *, mark: Mark, box: Box) -> bytes:
+    alternative = text_string(mark.alternative_text(order), numbers.widget, plan.cipher)
     return (
         b"<</Type/Annot/Subtype/Widget/FT/Sig/T%b/TU%b/Contents%b/V %d 0 R/P %s/F %d"
         b"/Rect[%.3f %.3f %.3f %.3f]/AP<</N %d 0 R>>>>"
@@ -138,21 +141,29 @@ def _widget(plan: Plan, order: SealOrder, numbers: NewNumbers, *, box: Box) -> b
 
 def _file_id(plan: Plan, original_sha256: bytes, order: SealOrder) -> bytes:
     """Both halves of /ID: the first stays what it was; the second follows from the original and the order."""
-    seed = original_sha256 + order.serial.encode() + order.sealed_at.isoformat().encode()
+    return file_id(
+        plan, original_sha256, original_sha256 + order.serial.encode() + order.sealed_at.isoformat().encode()
+    )
+
+
+def file_id(plan: Plan, original_sha256: bytes, seed: bytes) -> bytes:
+    """/ID with a second half that follows from `seed`; the first half, once there is one, never changes."""
     # The key of an encrypted file hangs on the first half (ISO 32000-2, 7.6.4.3): where it is empty it stays so.
     first = plan.id_first if plan.cipher else plan.id_first or original_sha256[:_ID_SIZE_BYTES]
     second = hashlib.sha256(seed).digest()[:_ID_SIZE_BYTES]
     return b"[<%s><%s>]" % (first.hex().encode(), second.hex().encode())
 
 
-def _cross_reference(
-    plan: Plan, offsets: dict[int, tuple[int, int]], numbers: NewNumbers, *, position: int, file_id: bytes
+def cross_reference(
+    plan: Plan, offsets: dict[int, tuple[int, int]], *, free: int, position: int, file_id: bytes
 ) -> bytes:
-    """The cross-reference of the same kind as the original's newest, the trailer and the end of the file."""
+    """The cross-reference of the same kind as the original's newest, the trailer and the end of the file.
+
+    `free` is the first object number that nothing has; `position` is where the cross-reference begins.
+    """
     start = position - plan.header_offset
     entries = {number: (offset - plan.header_offset, generation) for number, (offset, generation) in offsets.items()}
-    free = numbers.form + plan.new_form
-    size = free + plan.xref_is_stream
+    size = max(free + plan.xref_is_stream, plan.numbers_declared)
     trailer = b"/Size %d/Prev %d%b/ID%b" % (size, plan.previous_xref, plan.trailer, file_id)
     if plan.xref_is_stream:
         entries[free] = (start, 0)

@@ -1,4 +1,4 @@
-"""Timestamps (RFC 3161) from an authority over HTTP: asked within a bound, checked before use, done without if it fails.
+"""Timestamps (RFC 3161) from an authority over HTTP: asked within a bound, checked, done without if it fails.
 
 The tokens are read and checked by rfc3161-client. Its builder hashes whole documents itself, so the request, five lines
 of DER, is written here. A breaker stops asking an authority that fails, so that it costs no stamp more than a moment.

@@ -13,7 +13,7 @@ from emeterai.infra.http import REQUEST_MALFORMED
 from emeterai.seal.model import Box
 from emeterai.stamping.documents import Documents
 from emeterai.stamping.model import StampWanted
-from emeterai.stamping.placing import Locate, place_mark
+from emeterai.stamping.placing import Look, place_mark
 from emeterai.stamping.service import Asked, Stamping, require_ready
 
 INSPECTION_WAIT_S = 15.0
@@ -21,12 +21,14 @@ INSPECTION_WAIT_S = 15.0
 
 
 class StampRequest(msgspec.Struct, forbid_unknown_fields=True):
-    """What to stamp and where. `page` counts from 1, the last one without it; `box` goes before `place`."""
+    """What to stamp and where. `page` counts from 1, without it the place decides; `box` goes before `place`."""
 
     document_id: UUID
     page: int | None = None
     box: Box | tuple[float, float, float, float] | None = None
     place: str = "auto"
+    cover: bool = False
+    """Confirms that the mark may hide text or pictures."""
     additional: bool = False
     """Ask for a further stamp on a file that this account has stamped already."""
 
@@ -34,11 +36,11 @@ class StampRequest(msgspec.Struct, forbid_unknown_fields=True):
 class StampDesk:
     """Takes requests for stamps, whole or for a document that was sent before."""
 
-    def __init__(self, documents: Documents, stamping: Stamping, blobs: BlobStore, locate: Locate) -> None:
+    def __init__(self, documents: Documents, stamping: Stamping, blobs: BlobStore, look: Look) -> None:
         self._documents = documents
         self._stamping = stamping
         self._blobs = blobs
-        self._locate = locate
+        self._look = look
 
     async def ask(self, account_id: UUID, request: StampRequest, *, idempotency_key: str | None) -> Asked:
         """Check everything that can be wrong, then hold one unit. A refusal leaves quota and files as they were."""
@@ -48,7 +50,7 @@ class StampDesk:
         digest = require_ready(document)
         box = Box(*request.box) if isinstance(request.box, tuple) else request.box
         page, square = await place_mark(
-            document, self._blobs, self._locate, page=request.page, box=box, place=request.place
+            document, self._blobs, self._look, page=request.page, box=box, place=request.place, cover=request.cover
         )
         wanted = StampWanted(
             account_id=account_id,
@@ -58,15 +60,15 @@ class StampDesk:
             box=square,
             additional=request.additional,
             idempotency_key=idempotency_key,
-            request_digest=_request_digest(digest, page, square, additional=request.additional),
+            request_digest=_request_digest(digest, request.page, box, request.place, additional=request.additional),
             repaired_digest=document.repaired_digest,
         )
         return await self._stamping.ask(wanted)
 
 
-def _request_digest(digest: bytes, page: int, box: Box, *, additional: bool) -> bytes:
+def _request_digest(digest: bytes, page: int | None, box: Box | None, place: str, *, additional: bool) -> bytes:
     """What must be the same when an Idempotency-Key comes again: the file's content, the place, the wish for a copy."""
-    return hashlib.sha256(digest + msgspec.json.encode((page, box, additional))).digest()
+    return hashlib.sha256(digest + msgspec.json.encode((page, box, place, additional))).digest()
 
 
 def box_from_text(text: str) -> Box:

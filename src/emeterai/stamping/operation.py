@@ -32,6 +32,7 @@ class StampOperation(Operation):
                 "page": number,
                 "box": Schema(type=OpenAPIType.STRING, description="x0,y0,x1,y1 in points"),
                 "place": text,
+                "cover": Schema(type=OpenAPIType.BOOLEAN),
                 "additional": Schema(type=OpenAPIType.BOOLEAN),
             },
         )
@@ -51,6 +52,9 @@ class StampOperation(Operation):
                 "page": Schema(type=[OpenAPIType.INTEGER, OpenAPIType.NULL]),
                 "box": box,
                 "place": text,
+                "cover": Schema(
+                    type=OpenAPIType.BOOLEAN, description="Confirms that the mark may hide text or pictures"
+                ),
                 "additional": Schema(type=OpenAPIType.BOOLEAN),
             },
         )

@@ -27,8 +27,8 @@ NOTES = {
         "The owner of this file restricted it. The stamped file stays restricted in the same way.",
     ),
     "repaired": (
-        "Susunan berkas ini rusak dan sudah kami perbaiki; isinya tetap. Meterai dibubuhkan pada hasil perbaikan itu.",
-        "The structure of this file was damaged and we mended it; its content is the same. The mended file is stamped.",
+        "Susunan berkas ini rusak dan sudah kami perbaiki sejauh terbaca. Pastikan jumlah halaman dan isinya lengkap.",
+        "The structure of this file was damaged; we mended it as far as it can be read. Make sure nothing is missing.",
     ),
     "form": (
         "Berkas ini memuat formulir isian. Isi dulu sebelum dibubuhi; sesudahnya berkas jangan diubah lagi.",

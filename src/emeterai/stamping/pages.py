@@ -7,9 +7,9 @@ from typing import Any
 from uuid import UUID
 
 from litestar import Controller, Response, get, post
-from litestar.datastructures import FormMultiDict, UploadFile
+from litestar.datastructures import UploadFile
 from litestar.di import NamedDependency, Provide
-from litestar.exceptions import HTTPException, InternalServerException
+from litestar.exceptions import HTTPException
 from litestar.params import FromPath
 from litestar.response import Redirect, Stream
 
@@ -18,7 +18,7 @@ from emeterai.accounts.service import Caller
 from emeterai.core.refusal import RefusalKind, Refused
 from emeterai.core.stamping import DocumentState, StampState
 from emeterai.infra.http import (
-    REQUEST_MALFORMED,
+    IDEMPOTENCY_KEY_REUSED,
     checked_idempotency_key,
     cursor_of,
     read_cursor,
@@ -39,10 +39,11 @@ from emeterai.stamping.page_values import (
     result_value,
     stamp_values,
 )
+from emeterai.stamping.placing import BOX_COVERS_TEXT
 from emeterai.stamping.routes import stream_sealed_file
-from emeterai.stamping.service import IDEMPOTENCY_KEY_REUSED
 from emeterai.stamping.services import AnyRequest, StampingServices, services_of
 from emeterai.web import paths
+from emeterai.web.csrf import checked_form, texts_of
 from emeterai.web.forms import FieldError, Form
 
 FILE_NOT_CHOSEN = RefusalKind(
@@ -73,9 +74,14 @@ _REFRESH_S = 2
 _PATIENCE_S = 2.0
 """How long an answer to a form waits for the work that the form began, so that most people see its end at once."""
 _PAGE_DIGITS_MAX = 9
-_CHOICES = {"page", "place", "again"}
+_CHOICES = {"page", "place", "again", "cover"}
 _UPLOAD_REFUSALS = {FILE_NOT_CHOSEN, DOCUMENT_EMPTY, DOCUMENT_TOO_LARGE}
-_FIELD_OF = {PAGE_NOT_IN_DOCUMENT: "page", PLACE_UNKNOWN: "place", DOCUMENT_STAMPED_BEFORE: "again"}
+_FIELD_OF = {
+    PAGE_NOT_IN_DOCUMENT: "page",
+    PLACE_UNKNOWN: "place",
+    DOCUMENT_STAMPED_BEFORE: "again",
+    BOX_COVERS_TEXT: "cover",
+}
 
 
 class UploadPages(Controller):
@@ -147,7 +153,7 @@ class DocumentPages(Controller):
 
     @get("/{document_id:uuid}/bubuhkan")
     async def choose(self, request: AnyRequest, caller: WhoCalls, document_id: DocumentId) -> Response[Any]:
-        """Choose a place on the last page, or on `page`; a document that cannot be stamped says why instead."""
+        """Choose a place, on `page` when it is given; a document that cannot be stamped says why instead."""
         document = await services_of(request).documents.get(caller.account_id, document_id)
         if document.report is None:
             return _go(paths.document(document.id))
@@ -204,7 +210,7 @@ async def _uploaded(request: AnyRequest) -> tuple[str, bytes]:
     """The name and the bytes of the file in a form that one of our pages showed."""
     services = services_of(request)
     try:
-        form = await _form(request)
+        form = await checked_form(request, services_of(request).csrf)
     except HTTPException as error:
         if error.status_code != DOCUMENT_TOO_LARGE.status:
             raise
@@ -217,20 +223,7 @@ async def _uploaded(request: AnyRequest) -> tuple[str, bytes]:
 
 async def _checked_form(request: AnyRequest) -> dict[str, str]:
     """The texts of a form that one of our pages showed."""
-    return {name: value for name, value in (await _form(request)).items() if isinstance(value, str)}
-
-
-async def _form(request: AnyRequest) -> FormMultiDict:
-    """A form that one of our pages showed. Raises `csrf_failed`, `request_malformed`."""
-    try:
-        form = await request.form()
-    except (UnicodeDecodeError, LookupError) as error:
-        raise REQUEST_MALFORMED(detail="the form is not text in UTF-8") from error
-    except InternalServerException as error:
-        # The framework's word for a browser that went away in the middle: nobody's bug, and nobody to answer.
-        raise REQUEST_MALFORMED(detail="the form broke off before its end") from error
-    services_of(request).csrf.check(request, form)
-    return form
+    return texts_of(await checked_form(request, services_of(request).csrf))
 
 
 async def _upload_form(request: AnyRequest, caller: Caller, refused: Refused | None = None) -> Response[bytes]:
@@ -248,10 +241,14 @@ async def _upload_form(request: AnyRequest, caller: Caller, refused: Refused | N
 async def _ask(services: StampingServices, caller: Caller, document: Document, fields: Mapping[str, str]) -> Stamp:
     """The stamp that a form asks for. A refusal leaves quota as it was."""
     assert document.report is not None
-    page = _page_of(fields.get("page"), document.report)
+    page = _page_of(fields["page"], document.report) if fields.get("page") else None
     key = checked_idempotency_key(fields.get("idempotency_key"))
     wanted = StampRequest(
-        document_id=document.id, page=page, place=fields.get("place", "auto"), additional=fields.get("again") == "1"
+        document_id=document.id,
+        page=page,
+        place=fields.get("place", "auto"),
+        cover=fields.get("cover") == "1",
+        additional=fields.get("again") == "1",
     )
     try:
         stamp, is_new = await services.desk.ask(caller.account_id, wanted, idempotency_key=key)
@@ -285,7 +282,6 @@ async def _place_form(
         headers=refusal_headers(refused) if refused else None,
         document=document_value(document) | {"landscape": is_landscape(report, page)},
         form=Form({name: value for name, value in fields.items() if name in _CHOICES and value}, errors),
-        page=page,
         refusal=None if field else refused,
         earlier=refused.facts.get("stamp_id", earlier) if refused else earlier,
         available=await _available(services, caller),

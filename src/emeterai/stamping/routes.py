@@ -21,6 +21,7 @@ from emeterai.core.ledger import QUOTA_NOT_ENOUGH
 from emeterai.infra.http import (
     CURSOR_BAD,
     IDEMPOTENCY_KEY_BAD,
+    IDEMPOTENCY_KEY_REUSED,
     IDEMPOTENCY_KEY_SCHEMA,
     MEDIA_TYPE_UNKNOWN,
     RANGE_NOT_SATISFIABLE,
@@ -31,6 +32,7 @@ from emeterai.infra.http import (
     preferred_wait_s,
     problems,
     read_cursor,
+    sent_form,
 )
 from emeterai.infra.waiting import wait_for
 from emeterai.seal.refusals import BOX_OFF_PAGE, BOX_TOO_SMALL, PAGE_NOT_IN_DOCUMENT, PLACE_UNKNOWN
@@ -47,9 +49,9 @@ from emeterai.stamping.documents import DOCUMENT_EMPTY, DOCUMENT_TOO_LARGE, DOCU
 from emeterai.stamping.download import sealed_file
 from emeterai.stamping.model import Stamp
 from emeterai.stamping.operation import StampOperation
+from emeterai.stamping.placing import BOX_COVERS_TEXT
 from emeterai.stamping.service import (
     DOCUMENT_NOT_READY,
-    IDEMPOTENCY_KEY_REUSED,
     STAMP_NOT_SEALED,
     STAMP_UNKNOWN,
 )
@@ -72,12 +74,13 @@ _ASKING = (
     BOX_OFF_PAGE,
     BOX_TOO_SMALL,
     PLACE_UNKNOWN,
+    BOX_COVERS_TEXT,
 )
 _STAMP_AT_ONCE = {
     200: ResponseSpec(StampAnswer, generate_examples=False, description="The stamp that you had before"),
     201: ResponseSpec(StampAnswer, generate_examples=False, description="Sealed, or given back, while you waited"),
 }
-_FORM_FIELDS = {"page", "box", "place", "additional"}
+_FORM_FIELDS = {"page", "box", "place", "cover", "additional"}
 
 Prefer = Annotated[
     str | None,
@@ -275,7 +278,7 @@ async def _stamp_request(request: AnyRequest, services: StampingServices, accoun
             raise REQUEST_MALFORMED(detail=str(error)[:200]) from error
     if content_type != "multipart/form-data":
         raise MEDIA_TYPE_UNKNOWN(expected="application/json / multipart/form-data")
-    form = await request.form()
+    form = await sent_form(request)
     fields = {name: value for name, value in form.items() if isinstance(value, str)}
     placed = _placed(fields)
     file = form.get("file")
@@ -296,16 +299,21 @@ def _placed(fields: dict[str, str]) -> StampRequest:
     page, box = fields.get("page") or None, fields.get("box") or None
     if page is not None and not (page.isascii() and page.isdigit() and len(page) < 10):
         raise REQUEST_MALFORMED(detail="page is a whole number")
-    additional = fields.get("additional", "false").lower()
-    if additional not in {"true", "false", "1", "0"}:
-        raise REQUEST_MALFORMED(detail="additional is true or false")
     return StampRequest(
         document_id=UUID(int=0),
         page=None if page is None else int(page),
         box=None if box is None else box_from_text(box),
         place=fields.get("place") or "auto",
-        additional=additional in {"true", "1"},
+        cover=_flag(fields, "cover"),
+        additional=_flag(fields, "additional"),
     )
+
+
+def _flag(fields: dict[str, str], name: str) -> bool:
+    text = fields.get(name, "false").lower()
+    if text not in {"true", "false", "1", "0"}:
+        raise REQUEST_MALFORMED(detail=f"{name} is true or false")
+    return text in {"true", "1"}
 
 
 controllers: tuple[type[Any], ...] = (DocumentRoutes, StampRoutes)

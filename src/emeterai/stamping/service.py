@@ -13,6 +13,7 @@ from emeterai.infra import jobs
 from emeterai.infra.batching import Batcher
 from emeterai.infra.bus import Bus
 from emeterai.infra.database import Connection, Database
+from emeterai.infra.http import IDEMPOTENCY_KEY_REUSED
 from emeterai.infra.ids import new_id
 from emeterai.infra.waiting import wait_for
 from emeterai.ledger.serials import SerialRegister, SerialWanted
@@ -43,12 +44,6 @@ STAMP_NOT_SEALED = RefusalKind(
     "Berkas bermeterai belum ada. Lihat keadaan meterai ini lalu coba lagi.",
     "There is no sealed file yet. Look at the state of this stamp, then try again.",
 )
-IDEMPOTENCY_KEY_REUSED = RefusalKind(
-    "stamp_key_reused",
-    422,
-    "Idempotency-Key ini sudah dipakai untuk permintaan lain. Pakai kunci baru untuk permintaan baru.",
-    "This Idempotency-Key was already used for another request. Use a new key for a new request.",
-)
 
 Asked = tuple[Stamp, bool]
 """A stamp, and whether it was made by this request."""
@@ -69,7 +64,7 @@ class Stamping:
     async def ask(self, wanted: StampWanted) -> Asked:
         """Hold one unit and take a serial for a stamp, or find the stamp that this request repeats.
 
-        Raises `quota_not_enough`, `stamp_key_reused`. When it returns, the stamp will end sealed or given back.
+        Raises `quota_not_enough`, `idempotency_key_reused`. When it returns, the stamp will end sealed or given back.
         """
         return await self._holds.submit(wanted)
 

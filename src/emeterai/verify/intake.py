@@ -16,7 +16,7 @@ from litestar.datastructures import FormMultiDict, UploadFile
 from litestar.exceptions import InternalServerException
 
 from emeterai.core.refusal import RefusalKind
-from emeterai.infra.http import MEDIA_TYPE_UNKNOWN, REQUEST_MALFORMED
+from emeterai.infra.http import MEDIA_TYPE_UNKNOWN, REQUEST_MALFORMED, sent_form
 from emeterai.seal.reader import TAIL_SIZE_BYTES_MAX
 from emeterai.seal.refusals import PDF_TOO_LARGE
 
@@ -74,14 +74,6 @@ async def sent_file(request: FileRequest) -> AsyncIterator[bytes]:
             yield chunk
     else:
         raise MEDIA_TYPE_UNKNOWN(expected="application/pdf / multipart/form-data")
-
-
-async def sent_form(request: FileRequest) -> FormMultiDict:
-    """The form of a request. Raises `request_malformed`."""
-    try:
-        return await request.form()
-    except (UnicodeDecodeError, LookupError) as error:
-        raise REQUEST_MALFORMED(detail="a field of the form is not text") from error
 
 
 async def file_of(form: FormMultiDict) -> AsyncIterator[bytes]:

@@ -7,6 +7,8 @@ from typing import Annotated, Literal
 
 import msgspec
 
+from emeterai.seal.model import PartKind
+
 SerialState = Literal["genuine", "in_progress", "voided"]
 """On one document for ever; being affixed at this moment; on no document and never again."""
 
@@ -48,6 +50,23 @@ class StampProof(msgspec.Struct, frozen=True, kw_only=True):
     covers_whole_file: bool
     changes: Annotated[list[str], msgspec.Meta(description="Codes of what is wrong, or was added after this seal")]
     register: Annotated[Standing, msgspec.Meta(description="What our register says of this serial and document")]
+    sealed_size_bytes: Annotated[
+        int, msgspec.Meta(description="The file as it was sealed is its first so many bytes; 0 when the seal is broken")
+    ]
+
+
+class LaterFound(msgspec.Struct, frozen=True, kw_only=True):
+    """What was added behind the first seal that holds."""
+
+    kind: Annotated[
+        PartKind,
+        msgspec.Meta(
+            description="`stamp`: another of ours. `signature`, `document_timestamp`, `validation_data`, "
+            "`signature_field`: by somebody else; they change nothing. `unknown`: a change."
+        ),
+    ]
+    name: Annotated[str, msgspec.Meta(description="The serial of a stamp; who signed, by the certificate, unchecked")]
+    changes: Annotated[list[str], msgspec.Meta(description="Codes of what an unknown addition did")]
 
 
 class FileVerdict(msgspec.Struct, frozen=True, kw_only=True):
@@ -64,3 +83,4 @@ class FileVerdict(msgspec.Struct, frozen=True, kw_only=True):
     sha256: Annotated[str, msgspec.Meta(description="Digest of the file that was sent")]
     size_bytes: int
     stamps: list[StampProof]
+    later: Annotated[list[LaterFound], msgspec.Meta(description="What follows the first seal, in the file's order")]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from base64 import b64encode
 from collections.abc import AsyncIterator
 from typing import Any, Protocol, cast
 
@@ -17,8 +18,9 @@ from emeterai.core.serial import is_serial, tidy_serial
 from emeterai.infra.clock import utc_now
 from emeterai.infra.http import refusal_headers
 from emeterai.infra.settings import Settings
+from emeterai.seal.model import Pictures
 from emeterai.seal.reader import TAIL_SIZE_BYTES_MAX
-from emeterai.verify.intake import FileRequest, file_of, sent_form
+from emeterai.verify.intake import FileRequest, file_of
 from emeterai.verify.service import (
     SERIAL_MISTYPED,
     SERIAL_UNKNOWN,
@@ -27,13 +29,15 @@ from emeterai.verify.service import (
     StampProof,
     Verification,
 )
+from emeterai.verify.words import KINDS, sentences
 from emeterai.web import paths
-from emeterai.web.csrf import CSRF_FAILED, Csrf
+from emeterai.web.csrf import CSRF_FAILED, Csrf, checked_form
 from emeterai.web.forms import FieldError, Form
 from emeterai.web.pages import Pages
 
 AnyRequest = Request[Any, Any, Any]
 _STAMPS_SHOWN = 10
+_PARTS_SHOWN = 10
 _TYPED_LENGTH_MAX = 60
 
 
@@ -87,18 +91,17 @@ class VerifyPages(Controller):
     async def file(self, request: FileRequest, viewer: NamedDependency[Caller | None]) -> Response[bytes]:  # noqa: ARG002
         """The verdict on a file, or the form again with what is wrong."""
         try:
-            verdict = await _services(request).verification.check_file(_sent_by_form(request))
+            verdict, pictures = await _services(request).verification.show_file(_sent_by_form(request))
         except Refused as refused:
             if refused.kind is CSRF_FAILED:
                 raise
             return _form(request, Form({}, (FieldError("file", refused.id, refused.en),)), refused)
-        return _result(request, _of_file(verdict), headers={"cache-control": "no-store"})
+        return _result(request, _of_file(verdict, pictures), headers={"cache-control": "no-store"})
 
 
 async def _sent_by_form(request: FileRequest) -> AsyncIterator[bytes]:
     """The file of a form that one of our pages showed. Raises `csrf_failed` before it looks at the file."""
-    form = await sent_form(request)
-    _services(request).csrf.check(request, form)
+    form = await checked_form(request, _services(request).csrf)
     async for piece in file_of(form):
         yield piece
 
@@ -147,13 +150,26 @@ def _unknown(serial: str) -> dict[str, Any]:
     return {"by": "serial", "verdict": "unknown", "file_sha256": None, "stamps": [_shown(serial=serial)], "more": 0}
 
 
-def _of_file(verdict: FileVerdict) -> dict[str, Any]:
+def _of_file(verdict: FileVerdict, pictures: Pictures | None) -> dict[str, Any]:
+    codes = [change for stamp in verdict.stamps for change in stamp.changes]
     return {
         "by": "file",
         "verdict": verdict.outcome,
         "file_sha256": verdict.sha256,
         "stamps": [_of_stamp(stamp) for stamp in verdict.stamps[:_STAMPS_SHOWN]],
         "more": max(0, len(verdict.stamps) - _STAMPS_SHOWN),
+        "changes": sentences(codes),
+        "later": [(KINDS[part.kind], part.name) for part in verdict.later[:_PARTS_SHOWN] if part.kind != "unknown"],
+        "sealed_is_known": any(stamp.intact for stamp in verdict.stamps),
+        "pictures": pictures and _shown_pictures(pictures),
+    }
+
+
+def _shown_pictures(pictures: Pictures) -> dict[str, Any]:
+    """The pictures within the page itself, since nothing of the file is kept."""
+    both = (("sealed", pictures.sealed_png), ("now", pictures.now_png))
+    return {"page": pictures.page} | {
+        name: f"data:image/png;base64,{b64encode(content).decode()}" for name, content in both
     }
 
 

@@ -4,19 +4,19 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncIterator, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import asynccontextmanager, contextmanager
 
 from emeterai.core.refusal import RefusalKind, Refused
 from emeterai.core.serial import is_serial, tidy_serial
 from emeterai.infra.database import BUSY
 from emeterai.ledger.serials import SerialRegister
-from emeterai.seal.model import StampFacts, VerifyReport
+from emeterai.seal.model import Pictures, StampFacts, VerifyReport
 from emeterai.seal.reader import FileReader
 from emeterai.seal.refusals import SEALER_BUSY
 from emeterai.verify.intake import Arriving, forget_leftovers, private_file
-from emeterai.verify.model import FileVerdict, Outcome, SerialFacts, SerialState, StampProof, Standing
+from emeterai.verify.model import FileVerdict, LaterFound, Outcome, SerialFacts, SerialState, StampProof, Standing
 
-__all__ = ["FileVerdict", "SerialFacts", "StampProof", "Verification"]
+__all__ = ["FileVerdict", "LaterFound", "SerialFacts", "StampProof", "Verification"]
 
 FILES_AT_ONCE_MAX = 64
 ARRIVAL_S_MAX = 300.0
@@ -89,17 +89,39 @@ class Verification:
         Raises `service_busy`, `file_too_slow`, the reader's refusals (empty, too large, not a PDF, too complex) and
         whatever `pieces` raises.
         """
+        async with self._arrived(pieces) as file:
+            return await self._verdict(file)
+
+    async def show_file(self, pieces: AsyncIterator[bytes]) -> tuple[FileVerdict, Pictures | None]:
+        """The same; and of a changed file whose seal holds, one page as it was sealed and as it is now."""
+        async with self._arrived(pieces) as file:
+            verdict = await self._verdict(file)
+            sealed = [stamp.sealed_size_bytes for stamp in verdict.stamps if stamp.intact]
+            if verdict.outcome != "changed" or not sealed:
+                return verdict, None
+            async with self._opening():
+                return verdict, await self._reader.depict(file.path, sealed_size_bytes=sealed[0])
+
+    @asynccontextmanager
+    async def _arrived(self, pieces: AsyncIterator[bytes]) -> AsyncIterator[Arriving]:
         with self._one_more_file(), private_file() as file:
             try:
                 async with asyncio.timeout(ARRIVAL_S_MAX):
                     await file.take(pieces)
             except TimeoutError as error:
                 raise FILE_TOO_SLOW() from error
-            report = await self._read(file)
-            stamps = await self._compare(report)
-            return FileVerdict(
-                outcome=_outcome(report, stamps), sha256=file.sha256, size_bytes=file.size_bytes, stamps=stamps
-            )
+            yield file
+
+    async def _verdict(self, file: Arriving) -> FileVerdict:
+        report = await self._read(file)
+        stamps = await self._compare(report)
+        return FileVerdict(
+            outcome=_outcome(report, stamps),
+            sha256=file.sha256,
+            size_bytes=file.size_bytes,
+            stamps=stamps,
+            later=[LaterFound(kind=part.kind, name=part.name, changes=part.changes) for part in report.later],
+        )
 
     @contextmanager
     def _one_more_file(self) -> Iterator[None]:
@@ -112,18 +134,24 @@ class Verification:
             self._files -= 1
 
     async def _read(self, file: Arriving) -> VerifyReport:
-        """Let the reader look. It serves the people who place their marks too, so checks never take all its time."""
+        async with self._opening():
+            try:
+                return await self._reader.verify(file.path)
+            except Refused as refused:
+                if refused.kind is SEALER_BUSY:
+                    raise BUSY(retry_after_s=_RETRY_AFTER_S) from refused
+                raise
+
+    @asynccontextmanager
+    async def _opening(self) -> AsyncIterator[None]:
+        """A turn at the reader. It serves the people who place their marks too, so checks never take all its time."""
         try:
             async with asyncio.timeout(_OPENING_WAIT_S):
                 await self._openings.acquire()
         except TimeoutError as error:
             raise BUSY(retry_after_s=_RETRY_AFTER_S) from error
         try:
-            return await self._reader.verify(file.path)
-        except Refused as refused:
-            if refused.kind is SEALER_BUSY:
-                raise BUSY(retry_after_s=_RETRY_AFTER_S) from refused
-            raise
+            yield
         finally:
             self._openings.release()
 
@@ -153,6 +181,7 @@ def _proof(stamp: StampFacts, standing: Standing) -> StampProof:
         intact=stamp.intact,
         covers_whole_file=stamp.covers_whole_file,
         changes=stamp.changes_after,
+        sealed_size_bytes=stamp.sealed_size_bytes,
         register=standing,
     )
 

@@ -13,10 +13,12 @@ import secrets
 from collections.abc import Mapping
 from typing import Any
 
+from litestar import Request
 from litestar.connection import ASGIConnection
-from litestar.datastructures import Cookie
+from litestar.datastructures import Cookie, FormMultiDict
 
 from emeterai.core.refusal import RefusalKind
+from emeterai.infra.http import sent_form
 
 CSRF_FAILED = RefusalKind(
     "csrf_failed",
@@ -65,3 +67,15 @@ class Csrf:
             raise CSRF_FAILED()
         if not hmac.compare_digest(field.encode(), self.token(nonce).encode()):
             raise CSRF_FAILED()
+
+
+async def checked_form(request: Request[Any, Any, Any], csrf: Csrf) -> FormMultiDict:
+    """A form that one of our pages showed to this browser. Raises `csrf_failed`, `request_malformed`."""
+    form = await sent_form(request)
+    csrf.check(request, form)
+    return form
+
+
+def texts_of(form: FormMultiDict) -> dict[str, str]:
+    """The fields of a form that are texts, without its files."""
+    return {name: value for name, value in form.items() if isinstance(value, str)}

@@ -8,10 +8,12 @@ from typing import Any, Protocol, cast
 from litestar import Request, Response, get
 from litestar.di import NamedDependency
 from litestar.openapi.spec import Server
+from litestar.params import FromPath
 
 from emeterai.core.refusal import Refused, refusal_catalogue
 from emeterai.infra import metrics
 from emeterai.infra.database import Database
+from emeterai.infra.http import NOT_FOUND
 from emeterai.infra.settings import Settings
 from emeterai.web import paths
 from emeterai.web.pages import Pages
@@ -81,8 +83,23 @@ async def reference(request: AnyRequest, viewer: Viewer) -> Response[bytes]:  # 
         version=info["version"],
         document_url=OPENAPI_PATH,
         groups=_groups(document),
-        refusals=sorted(refusal_catalogue().values(), key=lambda kind: (kind.status, kind.code)),
     )
+
+
+@get(paths.REFUSALS, include_in_schema=False)
+async def refusals(request: AnyRequest, viewer: Viewer) -> Response[bytes]:  # noqa: ARG001
+    """Every refusal by its code."""
+    kinds = sorted(refusal_catalogue().values(), key=lambda kind: (kind.status, kind.code))
+    return _services(request).pages.render(request, "web/refusals.html", kinds=kinds)
+
+
+@get(f"{paths.REFUSALS}/{{code:str}}", include_in_schema=False)
+async def refusal(request: AnyRequest, viewer: Viewer, code: FromPath[str]) -> Response[bytes]:  # noqa: ARG001
+    """One refusal with its sentences: where the `type` of a problem document leads."""
+    kind = refusal_catalogue().get(code)
+    if kind is None:
+        raise NOT_FOUND()
+    return _services(request).pages.render(request, "web/refusals.html", kinds=[kind])
 
 
 def _groups(document: dict[str, Any]) -> list[dict[str, Any]]:
@@ -127,5 +144,5 @@ def _services(request: AnyRequest) -> FrontServices:
     return cast(FrontServices, request.app.state["services"])
 
 
-handlers = (home, healthz, readyz, show_metrics, reference)
+handlers = (home, healthz, readyz, show_metrics, reference, refusals, refusal)
 """What the application mounts."""

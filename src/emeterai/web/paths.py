@@ -18,6 +18,7 @@ VERIFY = "/verifikasi"
 VERIFY_FILE = "/verifikasi/berkas"
 API_KEYS = "/kunci-api"
 API_DOCS = "/docs"
+REFUSALS = "/docs/refusals"
 STATIC = "/static"
 
 
@@ -64,3 +65,8 @@ def verify(serial: str) -> str:
 def api_key_revoke(key_id: object) -> str:
     """Where the revoke button of an API key posts to."""
     return f"{API_KEYS}/{quote(str(key_id), safe='')}/cabut"
+
+
+def refusal(code: str) -> str:
+    """What one refusal means: the `type` of its problem document."""
+    return f"{REFUSALS}/{quote(code, safe='')}"
