@@ -1,4 +1,4 @@
-"""`python bench/place.py`: how often `auto` finds the place that people mean, on letters in the usual forms; its time."""
+"""`python bench/place.py`: how often `auto` finds the place that people mean, by form of letter, and its time."""
 
 from __future__ import annotations
 

@@ -136,7 +136,7 @@ class Spine:
     async def sealed_file(self, stamp: Stamp) -> bytes:
         """What the owner downloads."""
         assert stamp.tail_key is not None
-        return await self.blobs.read(stamp.base_key) + await self.blobs.read(stamp.tail_key)
+        return b"".join([await self.blobs.read(key) for key in (stamp.base_key, *(key for key, _ in stamp.tails))])
 
     async def assert_sound(self, *stamps: Stamp) -> None:
         """The audit holds, each stamp says what ledger and register say, none has two endings, no job is left over."""
@@ -163,7 +163,7 @@ async def disagreements(db: Database) -> Sequence[Any]:
             ON right_is.state = stamps.state
         LEFT JOIN ledger.transfers AS ending ON ending.hold_id = stamps.hold_id
         LEFT JOIN ledger.serials ON serials.serial = stamps.serial
-        LEFT JOIN infra.jobs ON jobs.id = stamps.id
+        LEFT JOIN infra.jobs ON jobs.id = stamps.id AND jobs.kind <> 'upgrade'
         WHERE ending.kind IS DISTINCT FROM right_is.kind OR serials.state IS DISTINCT FROM right_is.serial_state
             OR (jobs.id IS NOT NULL) <> right_is.has_job
             OR serials.hold_id IS DISTINCT FROM stamps.hold_id OR serials.digest IS DISTINCT FROM stamps.digest

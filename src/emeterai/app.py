@@ -7,7 +7,6 @@ import secrets
 from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 import structlog
@@ -44,7 +43,8 @@ from emeterai.purchase.sandbox import SandboxProvider
 from emeterai.purchase.sandbox_server import create_sandbox_app
 from emeterai.purchase.sandbox_words import sandbox_secret
 from emeterai.purchase.service import Purchase
-from emeterai.seal.reader import FileReader, load_roots
+from emeterai.seal.reader import FileReader
+from emeterai.sealing import open_reader
 from emeterai.stamping import pages as stamping_pages
 from emeterai.stamping import routes as stamping_routes
 from emeterai.stamping import tus
@@ -103,16 +103,6 @@ def payment_provider(settings: Settings) -> SandboxProvider:
     return SandboxProvider(settings.sandbox_url, sandbox_secret(settings.data_path))
 
 
-def keys_folder(settings: Settings) -> Path:
-    """Where the local test authority of this installation keeps its key and certificates."""
-    return settings.data_path / "keys"
-
-
-def file_or_none(name: str) -> Path | None:
-    """The file that a setting names, or None when it is empty."""
-    return Path(name) if name else None
-
-
 @asynccontextmanager
 async def open_services(settings: Settings, pages: Pages, csrf: Csrf) -> AsyncIterator[Services]:
     """Everything a web process works with, opened in order and closed in reverse."""
@@ -125,8 +115,7 @@ async def open_services(settings: Settings, pages: Pages, csrf: Csrf) -> AsyncIt
         stack.push_async_callback(bus.close)
         provider = payment_provider(settings)
         stack.push_async_callback(provider.close)
-        roots = load_roots(folder=keys_folder(settings), certificate_file=file_or_none(settings.certificate_file))
-        reader = await FileReader.open(roots, size_bytes_max=settings.document_size_bytes_max)
+        reader = await open_reader(settings)
         stack.push_async_callback(reader.close)
         blobs, ledger, serials = blob_store(settings), Ledger(db), SerialRegister(db)
         documents = Documents(

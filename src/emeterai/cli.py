@@ -19,7 +19,7 @@ from granian.constants import Interfaces, Loops
 from granian.log import LogLevels
 
 from emeterai import __version__
-from emeterai.app import database_url, file_or_none, keys_folder
+from emeterai.app import database_url
 from emeterai.core.refusal import Refused
 from emeterai.core.serial import SerialBlock, is_serial
 from emeterai.infra.clock import utc_now
@@ -33,8 +33,9 @@ from emeterai.ledger.check import check_ledger
 from emeterai.purchase.sandbox import SandboxProvider
 from emeterai.purchase.sandbox_words import sandbox_secret
 from emeterai.seal.model import Box, SealOrder
-from emeterai.seal.reader import FileReader, load_roots
-from emeterai.seal.service import SealEngine, SignerError, load_signer
+from emeterai.seal.reader import FileReader
+from emeterai.seal.service import SealEngine, SignerError, load_signer_from
+from emeterai.sealing import key_place, open_reader, opened_engine
 from emeterai.serve import serve
 from emeterai.walkthrough import walk
 from emeterai.worker import run_sealer, run_steward
@@ -195,13 +196,8 @@ def _forget(_: argparse.Namespace, settings: Settings) -> int:
 
 async def _seal(arguments: argparse.Namespace, settings: Settings) -> int:
     serial = arguments.serial or _specimen_serial(settings)
-    signer = load_signer(
-        folder=keys_folder(settings),
-        key_file=file_or_none(settings.key_file),
-        certificate_file=file_or_none(settings.certificate_file),
-    )
-    engine = await SealEngine.start(signer=signer, size_bytes_max=settings.document_size_bytes_max)
-    try:
+    signer = load_signer_from(key_place(settings))
+    async with opened_engine(settings, signer) as engine:
         order = SealOrder(
             serial=serial,
             verify_url=f"{settings.base_url}/v/{serial}",
@@ -214,10 +210,12 @@ async def _seal(arguments: argparse.Namespace, settings: Settings) -> int:
         )
         with tempfile.TemporaryDirectory(prefix="emeterai-seal-") as folder:
             base, repaired = await _sealable(engine, arguments.source, arguments.password, Path(folder))
+            if order.box is None:
+                found = await engine.placement(base, order)
+                order = msgspec.structs.replace(order, page=found.page, box=found.box)
             made = await engine.seal(base, order)
             arguments.target.write_bytes(base.read_bytes() + made.tail)
-    finally:
-        await engine.close()
+    signer.close()
     facts = {
         "serial": serial,
         "page": made.page,
@@ -267,8 +265,7 @@ async def _verify(arguments: argparse.Namespace, settings: Settings) -> int:
 
 
 async def _reader(settings: Settings) -> FileReader:
-    roots = load_roots(folder=keys_folder(settings), certificate_file=file_or_none(settings.certificate_file))
-    return await FileReader.open(roots, size_bytes_max=settings.document_size_bytes_max)
+    return await open_reader(settings)
 
 
 async def _check(arguments: argparse.Namespace, settings: Settings) -> int:

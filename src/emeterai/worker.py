@@ -4,14 +4,15 @@ from __future__ import annotations
 
 import asyncio
 import signal
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine
 from contextlib import AsyncExitStack, asynccontextmanager, suppress
+from typing import Any
 
 import asyncpg
 import structlog
 
 from emeterai.accounts.service import Accounts
-from emeterai.app import blob_store, database_url, file_or_none, keys_folder, payment_provider
+from emeterai.app import blob_store, database_url, payment_provider
 from emeterai.core.refusal import Refused
 from emeterai.infra import jobs, metrics
 from emeterai.infra.bus import Bus
@@ -26,13 +27,17 @@ from emeterai.ledger.serials import SerialRegister
 from emeterai.ledger.service import Ledger
 from emeterai.purchase.jobs import SWEEP_EVERY_S, sweep_orders
 from emeterai.purchase.service import Purchase
-from emeterai.seal.service import SealEngine, load_signer
+from emeterai.seal.rotation import KeyWatch
+from emeterai.sealing import key_place, level_wanted, opened_engine, patiently_loaded
 from emeterai.stamping.documents import Documents
 from emeterai.stamping.endings import Endings
 from emeterai.stamping.jobs import sealer_work, steward_work
 from emeterai.stamping.journey import Journey
+from emeterai.stamping.levels import UPGRADE, Levels
 
 BATCH_MAX = 16
+WAITING_BATCH_MAX = 64
+"""With a timestamp authority seals wait for the network more than for the machine, so more of them wait together."""
 _CHECK_EVERY_S = 60.0
 _DATABASE_RETRY_S = 0.5
 _AWAY = (OSError, asyncpg.PostgresConnectionError, asyncpg.CannotConnectNowError, asyncpg.TooManyConnectionsError)
@@ -48,17 +53,15 @@ Task = Callable[[], Awaitable[object]]
 async def run_sealer(settings: Settings) -> None:
     """Inspect and seal until SIGTERM. The only process that holds the sealing key."""
     async with _parts(settings) as (db, bus), AsyncExitStack() as stack:
-        signer = load_signer(
-            folder=keys_folder(settings),
-            key_file=file_or_none(settings.key_file),
-            certificate_file=file_or_none(settings.certificate_file),
-        )
-        engine = await SealEngine.start(signer=signer, size_bytes_max=settings.document_size_bytes_max)
-        stack.push_async_callback(engine.close)
-        endings = Endings(db, bus, Ledger(db), SerialRegister(db))
+        place, blobs, wanted = key_place(settings), blob_store(settings), level_wanted(settings)
+        signer = await patiently_loaded(place)
+        engine = await stack.enter_async_context(opened_engine(settings, signer))
+        watch = KeyWatch(place, signer, use=engine.use, clock=utc_now)
+        stack.callback(watch.close)
+        endings = Endings(db, bus, Ledger(db), SerialRegister(db), level_wanted=wanted)
         journey = Journey(
             db,
-            blob_store(settings),
+            blobs,
             bus,
             endings,
             engine,
@@ -66,8 +69,11 @@ async def run_sealer(settings: Settings) -> None:
             attempts_max=settings.seal_attempts_max,
             clock=utc_now,
         )
-        work = work_on(db, bus, sealer_work(journey), worker=new_id(), batch_max=BATCH_MAX, lease_s=settings.lease_s)
-        await _until_told_to_stop(work)
+        levels = Levels(db, blobs, bus, engine, level_wanted=wanted, clock=utc_now) if settings.timestamp_url else None
+        kinds = sealer_work(journey, levels)
+        batch_max = WAITING_BATCH_MAX if settings.timestamp_url else BATCH_MAX
+        work = work_on(db, bus, kinds, worker=new_id(), batch_max=batch_max, lease_s=settings.lease_s)
+        await _until_told_to_stop(_together(work, watch.run()))
 
 
 async def run_steward(settings: Settings) -> None:
@@ -119,6 +125,13 @@ async def _connect(url: str, settings: Settings) -> Database:
             await asyncio.sleep(_DATABASE_RETRY_S)
 
 
+async def _together(*works: Coroutine[Any, Any, None]) -> None:
+    """All of them until one fails; then none."""
+    async with asyncio.TaskGroup() as group:
+        for work in works:
+            group.create_task(work)
+
+
 async def _run_all(tasks: dict[str, tuple[float, Task]]) -> None:
     async with asyncio.TaskGroup() as group:
         for name, (every_s, task) in tasks.items():
@@ -141,7 +154,7 @@ async def _repeat(name: str, every_s: float, task: Task) -> None:
 
 async def _measure_queues(db: Database) -> None:
     depths = await jobs.queue_depths(db)
-    for kind in ("inspect", "seal"):
+    for kind in ("inspect", "seal", UPGRADE):
         waiting, oldest_s = depths.get(kind, (0, 0.0))
         _queue.labels(kind).set(waiting)
         _queue_age_s.labels(kind).set(oldest_s)

@@ -120,12 +120,15 @@ async def signed(
     box: tuple[int, int, int, int] | None = SIGNATURE_BOX,
     look: bytes | None = None,
     name: str = "Penandatangan",
+    password: str | None = None,
 ) -> bytes:
     """The file with a visible signature of somebody else, who also makes a `change`; `look` draws the signature.
 
-    Without a `box` an existing field is filled.
+    Without a `box` an existing field is filled. `password` opens an encrypted file.
     """
     writer = IncrementalPdfFileWriter(io.BytesIO(content), strict=False)
+    if password is not None:
+        writer.encrypt(password)
     if change:
         change(writer)
     style = None

@@ -7,10 +7,11 @@ from __future__ import annotations
 
 from collections.abc import Awaitable
 
-from forgeries import EVIL, Forgery, page_of, signed
+from forgeries import EVIL, SIGNATURE_BOX, Forgery, page_of, signed
 from pyhanko.pdf_utils import generic
 from pyhanko.pdf_utils.generic import pdf_name
 from pyhanko.pdf_utils.incremental_writer import IncrementalPdfFileWriter
+from pyhanko.sign import fields
 
 _WHITE = b"1 g 0 0 1000 1000 re f"
 _BLACK = b"0 g 0 0 1000 1000 re f"
@@ -42,8 +43,7 @@ def _cropped(writer: IncrementalPdfFileWriter) -> None:
 
 
 def _script(writer: IncrementalPdfFileWriter) -> None:
-    action = {"/S": pdf_name("/JavaScript"), "/JS": generic.pdf_string("app.alert(1)")}
-    writer.root["/OpenAction"] = generic.DictionaryObject({pdf_name(key): value for key, value in action.items()})
+    writer.root["/OpenAction"] = _script_action()
     writer.update_root()
 
 
@@ -99,9 +99,30 @@ ANNOTATIONS = {
     "an object for later": Forgery(lambda it: signed(it, _orphan)),
 }
 
+
+def _with_odd_field(content: bytes, key: str, value: generic.PdfObject) -> Awaitable[bytes]:
+    """A signature in a field that shows or does more than a signature."""
+
+    def change(writer: IncrementalPdfFileWriter) -> None:
+        spec = fields.SigFieldSpec("Penandatangan", box=SIGNATURE_BOX)
+        fields.append_signature_field(writer, spec)
+        writer.root["/AcroForm"]["/Fields"][-1][pdf_name(key)] = value
+
+    return signed(content, change, box=None)
+
+
+def _script_action() -> generic.DictionaryObject:
+    action = {"/S": pdf_name("/JavaScript"), "/JS": generic.pdf_string("app.alert(1)")}
+    return generic.DictionaryObject({pdf_name(key): value for key, value in action.items()})
+
+
 SNEAKY = {
     "a white signature over the text": Forgery(lambda it: signed(it, box=_OVER_TEXT, look=_WHITE)),
     "a black signature over the text": Forgery(lambda it: signed(it, box=_OVER_TEXT, look=_BLACK)),
     "a signature over the stamp": Forgery(lambda it: signed(it, box=(480, 20, 590, 130), look=_WHITE)),
     "a signature as large as the page": Forgery(lambda it: signed(it, box=(0, 0, 595, 842), look=b"0 0 5 5 re f")),
+    "a signature that shows on paper only": Forgery(lambda it: _with_odd_field(it, "/F", generic.NumberObject(4 + 32))),
+    "a signature with a script": Forgery(lambda it: _with_odd_field(it, "/A", _script_action())),
+    "a signature in a layer": Forgery(lambda it: _with_odd_field(it, "/OC", generic.DictionaryObject())),
+    "a signature that is a note": Forgery(lambda it: _with_odd_field(it, "/Subtype", pdf_name("/FreeText"))),
 }

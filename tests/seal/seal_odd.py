@@ -26,9 +26,8 @@ def _direct_page() -> bytes:
     return classic(objects)
 
 
-def _highest_number() -> bytes:
-    """A file whose font has a number above which no reader looks for objects."""
-    number = 4_194_303
+def numbered(number: int) -> bytes:
+    """A letter whose font has that number and whose table leaves out all the others: large numbers in a small file."""
     content = classic(LETTER).replace(b"5 0 R", b"%d 0 R" % number).replace(b"5 0 obj", b"%d 0 obj" % number)
     at, font = content.index(b"xref\n"), content.index(b"%d 0 obj" % number)
     offsets = [content.index(b"%d 0 obj" % one) for one in range(1, 5)]
@@ -48,7 +47,7 @@ DAMAGED: dict[str, bytes] = {
     "a page that is no object": _direct_page(),
     "a trailer with a key too many": classic(LETTER, trailer=b"/Info null/K 1/K"),
     "a trailer without its size": classic(LETTER).replace(b"/Size 6", b"       ").replace(b"startxref", b"startxxxx"),
-    "numbers used up": _highest_number(),
+    "numbers used up": numbered(4_194_303),
 }
 """Unsigned files that only qpdf can read, or that have no room for a seal. Each must be repaired, then sealed."""
 
@@ -128,7 +127,10 @@ SOUND: dict[str, bytes] = {
     "dynamic form": with_pikepdf(dynamic_form),
     "portfolio": with_pikepdf(portfolio),
     "tagged": with_pikepdf(tagged),
-    "numbers in the millions": classic(LETTER).replace(b"/Size 6", b"/Size 4000000"),
+    "a number in the thousands": numbered(5_000),
+    "a number in the millions": numbered(4_000_000),
+    "a size in the millions": classic(LETTER).replace(b"/Size 6", b"/Size 4000000"),
+    "a senseless size": classic(LETTER).replace(b"/Size 6", b"/Size 4294967295"),
     "dangling references": classic(objects_of_a_letter(page=b"/Annots%b" % dangling(FIRST_FREE))),
     "packed dangling references": packed_dangling(),
     **{f"pdf 1.{minor}": classic(LETTER, version=b"1.%d" % minor) for minor in range(1, 8)},

@@ -119,7 +119,9 @@ class Paper:
         self._parts, self.y = [], self.height - 72
 
     def finished(self) -> bytes:
-        """The file."""
+        """The file; what is on the page under the pen belongs to it."""
+        if self._parts:
+            self.end_page()
         target = io.BytesIO()
         self._pdf.save(target)
         return target.getvalue()

@@ -16,6 +16,7 @@ from emeterai.seal.verification import verify_bytes
 _OUTSIDE = "pyHanko judges the bytes up to its last cross-reference; we judge every byte of the file"
 _INERT = "pyHanko allows new objects that nothing shows yet; we do not keep room for the next step of an attack"
 _COVERED = "pyHanko does not look at pages; we do, and what was legible when it was sealed must stay so"
+_FIELD = "pyHanko allows any new signature field; we only one that looks the same everywhere and does nothing else"
 DISAGREEMENTS = {
     "saving: update without cross-reference": _OUTSIDE,
     "saving: update with a bare body": _OUTSIDE,
@@ -23,14 +24,18 @@ DISAGREEMENTS = {
     "saving: the tail twice": _OUTSIDE,
     "saving: trailing garbage": _OUTSIDE,
     "saving: zeros behind the end": _OUTSIDE,
-    "shadow: an object that was waited for": "pyHanko sees a new object; the sealed page already referred to its number",
+    "shadow: an object that was waited for": "pyHanko sees a new object; the sealed page waited for its number",
     "shadow: an object that was waited for, signed": "the same, within a signed update",
     "annotation: an object for later": _INERT,
     "sneaky: a white signature over the text": _COVERED,
     "sneaky: a black signature over the text": _COVERED,
     "sneaky: a signature over the stamp": _COVERED,
     "sneaky: a signature as large as the page": _COVERED,
-    "structure: an object twice in an update": "pyHanko follows the cross-reference; a reader that mends takes the other",
+    "sneaky: a signature that shows on paper only": _FIELD,
+    "sneaky: a signature with a script": _FIELD,
+    "sneaky: a signature in a layer": _FIELD,
+    "sneaky: a signature that is a note": _FIELD,
+    "structure: an object twice in an update": "pyHanko asks the cross-reference; a reader that mends takes the other",
     "structure: an empty update": _INERT,
     "structure: only metadata": "pyHanko allows metadata alone; here they come along with a signature or not at all",
 }

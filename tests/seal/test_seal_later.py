@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 from pathlib import Path
 
+import pikepdf
 import pytest
 from asn1crypto import x509
 from forgeries import page_of, signed, somebody, updated
@@ -14,11 +15,11 @@ from pyhanko.sign import PdfTimeStamper, fields
 from pyhanko.sign.timestamps import DummyTimeStamper
 from pyhanko.sign.validation.dss import DocumentSecurityStore
 from seal_judges import judged_by_pdfsig, judged_by_pyhanko
-from seal_orders import SealBytes
-from seal_samples import LETTER, MUSEUM, classic, text_field, with_pikepdf
+from seal_orders import SealBytes, order_of
+from seal_samples import LETTER, MUSEUM, classic, objects_of_a_letter, text_field, with_pikepdf
 
 from emeterai.seal.additions import PARTS_MAX
-from emeterai.seal.service import Signer
+from emeterai.seal.service import SealEngine, Signer
 from emeterai.seal.verification import verify_bytes
 
 SIGNED = ("signature", "Somebody else")
@@ -123,19 +124,70 @@ async def test_a_form_that_is_filled_in_is_a_change(seal: SealBytes, signer: Sig
     assert ("changed", [["form_value_changed"]]) == (report.outcome, [one.changes_after for one in report.stamps])
 
 
-async def test_a_signature_that_does_not_hold_is_a_change(seal: SealBytes, signer: Signer) -> None:
-    """One flipped byte in what somebody's signature covers, in its slot, or in its digest."""
+async def test_a_form_that_readers_draw_anew_may_not_stop_that(seal: SealBytes, signer: Signer) -> None:
+    """Its stored drawings could show other values than were seen when it was sealed."""
+
+    def drawn_anew(pdf: pikepdf.Pdf) -> None:
+        text_field(pdf, indirect=False)
+        pdf.Root.AcroForm.NeedAppearances = True
+
+    sealed, _ = await seal(with_pikepdf(drawn_anew))
+    report = verify_bytes(await signed(sealed), roots=list(signer.roots))
+    assert ("changed", [["form_changed"]]) == (report.outcome, [one.changes_after for one in report.stamps])
+
+
+async def test_numbers_may_be_written_otherwise(seal: SealBytes, signer: Signer) -> None:
+    """A program that writes the page again for its signature may write 842.000 as 842; 842.1 is another page."""
+    sealed, _ = await seal(classic(objects_of_a_letter(page=b"/MediaBox[0 0 595.2760 842.000]")))
+    content = await signed(sealed)
+    assert [SIGNED] == kinds_after(content, signer)
+
+    def widen(writer: IncrementalPdfFileWriter) -> None:
+        page_of(writer)["/MediaBox"][3] = generic.FloatObject("842.1")
+
+    report = verify_bytes(await signed(sealed, widen), roots=list(signer.roots))
+    assert ("changed", [["page_geometry_changed"]]) == (report.outcome, [one.changes_after for one in report.stamps])
+
+
+@pytest.mark.parametrize("place", [b"/ByteRange", b"/Subtype", b"endstream", b"startxref"])
+async def test_a_signature_that_does_not_hold_is_a_change(place: bytes, seal: SealBytes, signer: Signer) -> None:
+    """One byte changed in what somebody's signature covers: it is no signature, whatever the certificate says."""
+    sealed, _ = await seal(classic(LETTER))
+    changed = bytearray(await signed(sealed))
+    changed[changed.rindex(place) + len(place)] ^= 1
+    assert bytes(changed).startswith(sealed)
+    assert "changed" == verify_bytes(bytes(changed), roots=list(signer.roots)).outcome
+
+
+async def test_a_signature_with_another_certificate_is_a_change(seal: SealBytes, signer: Signer) -> None:
+    """The name that is shown is the one that the signature is bound to."""
     sealed, _ = await seal(classic(LETTER))
     content = await signed(sealed)
-    for at in (content.rindex(b"/Reason") if b"/Reason" in content[len(sealed) :] else content.rindex(b"/ByteRange"),):
-        changed = bytearray(content)
-        changed[at + 1] ^= 1
-        assert "changed" == verify_bytes(bytes(changed), roots=list(signer.roots)).outcome
-    slot = content.rindex(b"/Contents <") + 600
-    for digit in (b"0", b"7"):
-        bent = content[:slot] + digit + content[slot + 1 :]
-        report = verify_bytes(bent, roots=list(signer.roots))
-        assert ("genuine" if bent == content else "changed") == report.outcome
+    other = content[: len(sealed)] + _with_hex(content[len(sealed) :], b"Somebody else", b"Somebody nice")
+    assert other != content
+    report = verify_bytes(other, roots=list(signer.roots))
+    assert ("changed", ["later_signature_wrong"]) == (report.outcome, report.later[0].changes)
+
+
+def _with_hex(content: bytes, old: bytes, new: bytes) -> bytes:
+    """The content with one text replaced by another where it stands in hexadecimal."""
+    return content.replace(old.hex().upper().encode(), new.hex().upper().encode())
+
+
+async def test_a_locked_file_keeps_its_secret(engine: SealEngine, signer: Signer, tmp_path: Path) -> None:
+    """Without the password nobody can compare what was added, so it counts as a change; the bare seal is genuine."""
+    path = tmp_path / "locked.pdf"
+    path.write_bytes(with_pikepdf(encryption=pikepdf.Encryption(owner="pemilik", user="rahasia", R=6)))
+    sealed = path.read_bytes() + (await engine.seal(path, order_of(password="rahasia"))).tail
+    assert [] == kinds_after(sealed, signer)
+    report = verify_bytes(await signed(sealed, password="rahasia"), roots=list(signer.roots))
+    assert ("changed", ["additions_not_readable"]) == (report.outcome, report.later[0].changes)
+
+
+async def test_a_restricted_file_may_be_signed(seal: SealBytes, signer: Signer) -> None:
+    """Encryption that everybody can read, under an owner's password, hides nothing from the comparison."""
+    sealed, _ = await seal(with_pikepdf(encryption=pikepdf.Encryption(owner="pemilik", user="", R=6)))
+    assert [SIGNED] == kinds_after(await signed(sealed, password=""), signer)
 
 
 async def test_updates_without_end_are_not_followed(seal: SealBytes, signer: Signer) -> None:

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import hashlib
+import io
+import random
 from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
@@ -11,8 +13,9 @@ from pathlib import Path
 
 import pikepdf
 import pytest
+from cryptography import x509
 from pyhanko.sign.diff_analysis import ModificationLevel
-from seal_authorities import chain_of, client_of, later, signer_of
+from seal_authorities import chain_of, client_of, der, later, signer_of
 from seal_judges import (
     judged_by_pdfsig,
     judged_by_pyhanko,
@@ -253,6 +256,36 @@ async def test_a_forged_addendum_is_a_change(bench: Bench) -> None:
     for name, content in _forged(bench.content).items():
         assert content != bench.content, name
         assert "changed" == bench.verified(content).outcome, name
+
+
+async def test_no_flipped_byte_of_a_raised_file_is_genuine(bench: Bench) -> None:
+    """Not in the original, the seal, its slot, the addenda or their slots."""
+    chance = random.Random(20261121)
+    for timestamped in (True, False):
+        await bench.seal(classic(LETTER), timestamped=timestamped)
+        while bench.level != "B-LT":
+            await bench.upgrade()
+        content = bench.content
+        for at in chance.sample(range(len(content)), 300):
+            bent = content[:at] + bytes([content[at] ^ chance.randrange(1, 256)]) + content[at + 1 :]
+            assert "genuine" != bench.verified(bent).outcome, at
+
+
+async def test_a_file_with_restrictions_rises_and_stays_encrypted(bench: Bench) -> None:
+    """What opens without a password can be raised; what is enciphered in it stays so, names and streams included."""
+    for revision in (4, 6):
+        target = io.BytesIO()
+        with pikepdf.open(io.BytesIO(classic(LETTER))) as pdf:
+            pdf.save(target, encryption=pikepdf.Encryption(owner="pemilik", user="", R=revision))
+        await bench.seal(target.getvalue(), timestamped=False)
+        await bench.upgrade()
+        await bench.upgrade()
+        assert "genuine" == bench.verified().outcome
+        with pikepdf.open(io.BytesIO(bench.content), attempt_recovery=False) as pdf:
+            assert pdf.is_encrypted
+            assert str(pdf.Root.AcroForm.Fields[-1].T).startswith("EMETERAI_TIMESTAMP")
+            certificates = [x509.load_der_x509_certificate(one.read_bytes()) for one in pdf.Root.DSS.Certs]
+        assert bench.signer.certificate in [der(certificate) for certificate in certificates]
 
 
 async def test_an_addendum_of_another_authority_is_a_change(

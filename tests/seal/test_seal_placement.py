@@ -1,4 +1,4 @@
-"""`auto` finds the place that people mean on letters in the usual forms, and no mark hides text unless that was asked."""
+"""`auto` finds the place that people mean on letters in the usual forms; no mark hides text unless that was asked."""
 
 from __future__ import annotations
 
@@ -102,6 +102,18 @@ async def test_a_page_without_a_free_place_is_said_to_be_covered(
     """Where no mark can stand free, it stands where it was asked, and the answer says that it covers."""
     found = await engine.placement(kept(full_of_text()), order_of(place=place))
     assert (True, None) == (found.covers, found.free_box)
+
+
+async def test_a_second_mark_stands_beside_the_first(engine: SealEngine, kept: Callable[[bytes], Path]) -> None:
+    """A sealed file sealed again by `auto`: the marks do not overlap."""
+    content = next(letter.content for letter in letters() if letter.name.startswith("candidate"))
+    boxes = []
+    for _ in range(2):
+        path = kept(content)
+        boxes.append((await engine.placement(path, order_of())).box)
+        content += (await engine.seal(path, order_of(box=boxes[-1]))).tail
+    first, second = boxes
+    assert first.x1 <= second.x0 or second.x1 <= first.x0 or first.y1 <= second.y0 or second.y1 <= first.y0
 
 
 async def test_dark_pages_have_free_places_too(engine: SealEngine, kept: Callable[[bytes], Path]) -> None:

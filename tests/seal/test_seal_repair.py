@@ -7,13 +7,17 @@ from pathlib import Path
 
 import pikepdf
 import pytest
+from mutations import mutated
 from seal_judges import judged_by_pdfsig, judged_by_pyhanko, qr_codes, rendered
-from seal_odd import DAMAGED, PASSWORD, encrypted
+from seal_odd import DAMAGED, PASSWORD, SOUND, encrypted
 from seal_orders import SealBytes, order_of
 from seal_samples import LETTER, MUSEUM, classic, signed_by_somebody
 
 from emeterai.core.refusal import Refused
 from emeterai.seal.service import SealEngine, Signer
+
+FURTHER_DAMAGE = 6
+"""Mutations of each file in every run; bench/corpus.py has the real ones."""
 
 
 @pytest.mark.parametrize("name", DAMAGED)
@@ -103,13 +107,32 @@ async def test_a_damaged_locked_file_is_repaired_with_its_password_and_stays_loc
 
 async def test_a_repaired_file_has_the_bound_of_any_other(signer: Signer, tmp_path: Path) -> None:
     """What grows over the bound by being repaired is refused by name."""
-    content = DAMAGED["startxref is missing"]
+    content = classic(LETTER)[: classic(LETTER).index(b"xref")]
     engine = await SealEngine.start(signer=signer, size_bytes_max=len(content))
     path = tmp_path / "damaged.pdf"
     try:
-        path.write_bytes(content[: content.rindex(b"startx")].ljust(len(content)))
-        mended = await engine.repair(path)
-        path.write_bytes(content[: content.rindex(b"trailer")])
-        assert len(mended) <= len(content)
+        path.write_bytes(content)
+        with pytest.raises(Refused) as refused:
+            await engine.inspect(path)
+        assert "pdf_too_large" == refused.value.code
     finally:
         await engine.close()
+
+
+@pytest.mark.parametrize("name", [*DAMAGED, *SOUND])
+async def test_what_inspection_promises_of_a_damaged_file_is_kept(
+    name: str, seal: SealBytes, engine: SealEngine, tmp_path: Path
+) -> None:
+    """Damaged further at random: refused before anybody pays, or sealed (after repair where it says so) and genuine."""
+    path = tmp_path / "damaged.pdf"
+    for seed in range(FURTHER_DAMAGE):
+        content = mutated((DAMAGED | SOUND)[name], seed) or b" "
+        path.write_bytes(content)
+        try:
+            report = await engine.inspect(path)
+        except Refused as refused:
+            assert refused.code.startswith("pdf_"), seed  # noqa: PT017 - both outcomes are right
+            continue
+        sealed, _ = await seal(await engine.repair(path) if report.repaired else content)
+        path.write_bytes(sealed)
+        assert "genuine" == (await engine.verify(path)).outcome, seed

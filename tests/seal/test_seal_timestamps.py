@@ -21,7 +21,7 @@ from emeterai.seal.timestamp import (
     TimestampSettingsError,
 )
 from emeterai.seal.verification import verify_bytes
-from twins.timestamp_authority import SLOW_S, WRONG, Behaviour, TimestampAuthority, make_root
+from twins.timestamp_authority import WRONG, Behaviour, TimestampAuthority, make_root
 
 DIGEST = hashlib.sha512(b"meterai").digest()
 
@@ -104,14 +104,12 @@ async def test_an_authority_that_is_wrong_costs_the_level_only(
 async def test_a_slow_authority_is_not_waited_for(
     chained: Signer, authority: TimestampAuthority, tmp_path: Path
 ) -> None:
-    """The seal is made when the bound is over, long before the authority would answer."""
+    """The seal is made when the bound is over, before the authority answers: its answer would have made it B-T."""
     authority.behaviour = "slow"
     client = client_of(authority, timeout_s=0.2)
-    loop_s = datetime.now(UTC)
     _, level = await sealed_with(chained, client, tmp_path)
     await client.close()
     assert "B-B" == level
-    assert SLOW_S > (datetime.now(UTC) - loop_s).total_seconds()
 
 
 async def test_a_dead_authority_costs_the_level_only(

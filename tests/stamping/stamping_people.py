@@ -78,7 +78,9 @@ class Person:
         return await self.site.services.ledger.balance(self.account_id)
 
 
-def pdf(pages: int = 1, *, size_pt: tuple[float, float] = (595, 842), form: bool = False, painted: bool = False) -> bytes:
+def pdf(
+    pages: int = 1, *, size_pt: tuple[float, float] = (595, 842), form: bool = False, painted: bool = False
+) -> bytes:
     """A small PDF; `painted` all over, it has no free place."""
     made, out = pikepdf.new(), io.BytesIO()
     for _ in range(pages):

@@ -23,9 +23,14 @@ class Claim:
     worker: UUID
 
 
-async def enqueue(tx: Connection, kind: str, ids: Sequence[UUID]) -> None:
-    """Put jobs on record in the caller's transaction; the id of a job is the id of what it works on."""
-    await tx.execute("INSERT INTO infra.jobs (id, kind) SELECT unnest($1::uuid[]), $2", list(ids), kind)
+async def enqueue(tx: Connection, kind: str, ids: Sequence[UUID], *, delay_s: float = 0) -> None:
+    """Put jobs on record in the caller's transaction, ready after `delay_s`; a job has the id of what it works on."""
+    await tx.execute(
+        "INSERT INTO infra.jobs (id, kind, run_at) SELECT unnest($1::uuid[]), $2, now() + make_interval(secs => $3)",
+        list(ids),
+        kind,
+        delay_s,
+    )
 
 
 async def claim(db: Database, kinds: Sequence[str], *, worker: UUID, limit: int, lease_s: float) -> list[Claim]:

@@ -63,6 +63,23 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     key_file: str = ""
     """The PEM file of the sealing key; empty: a local test authority is made at first run."""
     certificate_file: str = ""
+    key_passphrase_file: str = ""
+    """Holds the passphrase of an encrypted `key_file`, on its first line."""
+    trusted_roots_folder: str = ""
+    """PEM files of roots that older seals lead to; a new file is taken up without a restart."""
+    pkcs11_module: str = ""
+    """The library of a PKCS#11 token that holds the sealing key in place of `key_file`."""
+    pkcs11_token: str = ""
+    pkcs11_key_label: str = ""
+    pkcs11_pin_file: str = ""
+    pkcs11_sessions: Count = 2
+    """So many signatures are made by the token at once, for each sealer process."""
+    timestamp_url: str = ""
+    """An RFC 3161 timestamp authority; empty: seals stay at level B-B."""
+    timestamp_roots_file: str = ""
+    """The PEM file of the roots that its timestamps lead to; needed with `timestamp_url`, and for verifying."""
+    timestamp_timeout_s: Seconds = 1.0
+    """A seal waits so long for its timestamp; then it is made without one and raised later."""
 
     @property
     def data_path(self) -> Path:

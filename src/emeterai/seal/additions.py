@@ -23,8 +23,13 @@ from emeterai.seal.touched import TooMuchError
 from emeterai.seal.updates import Update, UpdateError, read_update
 
 PARTS_MAX = 60
+_READING_ERRORS = (
+    *(pikepdf.PdfError, pikepdf.PasswordError, pikepdf.DataDecodingError),
+    *(ValueError, TypeError, AttributeError, LookupError, OverflowError, RuntimeError),
+)
+_OBJECTS_MAX = 250_000
+"""So many objects of all revisions together are compared; a hundred thousand take two seconds."""
 _HEADER_WINDOW = 1024
-_SPACE = b"\x00\t\n\x0c\r "
 _KINDS: tuple[PartKind, ...] = ("signature", "document_timestamp", "signature_field", "validation_data")
 """What an update may bring; the first of these names it. Metadata may only come along."""
 
@@ -53,6 +58,7 @@ class Part:
 def parts_after(content: bytes, position: int, tails: Mapping[int, OurTail]) -> list[Part]:
     """The parts from `position` to the end; `tails` by where they begin."""
     parts: list[Part] = []
+    objects_left = _OBJECTS_MAX
     while position < len(content):
         tail = tails.get(position)
         if tail is not None and tail.end > position:
@@ -60,7 +66,8 @@ def parts_after(content: bytes, position: int, tails: Mapping[int, OurTail]) -> 
         elif len(parts) >= PARTS_MAX:
             part = _unknown(position, len(content), "too_much_added")
         else:
-            part = _by_somebody(content, position, tails)
+            part, objects = _by_somebody(content, position, tails, objects_max=objects_left)
+            objects_left -= objects
         parts.append(part)
         position = part.end
     return parts
@@ -70,23 +77,28 @@ def _unknown(start: int, end: int, fault: str) -> Part:
     return Part(start, end, LaterPart("unknown", changes=[fault]))
 
 
-def _by_somebody(content: bytes, position: int, tails: Mapping[int, OurTail]) -> Part:
-    """One update that is not ours; when it cannot be read, everything up to our next seal."""
+def _by_somebody(content: bytes, position: int, tails: Mapping[int, OurTail], *, objects_max: int) -> tuple[Part, int]:
+    """One update that is not ours, and how many objects were looked at.
+
+    When it cannot be read, the part is everything up to our next seal.
+    """
     until = min((start for start in tails if start > position), default=len(content))
     header_offset = max(0, content.find(b"%PDF-", 0, _HEADER_WINDOW))
     try:
         update = read_update(content, position, header_offset=header_offset)
         end = _end_of(content, update.end, tails)
         with _opened(content, position) as before, _opened(content, end) as after:
-            difference = compare(before, after, update, header_offset=header_offset)
-            return Part(position, end, _judged(content, update, difference, after, end=end))
+            difference = compare(before, after, update, header_offset=header_offset, objects_max=objects_max)
+            facts = _judged(content, update, difference, after, end=end)
+            return Part(position, end, facts), difference.objects
     except UpdateError as error:
-        return _unknown(position, until, str(error))
+        fault = str(error)
     except TooMuchError:
-        return _unknown(position, until, "too_much_added")
-    except (pikepdf.PdfError, ValueError, TypeError, AttributeError, KeyError, IndexError, OverflowError):
+        fault = "too_much_added"
+    except _READING_ERRORS:
         # What the libraries say of a hostile file is one thing to us: nobody can tell what was added.
-        return _unknown(position, until, "additions_not_readable")
+        fault = "additions_not_readable"
+    return _unknown(position, until, fault), 0
 
 
 def _opened(content: bytes, end: int) -> Pdf:
@@ -97,13 +109,9 @@ def _opened(content: bytes, end: int) -> Pdf:
 
 
 def _end_of(content: bytes, end: int, tails: Mapping[int, OurTail]) -> int:
-    """The white space behind `%%EOF` belongs to the update, up to where a seal of ours says that the file ended."""
-    for at in range(end, len(content) + 1):
-        if at in tails:
-            return at
-        if content[at : at + 1] not in {bytes((byte,)) for byte in _SPACE}:
-            return at
-    return len(content)
+    """One line end behind `%%EOF` belongs to the update, unless a seal of ours says that the file ended before it."""
+    line_end = next((one for one in (b"\r\n", b"\n", b"\r") if content.startswith(one, end)), b"")
+    return end if end in tails else end + len(line_end)
 
 
 def _judged(content: bytes, update: Update, difference: Difference, after: Pdf, *, end: int) -> LaterPart:

@@ -16,6 +16,13 @@ from emeterai.seal.cms import CmsTemplate, check_signature
 from emeterai.seal.der import element_size
 from emeterai.seal.timestamp_token import is_proof
 
+CERTIFICATE_ERRORS = (
+    UnsupportedAlgorithm,
+    x509.DuplicateExtension,
+    x509.InvalidVersion,
+    x509.UnsupportedGeneralNameType,
+)
+"""What the library says of bent certificates besides ValueError."""
 _CHAIN_MAX = 4
 _CERTIFICATES_MAX = 20
 
@@ -81,7 +88,7 @@ def read_cms(contents: bytes) -> tuple[bytes, list[x509.Certificate]]:
         signed_data = cms.ContentInfo.load(contents[:size], strict=True)["content"]
         encoded = [choice.chosen.dump() for choice in signed_data["certificates"]]
         certificates = [_read_certificate(certificate) for certificate in encoded[:_CERTIFICATES_MAX]]
-    except (ValueError, TypeError, KeyError, AttributeError, UnsupportedAlgorithm) as error:
+    except (ValueError, TypeError, KeyError, AttributeError, *CERTIFICATE_ERRORS) as error:
         raise SealFaultError("slot_wrong") from error
     if not certificates or contents[size:].strip(b"\x00"):
         raise SealFaultError("slot_wrong")

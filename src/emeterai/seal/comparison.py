@@ -19,7 +19,6 @@ from emeterai.seal.touched import ObjGen, TooMuchError, Touched, text_of
 from emeterai.seal.updates import Update
 
 _STEPS_MAX = 300_000
-_TRAILER_OWN = {"/Size", "/Prev", "/ID", "/W", "/Index", "/Type", "/Length", "/Filter", "/DecodeParms", "/XRefStm"}
 _ROOT_FAULTS = {
     "/Pages": "pages_changed",
     "/Perms": "permissions_changed",
@@ -35,6 +34,7 @@ _PAGE_FAULTS = {
     **dict.fromkeys(("/MediaBox", "/CropBox", "/Rotate", "/UserUnit"), "page_geometry_changed"),
     "/AA": "action_added",
 }
+_NUMBER = re.compile(rb"(?<![^\s\[\]<>])[+-]?(?:\d{1,15}\.\d{0,15}|\.\d{1,15}|\d{1,15})(?![^\s\[\]<>/])")
 _SIGNING_KEYS = {"/V", "/AP", "/F", "/M", "/MK"}
 _SIGNATURE_FLAGS = 3
 _PLAIN_FLAGS = 2 | 4 | 64 | 128 | 512
@@ -53,23 +53,26 @@ class NewField:
 class Difference:
     """What an update did: the allowed things, and in `faults` the others, each by name."""
 
+    objects: int
+    """How many were looked at."""
     faults: list[str] = field(default_factory=list)
     validation_data: bool = False
     metadata: bool = False
     fields: list[NewField] = field(default_factory=list)
 
 
-def compare(before: Pdf, after: Pdf, update: Update, *, header_offset: int) -> Difference:
+def compare(before: Pdf, after: Pdf, update: Update, *, header_offset: int, objects_max: int) -> Difference:
     """What `update` made of `before`; `after` is the file that ends with it. Raises TooMuchError."""
-    return _Comparison(before, after, update, header_offset).difference()
+    touched = Touched(before, after, update, header_offset=header_offset, objects_max=objects_max)
+    return _Comparison(before, after, touched).difference()
 
 
 class _Comparison:
-    def __init__(self, before: Pdf, after: Pdf, update: Update, header_offset: int) -> None:
+    def __init__(self, before: Pdf, after: Pdf, touched: Touched) -> None:
         self._before, self._after = before, after
-        self._result = Difference()
+        self._result = Difference(objects=touched.looked_at)
         self._steps = _STEPS_MAX
-        self._touched = Touched(before, after, update, header_offset)
+        self._touched = touched
         self._added, self._changed = self._touched.added, self._touched.changed
         self._explained = set(self._touched.own)
         self._once: set[ObjGen] = set()
@@ -96,12 +99,12 @@ class _Comparison:
             self._result.faults.append(name)
 
     def _trailer(self) -> None:
+        """Readers look at three entries here; new objects that others hold stay without a reason."""
         old, new = self._before.trailer, self._after.trailer
-        for key in (old.keys() | new.keys()) - _TRAILER_OWN:
-            if key == "/Info":
-                self._result.metadata |= self._own(new.get(key), replaced=True)
-            elif not _same(old.get(key), new.get(key)):
-                self._fault("catalog_replaced" if key == "/Root" else "object_changed")
+        for key, fault in (("/Root", "catalog_replaced"), ("/Encrypt", "additions_not_readable")):
+            if not _same(old.get(key), new.get(key)):
+                self._fault(fault)
+        self._result.metadata |= self._own(new.get("/Info"), replaced=True)
 
     def _root(self) -> None:
         old, new = self._before.Root, self._after.Root
@@ -133,6 +136,9 @@ class _Comparison:
                 fillable = self._fields(old.get(key), new.get(key))
         for key in (old.keys() | new.keys()) - {"/Fields"}:
             before, after = old.get(key), new.get(key)
+            # Where it was true, readers drew filled-in values anew; without it they show drawings made by anybody.
+            if key == "/NeedAppearances" and not after and (not before or not fillable):
+                continue
             if key == "/SigFlags" and isinstance(after, int) and 0 <= after <= _SIGNATURE_FLAGS:
                 continue
             if key in {"/DR", "/DA"} and before is None and not fillable and isinstance(after, Object | str):
@@ -302,4 +308,11 @@ def _reference(value: object) -> bytes:
 
 
 def _same(one: object, other: object) -> bool:
-    return _reference(one) == _reference(other)
+    """Whether two values are equal. Programs write the same number in several ways."""
+    return _reference(one) == _reference(other) or _plain(one) == _plain(other)
+
+
+def _plain(value: object) -> bytes:
+    """The text of a value with its numbers to three decimals, more than any page shows; strings stay as they are."""
+    text = _reference(value)
+    return text if b"(" in text else _NUMBER.sub(lambda found: b"%.3f" % float(found[0]), text)

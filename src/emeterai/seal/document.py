@@ -44,7 +44,10 @@ _SIZES_SHOWN = 50
 _HEADER = re.compile(rb"%PDF-(\d\.\d)")
 _STARTXREF = re.compile(rb"startxref\s+(\d{1,12})")
 _OBJECT = re.compile(rb"\s*\d+\s+\d+\s+obj")
+_CRYPT_FILTERS_SINCE = 4  # ISO 32000-2, table 20: before V 4 everything is RC4
 _APPEND_ONLY = 3  # ISO 32000-2, table 225: SignaturesExist and AppendOnly
+_GUESSED = ("(trailer", "trailer, offset", "supposed object stream")
+"""How qpdf's warnings name the places where its guess decides what the document is."""
 _METHODS: Mapping[str, Method] = {"none": "none", "rc4": "rc4", "aes": "aesv2", "aesv3": "aesv3"}
 """What qpdf calls the ways to encrypt."""
 
@@ -185,7 +188,7 @@ class Document:
 
     def plan(self, page: int | None) -> Plan:
         """How to append a seal on a page (None: the last)."""
-        self._refuse_bent_trailer()
+        self._refuse_guesses()
         previous_xref, xref_is_stream = self._newest_cross_reference()
         number, geometry = self.locate(page)
         refuse_forbidden(self.pdf, self._fields())
@@ -278,9 +281,9 @@ class Document:
             return offset, True
         raise PDF_BROKEN()
 
-    def _refuse_bent_trailer(self) -> None:
-        """What qpdf must guess in a trailer, other readers guess otherwise or not at all."""
-        if any("(trailer" in str(warning) or "trailer, offset" in str(warning) for warning in self.pdf.get_warnings()):
+    def _refuse_guesses(self) -> None:
+        """What qpdf must guess in a trailer or an object stream, other readers guess otherwise or not at all."""
+        if any(sign in str(warning) for warning in self.pdf.get_warnings() for sign in _GUESSED):
             raise PDF_BROKEN()
 
     def _shares_annotations(self, page_object: Object) -> bool:
@@ -327,6 +330,8 @@ class Document:
         if not self.pdf.is_encrypted:
             return None
         found = self.pdf.encryption
+        if found.V < _CRYPT_FILTERS_SINCE:
+            return FileCipher(bytes(found.encryption_key), "rc4", "rc4")
         strings, streams = (_METHODS.get(method.name) for method in (found.string_method, found.stream_method))
         if strings is None or streams is None:
             raise PDF_ENCRYPTION_UNKNOWN()

@@ -44,20 +44,14 @@ def find_place(
     box_too_small, place_unknown.
     """
     number, geometry = locate(page)
-    preset = resolve_box(geometry, box, place)
+    square = resolve_box(geometry, box, place)
     with suppress(UnseenError), seen(path, pages=pages, password=password) as sight:
-        reading: _Reading | None = None
-        if page is None and box is None and place == "auto" and pages > 1:
-            number, reading = _page_with_block(sight, locate, pages)
-            geometry = locate(number)[1]
+        if box is None and place == "auto":
+            return _automatic(sight, locate, page, pages=pages)
         with sight.page(number, geometry) as shown:
-            reading = reading or _read(shown)
-            sheet = _sheet(shown, reading)
-        square = resolve_box(geometry, box, place)
-        if box is not None:
-            return _as_asked(sheet, number, square)
-        return _automatic(sheet, number, square, reading) if place == "auto" else _at_preset(sheet, number, square)
-    return Placement(number, preset, covers=False, reason="unread")
+            sheet = _sheet(shown, _read(shown))
+        return _at_preset(sheet, number, square) if box is None else _as_asked(sheet, number, square)
+    return Placement(number, square, covers=False, reason="unread")
 
 
 def _as_asked(sheet: Sheet, number: int, square: Box) -> Placement:
@@ -67,15 +61,40 @@ def _as_asked(sheet: Sheet, number: int, square: Box) -> Placement:
     return Placement(number, square, covers=True, reason="asked", free_box=free)
 
 
-def _automatic(sheet: Sheet, number: int, corner: Box, reading: _Reading) -> Placement:
+def _automatic(sight: Sight, locate: Locate, page: int | None, *, pages: int) -> Placement:
+    until = time.monotonic() + _SEARCH_S
+    number, reading = page or pages, None
+    if page is None and pages > 1:
+        number, reading = _page_with_block(sight, locate, pages, until=until)
+    found = _on_page(sight, locate, number, reading)
+    if found.covers and page is None:
+        for other in _searched(pages):
+            if time.monotonic() > until:
+                break
+            elsewhere = _on_page(sight, locate, other, None)
+            if not elsewhere.covers:
+                return elsewhere
+    return found
+
+
+def _on_page(sight: Sight, locate: Locate, number: int, reading: _Reading | None) -> Placement:
+    """The place on one page: at a stamp word, else a signature, else in a corner that is free."""
+    geometry = locate(number)[1]
+    with sight.page(number, geometry) as shown:
+        reading = reading or _read(shown)
+        sheet = _sheet(shown, reading)
     for word in reading.words:
         if found := sheet.over(word):
             return Placement(number, found, covers=False, reason="word")
-    for anchor in reading.anchors[:_ANCHORS_MAX]:
+    middle = sheet.middle_of_ink()
+    likely = [anchor for anchor in reading.anchors if anchor.is_sure or anchor.box.y1 < middle]
+    for anchor in likely[:_ANCHORS_MAX]:
         if found := beside_anchor(sheet, anchor):
             return Placement(number, found, covers=False, reason="signature_block")
-    found = sheet.anywhere()
-    return Placement(number, found or corner, covers=found is None and sheet.is_covered(corner), reason="corner")
+    if found := sheet.anywhere():
+        return Placement(number, found, covers=False, reason="corner")
+    corner = resolve_box(geometry, None, "auto")
+    return Placement(number, corner, covers=sheet.is_covered(corner), reason="corner")
 
 
 def _at_preset(sheet: Sheet, number: int, square: Box) -> Placement:
@@ -87,9 +106,8 @@ def _at_preset(sheet: Sheet, number: int, square: Box) -> Placement:
     return Placement(number, square, covers=covers, reason="preset", free_box=sheet.anywhere() if covers else None)
 
 
-def _page_with_block(sight: Sight, locate: Locate, pages: int) -> tuple[int, _Reading | None]:
+def _page_with_block(sight: Sight, locate: Locate, pages: int, *, until: float) -> tuple[int, _Reading | None]:
     """The last page with a printed stamp word, else the last with a signature block, else the last; and its words."""
-    until = time.monotonic() + _SEARCH_S
     chosen: tuple[int, _Reading | None] | None = None
     for number in _searched(pages):
         with suppress(UnseenError), sight.page(number, locate(number)[1]) as shown:

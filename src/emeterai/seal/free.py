@@ -43,6 +43,12 @@ class Sheet:
         """The strip between x0 and x1, from the top down, as bands (top, bottom, inked)."""
         return self._traces.bands(x0, x1, top=top, bottom=bottom)
 
+    def middle_of_ink(self) -> float:
+        """Half way between the highest and the lowest that is drawn on the page."""
+        width, height = self._size_pt
+        inked = [band for band in self.bands(0, width, top=height, bottom=0) if band[2]]
+        return (inked[0][0] + inked[-1][1]) / 2 if inked else height / 2
+
     def first_free(self, boxes: Iterator[Box]) -> Box | None:
         """The first of some squares that is free."""
         return next((box for box in boxes if self.is_free(box)), None)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterator
+from functools import lru_cache
 from math import ceil, floor
 
 from emeterai.seal.model import Box
@@ -80,24 +81,28 @@ def ink_of(pixels: bytes, *, width: int, height: int, scale: float) -> tuple[Ink
     paper, count = levels.most_common(1)[0]
     clean = count >= _CLEAN_SHARE * levels.total()
     if clean:
-        traces, bold = (_apart(pixels, paper, by) for by in (_TRACE_LEVELS, _BOLD_LEVELS))
+        maps = [pixels.translate(_apart(paper, by)) for by in (_TRACE_LEVELS, _BOLD_LEVELS)]
     else:
-        bright = _bright_level(levels)
-        traces, bold = (_apart_by_tile(pixels, width, bright, by) for by in (_NOISY_TRACE_LEVELS, _NOISY_BOLD_LEVELS))
+        maps = _darker_by_tile(pixels, width, _bright_level(levels))
     specks = 0 if clean else _SPECKS_MAX
-    return (
-        Ink(traces, width=width, height=height, scale=scale, specks=specks),
-        Ink(bold, width=width, height=height, scale=scale, specks=specks),
-    )
+    traces, bold = (Ink(squares, width=width, height=height, scale=scale, specks=specks) for squares in maps)
+    return traces, bold
 
 
-def _apart(pixels: bytes, paper: int, by: int) -> bytes:
-    return pixels.translate(bytes(abs(level - paper) > by for level in range(256)))
+@lru_cache(maxsize=64)
+def _apart(paper: int, by: int) -> bytes:
+    """The table that makes 1 of every level further than `by` from the paper's, and 0 of the others."""
+    return bytes(abs(level - paper) > by for level in range(256))
 
 
-def _apart_by_tile(pixels: bytes, width: int, bright: int, by: int) -> bytes:
+@lru_cache(maxsize=512)
+def _darker(paper: int, by: int) -> bytes:
+    return bytes(paper - level > by for level in range(256))
+
+
+def _darker_by_tile(pixels: bytes, width: int, bright: int) -> list[bytes]:
     """The shade of photographed paper changes from place to place; each tile is measured against its own paper."""
-    squares = bytearray(len(pixels))
+    traces, bold = bytearray(len(pixels)), bytearray(len(pixels))
     for top in range(0, len(pixels), width * _TILE):
         rows = range(top, min(top + width * _TILE, len(pixels)), width)
         for left in range(0, width, _TILE):
@@ -106,10 +111,11 @@ def _apart_by_tile(pixels: bytes, width: int, bright: int, by: int) -> bytes:
             local = sorted(sample)[len(sample) * 4 // 5]
             # A tile much darker than the page is no paper at all but a picture.
             paper = local if local >= bright - _PAPER_RANGE_LEVELS else bright
-            table = bytes(paper - level > by for level in range(256))
-            for row in rows:
-                squares[row + left : row + left + size] = pixels[row + left : row + left + size].translate(table)
-    return bytes(squares)
+            for squares, by in ((traces, _NOISY_TRACE_LEVELS), (bold, _NOISY_BOLD_LEVELS)):
+                table = _darker(paper, by)
+                for row in rows:
+                    squares[row + left : row + left + size] = pixels[row + left : row + left + size].translate(table)
+    return [bytes(traces), bytes(bold)]
 
 
 def _bright_level(levels: Counter[int]) -> int:

@@ -4,12 +4,15 @@ from __future__ import annotations
 
 import re
 import unicodedata
+from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Literal
 
 from emeterai.seal.model import Box
 
+_REPEATED = 4
+"""Words that stand so often on a page are a column of a table, not signatures."""
 _LINE_GAP = 1.7
 """Lines of one printed stamp word are at most so many line heights apart."""
 _STAMP_WORDS = (
@@ -24,15 +27,21 @@ _APPLICANTS = (
     r"hormat(saya|kami)|(salam)?hormat|(yang|yg)(membuatpernyataan(ini)?|menyatakan|bersangkutan|bermohon|memohon"
     r"|bertandatangan|menerimakuasa|menerima|berjanji|melamar)|(yang|yg)(memberi|membuat)(kuasa|keterangan|perjanjian)?"
     r"|pemohon|pelamar|pembuatpernyataan|penerima|penerimakuasa|pemberikuasa|yangmemberipernyataan|saya(yangmenyatakan)?"
-    r"|hormatsayayangmembuatpernyataan|tandatangan|ttd"
+    r"|hormatsayayangmembuatpernyataan|tandatangan|ttd|(yours)?(sincerely|faithfully|truly)(yours)?|regards"
+    r"|(best|kind|warm)regards|respectfully(yours)?|(the)?(applicant|declarant|undersigned)"
 )
 _PARTIES = (
-    r"(yang)?pihak(ke)?(pertama|kedua|ketiga|i{1,3}|[123])|penyewa|yangmenyewakan|penjual|pembeli|pemilik|debitur"
-    r"|kreditur|peminjam|karyawan|pekerja|perusahaan|direktur(utama)?|kepala\w*|ketua\w*|manajer|pimpinan"
+    r"(yang)?pihak(ke)?(pertama|kedua|ketiga|i{1,3}|[123])|penyewa|yangmenyewakan|penjual|pembeli|debitur|kreditur"
+    r"|peminjam"
+)
+_TITLES = (
+    r"pemilik|karyawan|pekerja|perusahaan|direktur(utama)?|kepala\w*|ketua\w*|sekretaris\w*|bendahara\w*|manajer\w*"
+    r"|pimpinan\w*"
 )
 _TAIL = r"(\((pihak\w+|[ivx\d]+)\))?[,.:]*"
 _APPLICANT = re.compile(rf"(?:{_APPLICANTS}){_TAIL}")
 _PARTY = re.compile(rf"(?:{_PARTIES})[,.:]*")
+_TITLE = re.compile(rf"(?:{_TITLES})[,.:]*")
 _MONTHS = "januari|februari|pebruari|maret|april|mei|juni|juli|agustus|september|oktober|november|nopember|desember"
 _DAY = rf"[\d.…_]{{1,12}}\s*({_MONTHS}|[.…_]{{3,40}})?\s*(\d{{4}}|\d{{0,2}}[.…_]{{2,8}})?"
 _DATE = re.compile(rf"[\w.…_ ]{{2,40}},\s*(tanggal|tgl\.?)?\s*({_DAY}|\d{{1,2}}[-/]\d{{1,2}}[-/]\d{{2,4}})")
@@ -40,13 +49,14 @@ _NAME_LINE = re.compile(r"\(\s*[.…_\s-]{5,}\s*\)|[_…]{8,}|\.{12,}|\(\s*[\w.,
 _MAY_MATTER = re.compile(
     r"m[ae]t[ea]rai|tempel|(^|\W)rp\W*\d|\d[.,]?000|hormat|y(an)?g(mem|menya|menye|mene|menja|mela|berm|berj|bert|bers)"
     r"|pemohon|pelamar|pembuat|penerima|pemberi|pemilik|peminjam|penjual|pembeli|penyewa|debitur|kreditur|karyawan"
-    r"|pekerja|perusahaan|direktur|kepala|ketua|manajer|pimpinan|pihak|tandatangan|ttd|stempel|disini|bubuhkan|elektronik"
+    r"|pekerja|perusahaan|direktur|kepala|ketua|manajer|pimpinan|sekretaris|bendahara|pihak|tandatangan|ttd|stempel|disini|bubuhkan|elektronik"
+    r"|sincerely|faithfully|truly|regards|respectfully|applicant|declarant|undersigned"
     rf"|digital|{_MONTHS}|,[.…_]{{3}}|\d[-/]\d{{1,2}}[-/]\d|[.…_]{{8}}|\([^()]{{3,50}}\)"
 )
 _LINE_LENGTH_MAX = 72
 
-Kind = Literal["applicant", "party", "date", "name"]
-_ORDER: tuple[Kind, ...] = ("applicant", "party", "date", "name")
+Kind = Literal["applicant", "party", "date", "title", "name"]
+_ORDER: tuple[Kind, ...] = ("applicant", "party", "date", "title", "name")
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,6 +73,11 @@ class Anchor:
 
     kind: Kind
     box: Box
+
+    @property
+    def is_sure(self) -> bool:
+        """Whether such words stand above signatures only; dates, titles and brackets stand elsewhere as well."""
+        return self.kind in {"applicant", "party"}
 
 
 def may_matter(line: str) -> bool:
@@ -90,13 +105,18 @@ def stamp_words(lines: Sequence[Words]) -> list[Box]:
 
 def anchors(lines: Sequence[Words]) -> list[Anchor]:
     """The words beside which people sign, likeliest first: the applicant's; of several the lowest, then rightmost."""
-    found = [Anchor(kind, line.box) for line in lines if (kind := _kind_of(line.text))]
+    texts = Counter(_squeezed(line.text) for line in lines)
+    found = [
+        Anchor(kind, line.box)
+        for line in lines
+        if texts[_squeezed(line.text)] < _REPEATED and (kind := _kind_of(line.text))
+    ]
     return sorted(found, key=lambda anchor: (_ORDER.index(anchor.kind), _band(anchor.box), -anchor.box.x0))
 
 
 def has_block(found: Sequence[Anchor]) -> bool:
-    """Whether a page surely carries a signature block; a date or a row of dots alone may stand anywhere."""
-    return any(anchor.kind in {"applicant", "party"} for anchor in found)
+    """Whether a page surely carries a signature block; a date or a row of dots may stand anywhere."""
+    return any(anchor.is_sure for anchor in found)
 
 
 def _kind_of(text: str) -> Kind | None:
@@ -105,6 +125,8 @@ def _kind_of(text: str) -> Kind | None:
         return "applicant"
     if _PARTY.fullmatch(squeezed):
         return "party"
+    if _TITLE.fullmatch(squeezed):
+        return "title"
     plain = unicodedata.normalize("NFKC", text).strip().lower()
     if _NAME_LINE.fullmatch(plain):
         return "name"

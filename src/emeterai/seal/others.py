@@ -10,11 +10,12 @@ from typing import Any
 
 from asn1crypto import cms, tsp
 from cryptography import x509
-from cryptography.exceptions import InvalidSignature, UnsupportedAlgorithm
+from cryptography.exceptions import InvalidSignature
 from cryptography.hazmat.primitives import hashes
 from cryptography.hazmat.primitives.asymmetric import ec, ed448, ed25519, padding, rsa
+from cryptography.hazmat.primitives.serialization import Encoding
 
-from emeterai.seal.cms_check import common_name
+from emeterai.seal.cms_check import CERTIFICATE_ERRORS, common_name
 from emeterai.seal.der import element_size
 
 _HASHES: dict[str, type[hashes.SHA256 | hashes.SHA384 | hashes.SHA512]] = {
@@ -41,7 +42,10 @@ def check_other(content: bytes, entries: dict[bytes, tuple[bytes, ...]], *, slot
         raise OtherSignatureError("later_signature_not_understood")
     try:
         contents = bytes.fromhex(entries[b"/Contents"][0][1:-1].decode())
-        signed_data = cms.ContentInfo.load(contents[: element_size(contents)])["content"]
+        size = element_size(contents)
+        if contents[size:].strip(b"\x00"):
+            raise OtherSignatureError("later_signature_wrong")
+        signed_data = cms.ContentInfo.load(contents[:size])["content"]
         (signer,) = signed_data["signer_infos"]
         certificate = _certificate_of(signed_data, signer)
         content_digest = _digest(covered, _algorithm(signer))
@@ -51,7 +55,7 @@ def check_other(content: bytes, entries: dict[bytes, tuple[bytes, ...]], *, slot
         return common_name(certificate)
     except InvalidSignature as error:
         raise OtherSignatureError("later_signature_wrong") from error
-    except (ValueError, TypeError, KeyError, AttributeError, IndexError, UnsupportedAlgorithm) as error:
+    except (ValueError, TypeError, KeyError, AttributeError, IndexError, *CERTIFICATE_ERRORS) as error:
         raise OtherSignatureError("later_signature_not_understood") from error
 
 
@@ -112,6 +116,8 @@ def _check_signer(signer: Any, certificate: x509.Certificate, digest: bytes) -> 
     attributes = {attribute["type"].native: attribute["values"] for attribute in signer["signed_attrs"]}
     if attributes["message_digest"][0].native != digest:
         raise InvalidSignature
+    if "signing_certificate_v2" in attributes:
+        _check_bound(attributes["signing_certificate_v2"][0]["certs"][0], certificate)
     to_be_signed = b"\x31" + signer["signed_attrs"].dump()[1:]
     signature, algorithm, key = signer["signature"].native, signer["signature_algorithm"], certificate.public_key()
     hashing = _HASHES[_algorithm(signer)]()
@@ -126,3 +132,11 @@ def _check_signer(signer: Any, certificate: x509.Certificate, digest: bytes) -> 
         key.verify(signature, to_be_signed)
     else:
         raise OtherSignatureError("later_signature_not_understood")
+
+
+def _check_bound(certificate_id: Any, certificate: x509.Certificate) -> None:
+    """Check that the signature is bound to this very certificate, and so to its name (RFC 5035)."""
+    algorithm = str(certificate_id["hash_algorithm"]["algorithm"].native)
+    encoded = certificate.public_bytes(Encoding.DER)
+    if _digest([memoryview(encoded)], algorithm) != certificate_id["cert_hash"].native:
+        raise InvalidSignature

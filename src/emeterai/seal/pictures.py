@@ -30,8 +30,10 @@ _LEVELS = 64
 """So many of 255 levels of grey tell ink from paper, and what changed from what did not."""
 _CELL = 4
 _CELLS_COVERED_MAX = 6
+_FRAME = b"\x99"
 _GREY, _BGR = 1, 2
 _WITH_ANNOTATIONS, _REVERSED_BYTES = 0x01, 0x10
+_NO_FOLDERS = (ctypes.POINTER(ctypes.c_char) * 1)()  # PDFium keeps the address, so it must live as long
 _FEW_COLOURS = bytes(min(255, (level + 8) // 17 * 17) for level in range(256))
 
 
@@ -174,12 +176,20 @@ def _first_different(one: _Document, other: _Document) -> int:
 def _picture(document: _Document, index: int) -> bytes:
     width = _PICTURE_WIDTH
     while True:
-        png = _png(*_thumbnail(document, index, width))
+        png = _png(*_framed(*_thumbnail(document, index, width)))
         if len(png) <= PICTURE_SIZE_BYTES_MAX:
             return png
         width = width * 3 // 4
         if width < _PICTURE_WIDTH_MIN:
             raise UndrawnError
+
+
+def _framed(pixels: bytes, width: int, height: int) -> tuple[bytes, int, int]:
+    """The picture with a grey line around it, since white pages lie on white pages."""
+    stride = width * 3
+    line, end = _FRAME * stride, (height - 1) * stride
+    inside = (_FRAME * 3 + pixels[at + 3 : at + stride - 3] + _FRAME * 3 for at in range(stride, end, stride))
+    return b"".join((line, *inside, line)) if height > 1 else pixels, width, height
 
 
 def _thumbnail(document: _Document, index: int, width: int) -> tuple[bytes, int, int]:
@@ -240,9 +250,9 @@ def _page(document: _Document, index: int) -> Iterator[_Page]:
 
 @cache
 def _pdfium() -> Any:
-    """PDFium, started once; 40 ms, so only when a page must be drawn."""
+    """PDFium, started once; 40 ms, so only when a page must be drawn. It searches no folder for fonts."""
     pdfium = importlib.import_module("pypdfium2_raw")
-    pdfium.FPDF_InitLibrary()
+    pdfium.FPDF_InitLibraryWithConfig(pdfium.FPDF_LIBRARY_CONFIG(version=2, m_pUserFontPaths=_NO_FOLDERS))
     return pdfium
 
 

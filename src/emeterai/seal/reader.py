@@ -6,12 +6,7 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Self
 
-from cryptography import x509
-from cryptography.hazmat.primitives.serialization import Encoding
-
 from emeterai.core.refusal import Refused
-from emeterai.infra.clock import utc_now
-from emeterai.seal.authority import ensure_test_authority
 from emeterai.seal.messages import (
     Depict,
     Depicted,
@@ -30,7 +25,6 @@ from emeterai.seal.model import Box, Geometry, Pictures, Placement, Report, Veri
 from emeterai.seal.place import resolve_box
 from emeterai.seal.pool import OpenerPool
 from emeterai.seal.refusals import PDF_TOO_COMPLEX
-from emeterai.seal.signer import SignerError
 
 TAIL_SIZE_BYTES_MAX = 1_048_576
 Roots = Sequence[bytes] | Callable[[], Sequence[bytes]]
@@ -149,20 +143,6 @@ class FileReader:
     async def close(self) -> None:
         """End the openers."""
         await self._pool.close()
-
-
-def load_roots(*, folder: Path, certificate_file: Path | None = None) -> list[bytes]:
-    """The certificates (DER) that a seal of ours leads to: the last of the configured chain, or the test authority's.
-
-    Raises SignerError when the chain cannot be read.
-    """
-    if certificate_file is None:
-        _, certificate_file = ensure_test_authority(folder, now=utc_now())
-    try:
-        chain = x509.load_pem_x509_certificates(certificate_file.read_bytes())
-    except (OSError, ValueError) as error:
-        raise SignerError(f"the sealing certificate cannot be read: {error}") from error
-    return [chain[-1].public_bytes(Encoding.DER)]
 
 
 def path_text(path: Path) -> str:

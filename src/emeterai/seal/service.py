@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING
 from cryptography.hazmat.primitives.serialization import Encoding
 
 from emeterai.core.refusal import Refused
+from emeterai.infra import metrics
 from emeterai.seal.digests import feed
 from emeterai.seal.mark import Mark
 from emeterai.seal.messages import Planned, PlanSeal, ReadBack, Reopened
@@ -61,6 +62,7 @@ __all__ = [
 ]
 
 _SIGNERS_KEPT = 3
+_sealed = metrics.counter("emeterai_seals", "Seals made, by their level", ["level"])
 _INLINE_SIZE_BYTES_MAX = 262_144
 """Up to this size a file is hashed at once (0.5 ms); beyond, threads keep the event loop free."""
 
@@ -182,6 +184,7 @@ class SealEngine:
         sha512.update(unsigned.after)
         signed = await signer.sign(sha512.digest())
         tail, level = await self._filled(unsigned, signed, wants_timestamp=token_room_bytes > 0)
+        _sealed.labels(level).inc()
         sha256.update(tail)
         return SealedTail(
             tail=tail,

@@ -64,15 +64,15 @@ def _below(sheet: Sheet, anchor: Anchor) -> _Space | None:
                 return None
         elif top - bottom >= _SIGNING_PT_MIN:
             return _room(
-                _Space(x0, x1, top, bottom, signed=False), box, lines, is_last=bottom == bands[-1][1], kind=anchor
+                _Space(x0, x1, top, bottom, signed=False), box, lines, is_last=bottom == bands[-1][1], anchor=anchor
             )
     return None
 
 
-def _room(space: _Space, box: Box, lines: int, *, is_last: bool, kind: Anchor) -> _Space | None:
+def _room(space: _Space, box: Box, lines: int, *, is_last: bool, anchor: Anchor) -> _Space | None:
     if not is_last:
         return space
-    if kind.kind == "date":
+    if not anchor.is_sure:
         return None
     if lines:
         # Nothing follows: what came after the words was the name, and there is no room in between.

@@ -22,6 +22,7 @@ from rfc3161_client import decode_timestamp_response
 from emeterai.infra import metrics
 from emeterai.seal.cms import OID_SHA512, token_room_bytes
 from emeterai.seal.der import BOOLEAN, INTEGER, NULL, OCTET_STRING, SEQUENCE, integer, oid, tlv
+from emeterai.seal.signer import SignerError
 from emeterai.seal.timestamp_token import checked_token
 
 _FAILURES_MAX = 3
@@ -44,7 +45,7 @@ class TimestampFailedError(Exception):
     """There is no timestamp; the text says why."""
 
 
-class TimestampSettingsError(Exception):
+class TimestampSettingsError(SignerError):
     """The authority is not configured well; the text tells the operator what to change."""
 
 

@@ -7,6 +7,7 @@ import os
 import queue
 import subprocess
 import sys
+import threading
 import time
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
@@ -19,17 +20,22 @@ import structlog
 
 from emeterai.infra import metrics
 from emeterai.seal.refusals import SEALING_KEY_AWAY
-from emeterai.seal.token_process import LENGTH, MESSAGE_SIZE_BYTES_MAX, Answer, Opening, frame
+from emeterai.seal.token_messages import LENGTH, MESSAGE_SIZE_BYTES_MAX, Answer, Opening, frame
 
 _START_TIMEOUT_S = 20.0
 _SIGN_TIMEOUT_S = 5.0
 _LOOK_AGAIN_S = 0.5
+_LOGIN_S = 0.2
 _away = metrics.counter("emeterai_sealing_key_away", "Signatures that the key's token did not make")
 _log = structlog.get_logger(__name__)
 
 
 class TokenError(OSError):
     """The token, the key in it or the PIN is not what was configured, or the module does not answer."""
+
+
+class TokenPinError(TokenError):
+    """The PIN is wrong. It is never tried twice: tokens lock themselves after a few wrong ones."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,7 +59,7 @@ class TokenPlace:
 class _Session:
     """One process with one session."""
 
-    def __init__(self, place: TokenPlace) -> None:
+    def __init__(self, opening: Opening) -> None:
         self._socket, theirs = socketpair(AF_UNIX, SOCK_STREAM)
         try:
             with theirs:
@@ -64,7 +70,7 @@ class _Session:
                     stdout=subprocess.DEVNULL,
                     stderr=subprocess.DEVNULL,
                 )
-            self._ask(msgspec.msgpack.encode(place.opening()), timeout_s=_START_TIMEOUT_S)
+            self._ask(msgspec.msgpack.encode(opening), timeout_s=_START_TIMEOUT_S)
         except BaseException:
             self.close()
             raise
@@ -94,7 +100,7 @@ class _Session:
             raise TokenError("the answer is too long")
         answer = msgspec.msgpack.decode(self._read(size), type=Answer)
         if answer.fault:
-            raise TokenError(answer.fault)
+            raise (TokenPinError if answer.fault.startswith("Pin") else TokenError)(answer.fault)
         return answer.signature
 
     def _read(self, size_bytes: int) -> bytes:
@@ -115,6 +121,9 @@ class TokenKey:
     clock_s: Callable[[], float] = time.monotonic
     _idle: queue.LifoQueue[_Session | None] = field(default_factory=queue.LifoQueue)
     _look_again_at_s: float = 0.0
+    _wrong_pin: str | None = None
+    wrong_pins: int = 0
+    """How many PINs the token has refused since this began."""
 
     @classmethod
     def open(cls, place: TokenPlace) -> TokenKey:
@@ -122,10 +131,11 @@ class TokenKey:
         key = cls(place)
         for _ in range(place.sessions - 1):
             key._idle.put(None)
-        key._idle.put(_Session(place))
+        key._idle.put(_opened(place.opening()))
         return key
 
     def __post_init__(self) -> None:
+        self._opening = threading.Lock()
         self._threads = ThreadPoolExecutor(self.place.sessions, thread_name_prefix="token")
 
     @property
@@ -173,10 +183,28 @@ class TokenKey:
 
     def _reopened(self) -> _Session:
         """A new session, looked for at most twice a second while there is none to be had."""
-        if self.clock_s() < self._look_again_at_s:
-            raise TokenError("the token was away a moment ago")
-        try:
-            return _Session(self.place)
-        except OSError:
-            self._look_again_at_s = self.clock_s() + _LOOK_AGAIN_S
-            raise
+        with self._opening:
+            if self.clock_s() < self._look_again_at_s:
+                raise TokenError("the token was away a moment ago")
+            try:
+                opening = self.place.opening()
+                if opening.pin == self._wrong_pin:
+                    raise TokenPinError("the PIN in the file is the one that was wrong")
+                return _opened(opening)
+            except OSError as error:
+                if isinstance(error, TokenPinError) and opening.pin != self._wrong_pin:
+                    self._wrong_pin = opening.pin
+                    self.wrong_pins += 1
+                self._look_again_at_s = self.clock_s() + _LOOK_AGAIN_S
+                raise
+
+
+def _opened(opening: Opening) -> _Session:
+    """A session. Tokens that keep their state in files look absent while another process logs in: asked twice."""
+    try:
+        return _Session(opening)
+    except TokenPinError:
+        raise
+    except TokenError:
+        time.sleep(_LOGIN_S)
+        return _Session(opening)

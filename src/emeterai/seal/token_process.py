@@ -8,7 +8,6 @@ can be killed and replaced. It takes one opening and then signs what it is sent 
 from __future__ import annotations
 
 import hashlib
-import struct
 import sys
 from socket import socket
 from typing import Any, BinaryIO
@@ -18,25 +17,7 @@ import pkcs11
 from pkcs11.util.ec import encode_ecdsa_signature
 
 from emeterai.infra.process import die_with_parent
-
-LENGTH = struct.Struct(">I")
-MESSAGE_SIZE_BYTES_MAX = 65_536
-
-
-class Opening(msgspec.Struct, frozen=True):
-    """Which key of which token, and the PIN that opens it."""
-
-    module: str
-    token_label: str
-    key_label: str
-    pin: str
-
-
-class Answer(msgspec.Struct, frozen=True):
-    """A signature (empty after an opening), or why there is none."""
-
-    signature: bytes = b""
-    fault: str = ""
+from emeterai.seal.token_messages import LENGTH, Answer, Opening, frame
 
 
 def main(descriptor: int, parent_pid: int) -> None:
@@ -56,11 +37,6 @@ def main(descriptor: int, parent_pid: int) -> None:
             except (pkcs11.PKCS11Error, RuntimeError, ValueError) as error:
                 _write(connection, Answer(fault=_named(error)))
                 return
-
-
-def frame(body: bytes) -> bytes:
-    """One message as it goes over the socket."""
-    return LENGTH.pack(len(body)) + body
 
 
 def _open(opening: Opening) -> Any:

@@ -11,7 +11,6 @@ from pikepdf import Array, Dictionary, Name, Object, Pdf, Stream, XrefEntry
 from emeterai.seal.page_tree import pages_of
 from emeterai.seal.updates import Update
 
-_OBJECTS_MAX = 200_000
 _REFERENCE = re.compile(rb"(\d+) \d+ R\b")
 
 ObjGen = tuple[int, int]
@@ -19,17 +18,22 @@ ObjGen = tuple[int, int]
 
 
 class TooMuchError(Exception):
-    """The documents are too large to be compared in bounded time."""
+    """What was added, or the documents themselves, are too large to be compared in bounded time."""
 
 
 class Touched:
     """The objects that an update wrote: `added` or `changed`. `faults` names what its cross-reference hides.
 
-    `own` are those that only hold others: the cross-reference stream and new object streams. Raises TooMuchError.
+    `own` are those that only hold others: the cross-reference stream and new object streams. Raises TooMuchError when
+    the documents have more than `objects_max`.
     """
 
-    def __init__(self, before: Pdf, after: Pdf, update: Update, header_offset: int) -> None:
+    def __init__(self, before: Pdf, after: Pdf, update: Update, *, header_offset: int, objects_max: int) -> None:
         self._before, self._after = before, after
+        self._old, self._new = before.get_xref_table(), after.get_xref_table()
+        self.looked_at = len(self._old) + len(self._new)
+        if self.looked_at > objects_max:
+            raise TooMuchError
         self.added: set[ObjGen] = set()
         self.changed: set[ObjGen] = set()
         self.own: set[ObjGen] = set()
@@ -69,9 +73,7 @@ class Touched:
 
     def _read_tables(self, update: Update, header_offset: int) -> None:
         """Every object that is new or replaced must stand where the update wrote it, and nothing else may appear."""
-        old, new = self._before.get_xref_table(), self._after.get_xref_table()
-        if max(len(old), len(new)) > _OBJECTS_MAX:
-            raise TooMuchError
+        old, new = self._old, self._new
         packs: set[ObjGen] = set()
         for objgen, entry in new.items():
             place = _place(entry)
@@ -99,7 +101,7 @@ class Touched:
     def _count_holders(self) -> Counter[int]:
         wanted = {number for number, _ in self.added | self.changed}
         holders: Counter[int] = Counter()
-        things: Iterator[object] = (self._before.get_object(objgen) for objgen in self._before.get_xref_table())
+        things: Iterator[object] = (self._before.get_object(objgen) for objgen in self._old)
         for thing in (self._before.trailer, *things):
             if isinstance(thing, Stream):
                 text = _stream_text(thing)

@@ -29,6 +29,7 @@ _END = re.compile(rb"startxref[\x00\t\n\x0c\r ]+(\d{1,10})[\x00\t\n\x0c\r ]+%%EO
 _STARTXREF = re.compile(rb"startxref[\x00\t\n\x0c\r ]+(\d{1,10})[\x00\t\n\x0c\r ]+%%EOF")
 _OBJECTS_MAX = 20_000
 _TOKENS_MAX = 1_000_000
+_SEARCHES_MAX = 50
 _DEPTH_MAX = 60
 _WINDOW_SIZE_BYTES = 2_048
 
@@ -77,6 +78,7 @@ class _Reading:
         self._header_offset = header_offset
         self._at = start
         self._tokens_left = _TOKENS_MAX
+        self._searches_left = _SEARCHES_MAX
         self._objects: dict[int, Written] = {}
 
     def update(self) -> Update:
@@ -154,6 +156,9 @@ class _Reading:
     def _stream_size(self, entries: dict[bytes, tuple[bytes, ...]]) -> int:
         length = entries.get(b"/Length", ())
         if len(length) == 3 and length[2] == b"R":
+            self._searches_left -= 1
+            if self._searches_left < 0:
+                raise UpdateError("too_much_added")
             pattern = rb"(?<!\d)%s\s+%s\s+obj\s+(\d{1,10})\s+endobj" % (length[0], length[1])
             found = re.findall(pattern, self._content[self._start :])
             length = tuple(found)

@@ -1,4 +1,4 @@
-"""The sealed file as people fetch it: its base followed by the tail, streamed, never put together on the disk.
+"""The sealed file as people fetch it: its base and what was appended to it, streamed, never joined on the disk.
 
 The base is what the person sent or, where that had to be repaired, the repaired file.
 """
@@ -20,9 +20,8 @@ from emeterai.stamping.service import STAMP_NOT_SEALED
 class SealedFile:
     """A sealed file, or the part of it that was asked for: bytes `start` up to `end` of `size_bytes`."""
 
-    base_key: str
-    base_bytes: int
-    tail_key: str
+    pieces: tuple[tuple[str, int], ...]
+    """What it is put together from, in order: where each is in the blob store, and its size in bytes."""
     size_bytes: int
     start: int
     end: int
@@ -32,29 +31,26 @@ class SealedFile:
 
     async def stream(self, blobs: BlobStore) -> AsyncIterator[bytes]:
         """The bytes asked for, in small pieces."""
-        middle = self.base_bytes
-        if self.start < middle:
-            async for piece in blobs.stream(self.base_key, self.start, min(self.end, middle)):
-                yield piece
-        if self.end > middle:
-            async for piece in blobs.stream(self.tail_key, max(self.start, middle) - middle, self.end - middle):
-                yield piece
+        position = 0
+        for key, size_bytes in self.pieces:
+            start, end = max(self.start - position, 0), min(self.end - position, size_bytes)
+            if start < end:
+                async for piece in blobs.stream(key, start, end):
+                    yield piece
+            position += size_bytes
 
 
 def sealed_file(stamp: Stamp, *, range_header: str | None = None, if_range: str | None = None) -> SealedFile:
     """The sealed file of a stamp, whole or the range asked for. Raises `stamp_not_sealed`, `range_not_satisfiable`."""
     if stamp.state is not StampState.SEALED:
         raise STAMP_NOT_SEALED(state=stamp.state.value)
-    assert stamp.tail_key is not None
     assert stamp.sealed_size_bytes is not None
     assert stamp.sealed_digest is not None
     etag = f'"{stamp.sealed_digest.hex()}"'
     asked = byte_range(range_header, stamp.sealed_size_bytes) if if_range in {None, etag} else None
     start, end = asked or (0, stamp.sealed_size_bytes)
     return SealedFile(
-        stamp.base_key,
-        stamp.base_bytes,
-        stamp.tail_key,
+        ((stamp.base_key, stamp.base_bytes), *stamp.tails),
         stamp.sealed_size_bytes,
         start,
         end,

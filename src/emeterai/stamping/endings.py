@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import random
 from collections.abc import Mapping, Sequence
 from uuid import UUID
 
@@ -12,27 +13,33 @@ from emeterai.core.refusal import Refused
 from emeterai.core.stamping import Move, StampState, after_move
 from emeterai.infra import jobs
 from emeterai.infra.bus import Bus
-from emeterai.infra.database import Database
+from emeterai.infra.database import Connection, Database
 from emeterai.infra.jobs import Claim
 from emeterai.ledger.serials import SerialRegister
 from emeterai.ledger.service import Ledger
 from emeterai.stamping import store
+from emeterai.stamping.levels import UPGRADE, is_below
 from emeterai.stamping.model import Stamp
 from emeterai.stamping.store import Sealed
 
 Why = tuple[Reason, Refused | None]
 """Why a unit goes back: the ledger's reason and, when a file was refused, the refusal."""
+_FIRST_RAISE_S = (1.0, 5.0)
 _log = structlog.get_logger(__name__)
 
 
 class Endings:
     """Ends holds. The ledger's lock on the account comes first; then the job tells whether the stamp is still ours."""
 
-    def __init__(self, db: Database, bus: Bus, ledger: Ledger, serials: SerialRegister) -> None:
+    def __init__(
+        self, db: Database, bus: Bus, ledger: Ledger, serials: SerialRegister, *, level_wanted: str = "B-B"
+    ) -> None:
+        """A file that is settled below `level_wanted` leaves a job behind that raises it."""
         self._db = db
         self._bus = bus
         self._ledger = ledger
         self._serials = serials
+        self._level_wanted = level_wanted
 
     async def settle(self, claims: Sequence[Claim], stamps: Mapping[UUID, Stamp], sealed: Mapping[UUID, Sealed]) -> int:
         """Held units become used, for seals that were read back; answers how many.
@@ -51,6 +58,7 @@ class Endings:
                 _require_move(done, Move.SETTLE)
                 await self._serials.affix(tx, [stamp.serial for stamp in done])
                 await store.settle(tx, [sealed[stamp.id] for stamp in done])
+                await self._want_higher_levels(tx, [sealed[stamp.id] for stamp in done])
         self._bus.publish(stamp.id for stamp in done)
         if len(done) < len(claims):
             _log.warning("seal_came_too_late", count=len(claims) - len(done))
@@ -81,6 +89,11 @@ class Endings:
             reason, refused = reasons[stamp.id]
             _log.info("unit_given_back", stamp=str(stamp.id), reason=reason.value, code=refused and refused.code)
         return len(done)
+
+    async def _want_higher_levels(self, tx: Connection, sealed: Sequence[Sealed]) -> None:
+        low = [one.stamp_id for one in sealed if is_below(one.level, self._level_wanted)]
+        if low:
+            await jobs.enqueue(tx, UPGRADE, low, delay_s=random.uniform(*_FIRST_RAISE_S))  # noqa: S311 - to spread load
 
     async def sweep(self, limit: int = 500) -> int:
         """Give back units whose hold is over by the database's clock, whatever the worker does; answers how many."""

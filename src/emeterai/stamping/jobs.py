@@ -10,14 +10,20 @@ from emeterai.infra.jobs import Claim
 from emeterai.stamping.documents import INSPECT, Documents
 from emeterai.stamping.endings import Endings
 from emeterai.stamping.journey import Journey
+from emeterai.stamping.levels import UPGRADE, Levels
 from emeterai.stamping.service import SEAL
 
 _RECLAIM_MAX = 1_000
 
 
-def sealer_work(journey: Journey) -> dict[str, Callable[[Sequence[Claim]], Awaitable[None]]]:
-    """What a sealer does with each kind of job."""
-    return {SEAL: journey.seal, INSPECT: journey.inspect}
+def sealer_work(
+    journey: Journey, levels: Levels | None = None
+) -> dict[str, Callable[[Sequence[Claim]], Awaitable[None]]]:
+    """What a sealer does with each kind of job; without `levels` it raises none."""
+    work: dict[str, Callable[[Sequence[Claim]], Awaitable[None]]] = {SEAL: journey.seal, INSPECT: journey.inspect}
+    if levels is not None:
+        work[UPGRADE] = levels.raise_levels
+    return work
 
 
 def steward_work(

@@ -76,6 +76,8 @@ class Stamp(msgspec.Struct, frozen=True):
     held_at: datetime
     sealed_at: datetime | None
     ended_at: datetime | None
+    addendum_keys: list[str]
+    addendum_bytes: list[int]
     document_name: str
     repaired_key: str | None
     base_bytes: int
@@ -86,6 +88,13 @@ class Stamp(msgspec.Struct, frozen=True):
     def base_key(self) -> str:
         """Where the bytes below the seal are in the blob store."""
         return self.repaired_key or original_key(self.document_id)
+
+    @property
+    def tails(self) -> list[tuple[str, int]]:
+        """What follows the base in the sealed file, in order: where it is in the blob store, and its size in bytes."""
+        if self.tail_key is None or self.tail_bytes is None:
+            return []
+        return [(self.tail_key, self.tail_bytes), *zip(self.addendum_keys, self.addendum_bytes, strict=True)]
 
     @property
     def refusal(self) -> Refused | None:

@@ -54,7 +54,7 @@ async def place_mark(
         square = resolve_box(Geometry(0, 0, *size, rotate=0, user_unit=1), box, place)
         if cover and (box is not None or place != "auto"):
             return number, square
-    async with blobs.as_file(document.original_key) as path:
+    async with blobs.as_file(document.base_key) as path:
         found = await look(path, page=page, box=box, place=place)
     if found.covers and not cover:
         raise BOX_COVERS_TEXT(page=found.page, **_suggestion(found.free_box))

@@ -36,6 +36,18 @@ class Sealed(msgspec.Struct, frozen=True):
     sealed_at: datetime
 
 
+class Raised(msgspec.Struct, frozen=True):
+    """What a sealed file keeps of an addendum, and its facts with it."""
+
+    stamp_id: UUID
+    key: str
+    size_bytes: int
+    level: str
+    previous_size_bytes: int
+    sealed_size_bytes: int
+    sealed_digest: bytes
+
+
 _SELECT = """
     SELECT stamps.*, documents.name AS document_name, documents.repaired_key,
            coalesce(documents.repaired_bytes, documents.size_bytes) AS base_bytes,
@@ -111,6 +123,27 @@ async def settle(tx: Connection, sealed: Sequence[Sealed]) -> None:
         [one.level for one in sealed],
         [one.sealed_at for one in sealed],
     )
+
+
+async def add_addendum(tx: Connection, raised: Raised) -> bool:
+    """Append to a sealed file, unless something else was appended meanwhile; answers whether it was."""
+    found = await tx.fetch(
+        """
+        UPDATE stamping.stamps
+        SET addendum_keys = addendum_keys || $2::text, addendum_bytes = addendum_bytes || $3::bigint, level = $4,
+            sealed_size_bytes = $6, sealed_digest = $7
+        WHERE id = $1 AND state = 'sealed' AND sealed_size_bytes = $5
+        RETURNING id
+        """,
+        raised.stamp_id,
+        raised.key,
+        raised.size_bytes,
+        raised.level,
+        raised.previous_size_bytes,
+        raised.sealed_size_bytes,
+        raised.sealed_digest,
+    )
+    return bool(found)
 
 
 async def give_back(tx: Connection, reasons: Mapping[UUID, tuple[Reason, Refused | None]]) -> None:

@@ -96,4 +96,4 @@ KINDS: dict[str, tuple[str, str]] = {
 
 def sentences(codes: Iterable[str]) -> list[tuple[str, str]]:
     """What some codes say, each sentence once, in the order of the codes."""
-    return [*dict.fromkeys(CHANGES[code] for code in codes)]
+    return [*dict.fromkeys(CHANGES.get(code, _ADDED) for code in codes)]
