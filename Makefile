@@ -46,7 +46,7 @@ run: setup  ## start the service, stamp the sample (or FILE=...), verify it, kee
 	@exec $(BIN)/python -m emeterai serve --walk "$(FILE)" $(if $(ONCE),--once)
 
 test: setup-dev  ## all tests
-	@$(BIN)/python -m pytest
+	@$(BIN)/python -m pytest -n auto --dist loadfile
 
 lint: setup-dev  ## ruff, mypy --strict, import-linter, shape tests
 	@$(BIN)/ruff check .

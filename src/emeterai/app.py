@@ -173,7 +173,9 @@ def create_app(settings: Settings) -> Litestar:
     https = settings.base_url.startswith("https://")
     csrf = Csrf(local_secret(settings.data_path / "secrets", "forms"), https=https)
     static = StaticFiles()
-    pages = Pages(csrf, specimen=not settings.certificate_file, static=static)
+    pages = Pages(
+        csrf, specimen=not (settings.mark_file and (settings.certificate_file or settings.pkcs11_module)), static=static
+    )
 
     @asynccontextmanager
     async def run(app: Litestar) -> AsyncIterator[None]:

@@ -32,6 +32,7 @@ from emeterai.infra.supervise import EXIT_WILL_NOT_GET_BETTER, SupervisorError
 from emeterai.ledger.check import check_ledger
 from emeterai.purchase.sandbox import SandboxProvider
 from emeterai.purchase.sandbox_words import sandbox_secret
+from emeterai.seal.mark_file import MarkFileError
 from emeterai.seal.model import Box, SealOrder
 from emeterai.seal.reader import FileReader
 from emeterai.seal.service import SealEngine, SignerError, load_signer_from
@@ -53,7 +54,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     except Refused as refused:
         _print_refusal(refused, as_json=getattr(arguments, "json", False))
         return EXIT_REFUSED
-    except (SettingsError, SupervisorError, PostgresError, SignerError, OSError) as error:
+    except (SettingsError, SupervisorError, PostgresError, SignerError, MarkFileError, OSError) as error:
         print(f"emeterai: {error}", file=sys.stderr)
         return EXIT_WILL_NOT_GET_BETTER
     except KeyboardInterrupt:
@@ -71,7 +72,7 @@ def _parser() -> argparse.ArgumentParser:
     check.add_argument("--json", action="store_true", help="print one JSON object")
     check.set_defaults(run=_in_loop(_check))
     bench = commands.add_parser("bench", help="measure; one JSON object a line with --json")
-    bench.add_argument("what", choices=["seal", "ledger", "stamp", "gate"])
+    bench.add_argument("what", choices=["seal", "corpus", "fuzz", "place", "ledger", "stamp", "gate"])
     bench.add_argument("rest", nargs=argparse.REMAINDER, help="options of the benchmark itself")
     bench.set_defaults(run=_bench)
     return parser

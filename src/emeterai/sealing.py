@@ -11,6 +11,7 @@ import structlog
 from cryptography.hazmat.primitives.serialization import Encoding
 
 from emeterai.infra.settings import Settings
+from emeterai.seal.mark_file import load_mark
 from emeterai.seal.reader import FileReader
 from emeterai.seal.roots import TrustedRoots
 from emeterai.seal.service import (
@@ -83,7 +84,7 @@ async def open_reader(settings: Settings) -> FileReader:
 
 @asynccontextmanager
 async def opened_engine(settings: Settings, signer: Signer) -> AsyncIterator[SealEngine]:
-    """A running engine with its timestamp authority, if any. Raises SignerError."""
+    """A running engine with its mark and its timestamp authority, if any. Raises SignerError, MarkFileError."""
     async with AsyncExitStack() as stack:
         timestamps = revocations = None
         if settings.timestamp_url:
@@ -99,6 +100,7 @@ async def opened_engine(settings: Settings, signer: Signer) -> AsyncIterator[Sea
             stack.push_async_callback(revocations.close)
         engine = await SealEngine.start(
             signer=signer,
+            mark=load_mark(_file_or_none(settings.mark_file)),
             size_bytes_max=settings.document_size_bytes_max,
             timestamps=timestamps,
             revocations=revocations,

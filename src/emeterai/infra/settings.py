@@ -74,6 +74,8 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     pkcs11_pin_file: str = ""
     pkcs11_sessions: Count = 2
     """So many signatures are made by the token at once, for each sealer process."""
+    mark_file: str = ""
+    """The TOML file of the issuer's mark (docs/mark.md); empty: the built-in SPECIMEN."""
     timestamp_url: str = ""
     """An RFC 3161 timestamp authority; empty: seals stay at level B-B."""
     timestamp_roots_file: str = ""

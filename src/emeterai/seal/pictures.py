@@ -6,17 +6,16 @@ Used inside the opener only.
 from __future__ import annotations
 
 import ctypes
-import importlib
 import struct
 import zlib
 from collections import Counter
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
-from functools import cache
 from typing import Any
 
 from emeterai.seal.model import Pictures
+from emeterai.seal.pdfium import pdfium
 
 PICTURE_SIZE_BYTES_MAX = 40_000
 _PICTURE_WIDTH = 360
@@ -33,7 +32,6 @@ _CELLS_COVERED_MAX = 6
 _FRAME = b"\x99"
 _GREY, _BGR = 1, 2
 _WITH_ANNOTATIONS, _REVERSED_BYTES = 0x01, 0x10
-_NO_FOLDERS = (ctypes.POINTER(ctypes.c_char) * 1)()  # PDFium keeps the address, so it must live as long
 _FEW_COLOURS = bytes(min(255, (level + 8) // 17 * 17) for level in range(256))
 
 
@@ -161,12 +159,12 @@ def _drawn(document: _Document, place: Place) -> _Drawn:
 
 def _pixel_of(page: _Page, width: int, height: int, point: tuple[float, float]) -> tuple[int, int]:
     right, down = ctypes.c_int(), ctypes.c_int()
-    _pdfium().FPDF_PageToDevice(page.handle, 0, 0, width, height, 0, *point, ctypes.byref(right), ctypes.byref(down))
+    pdfium().FPDF_PageToDevice(page.handle, 0, 0, width, height, 0, *point, ctypes.byref(right), ctypes.byref(down))
     return right.value, down.value
 
 
 def _first_different(one: _Document, other: _Document) -> int:
-    pages: int = min(_pdfium().FPDF_GetPageCount(document.handle) for document in (one, other))
+    pages: int = min(pdfium().FPDF_GetPageCount(document.handle) for document in (one, other))
     for index in range(min(pages, _PAGES_COMPARED_MAX)):
         if _thumbnail(one, index, _PICTURE_WIDTH) != _thumbnail(other, index, _PICTURE_WIDTH):
             return index
@@ -200,60 +198,52 @@ def _thumbnail(document: _Document, index: int, width: int) -> tuple[bytes, int,
 
 
 def _pixels(page: _Page, width: int, height: int, kind: int) -> bytes:
-    pdfium = _pdfium()
+    library = pdfium()
     stride = width * (3 if kind == _BGR else 1)
     pixels = ctypes.create_string_buffer(b"\xff" * (stride * height), stride * height)
-    bitmap = pdfium.FPDFBitmap_CreateEx(width, height, kind, pixels, stride)
+    bitmap = library.FPDFBitmap_CreateEx(width, height, kind, pixels, stride)
     if not bitmap:
         raise UndrawnError
     try:
         how = (0, 0, width, height, 0, _WITH_ANNOTATIONS | (_REVERSED_BYTES if kind == _BGR else 0))
-        pdfium.FPDF_RenderPageBitmap(bitmap, page.handle, *how)
-        pdfium.FPDF_FFLDraw(page.form, bitmap, page.handle, *how)
+        library.FPDF_RenderPageBitmap(bitmap, page.handle, *how)
+        library.FPDF_FFLDraw(page.form, bitmap, page.handle, *how)
     finally:
-        pdfium.FPDFBitmap_Destroy(bitmap)
+        library.FPDFBitmap_Destroy(bitmap)
     return pixels.raw
 
 
 @contextmanager
 def _opened(content: bytes) -> Iterator[_Document]:
-    pdfium = _pdfium()
-    document = pdfium.FPDF_LoadMemDocument64(content, len(content), None)
+    library = pdfium()
+    document = library.FPDF_LoadMemDocument64(content, len(content), None)
     if not document:
         raise UndrawnError
-    info = pdfium.FPDF_FORMFILLINFO(version=2)
+    info = library.FPDF_FORMFILLINFO(version=2)
     # Fields and their marks are drawn by the form's environment only; without scripts it does nothing else.
-    form = pdfium.FPDFDOC_InitFormFillEnvironment(document, info)
+    form = library.FPDFDOC_InitFormFillEnvironment(document, info)
     try:
         yield _Document(document, form)
     finally:
-        pdfium.FPDFDOC_ExitFormFillEnvironment(form)
-        pdfium.FPDF_CloseDocument(document)
+        library.FPDFDOC_ExitFormFillEnvironment(form)
+        library.FPDF_CloseDocument(document)
 
 
 @contextmanager
 def _page(document: _Document, index: int) -> Iterator[_Page]:
-    pdfium = _pdfium()
-    page = pdfium.FPDF_LoadPage(document.handle, index)
+    library = pdfium()
+    page = library.FPDF_LoadPage(document.handle, index)
     if not page:
         raise UndrawnError
-    pdfium.FORM_OnAfterLoadPage(page, document.form)
+    library.FORM_OnAfterLoadPage(page, document.form)
     try:
-        width_pt, height_pt = pdfium.FPDF_GetPageWidthF(page), pdfium.FPDF_GetPageHeightF(page)
+        width_pt, height_pt = library.FPDF_GetPageWidthF(page), library.FPDF_GetPageHeightF(page)
         if not (width_pt > 0 and height_pt > 0 and max(width_pt, height_pt) < 200 * min(width_pt, height_pt)):
             raise UndrawnError
         yield _Page(page, document.form, width_pt, height_pt)
     finally:
-        pdfium.FORM_OnBeforeClosePage(page, document.form)
-        pdfium.FPDF_ClosePage(page)
-
-
-@cache
-def _pdfium() -> Any:
-    """PDFium, started once; 40 ms, so only when a page must be drawn. It searches no folder for fonts."""
-    pdfium = importlib.import_module("pypdfium2_raw")
-    pdfium.FPDF_InitLibraryWithConfig(pdfium.FPDF_LIBRARY_CONFIG(version=2, m_pUserFontPaths=_NO_FOLDERS))
-    return pdfium
+        library.FORM_OnBeforeClosePage(page, document.form)
+        library.FPDF_ClosePage(page)
 
 
 def _png(pixels: bytes, width: int, height: int) -> bytes:

@@ -7,6 +7,7 @@ import os
 import sys
 from collections.abc import Callable
 from contextlib import suppress
+from pathlib import Path
 from socket import AF_UNIX, SOCK_STREAM, socket, socketpair
 from typing import cast
 
@@ -17,6 +18,8 @@ from emeterai.seal.messages import LENGTH, MESSAGE_SIZE_BYTES_MAX, Answer, Refus
 from emeterai.seal.refusals import PDF_TOO_COMPLEX, SEALER_BUSY
 
 _decode = msgspec.msgpack.Decoder[Answer](Answer).decode
+_TICKS_A_SECOND = os.sysconf("SC_CLK_TCK")
+_WORKED_SHARE = 0.4
 _START_TIMEOUT_S = 30.0
 _STARTS_MAX = 3
 _HEARING_S = 0.02
@@ -130,6 +133,14 @@ class Opener:
         async with asyncio.timeout(timeout_s):
             return cast("Answer", _decode(await self._channel.message()))
 
+    def cpu_s(self) -> float:
+        """The processor time that the process has used so far, in seconds; 0 when it cannot be told."""
+        try:
+            fields = Path(f"/proc/{self.pid}/stat").read_text().rpartition(")")[2].split()
+        except OSError:
+            return 0.0
+        return (int(fields[11]) + int(fields[12])) / _TICKS_A_SECOND
+
     async def kill(self) -> None:
         """End the process now and reap it."""
         self._transport.abort()
@@ -173,22 +184,26 @@ class OpenerPool:
     async def ask(self, request: Request, *, timeout_s: float | None = None) -> Answer:
         """The opener's answer, within `timeout_s` or else the pool's own limit.
 
-        Raises Refused: what the opener refused; sealer_busy when none is free in time; pdf_too_complex when the file
-        takes too long, or has ended two openers. One that ends for a reason of its own does not cost the request.
-        Raises OSError when the path cannot be read.
+        Raises Refused: what the opener refused; sealer_busy when none is free, or none gets to work, in time;
+        pdf_too_complex when the file keeps an opener at work for too long, or has ended two of them. One that ends for
+        a reason of its own does not cost the request. Raises OSError when the path cannot be read.
         """
+        limit_s = timeout_s or self._timeout_s
         for _ in range(2):
             opener = await self._take()
+            before_s = opener.cpu_s()
             try:
-                answer = await opener.ask(request, timeout_s=timeout_s or self._timeout_s)
+                answer = await opener.ask(request, timeout_s=limit_s)
             except OpenerGoneError:
                 self._replace(opener)
                 # Openers killed together: the others' ends must be heard of, or the second try would meet one of them.
                 await asyncio.sleep(_HEARING_S)
                 continue
             except TimeoutError as error:
+                # An opener that hardly got to work was starved by this machine: that is our fault, not the file's.
+                worked_s = opener.cpu_s() - before_s
                 self._replace(opener)
-                raise PDF_TOO_COMPLEX() from error
+                raise (PDF_TOO_COMPLEX() if worked_s >= limit_s * _WORKED_SHARE else SEALER_BUSY()) from error
             except BaseException:
                 self._replace(opener)
                 raise

@@ -7,16 +7,15 @@ millisecond, and what it cannot bear costs an opener, never a stamp (docs/decisi
 from __future__ import annotations
 
 import ctypes
-import importlib
 import re
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from functools import cache
 from typing import Any
 
 from emeterai.seal.ink import Ink, ink_of
 from emeterai.seal.layout import Words, surrounding
 from emeterai.seal.model import Box, Geometry
+from emeterai.seal.pdfium import pdfium
 from emeterai.seal.place import box_as_seen
 
 _PIXELS_A_POINT = 0.5
@@ -31,7 +30,6 @@ _COLUMN_GAP = 1.6
 _WORD = re.compile(r"\S+")
 _GREY, _WITH_ANNOTATIONS, _PATH = 1, 0x01, 2  # FPDFBitmap_Gray, FPDF_ANNOT, FPDF_PAGEOBJ_PATH
 _LINK, _POPUP = 2, 16  # FPDF_ANNOT_LINK, FPDF_ANNOT_POPUP
-_NO_FOLDERS = (ctypes.POINTER(ctypes.c_char) * 1)()  # PDFium keeps the address, so it must live as long
 
 
 class UnseenError(Exception):
@@ -41,16 +39,16 @@ class UnseenError(Exception):
 @contextmanager
 def seen(path: str, *, pages: int, password: str | None = None) -> Iterator[Sight]:
     """Open a file for as long as the block runs. Raises UnseenError, also when the number of pages is another."""
-    pdfium = _pdfium()
-    document = pdfium.FPDF_LoadDocument(path.encode(), password.encode() if password else None)
+    library = pdfium()
+    document = library.FPDF_LoadDocument(path.encode(), password.encode() if password else None)
     if not document:
         raise UnseenError
     try:
-        if pdfium.FPDF_GetPageCount(document) != pages:
+        if library.FPDF_GetPageCount(document) != pages:
             raise UnseenError
         yield Sight(document)
     finally:
-        pdfium.FPDF_CloseDocument(document)
+        library.FPDF_CloseDocument(document)
 
 
 class Sight:
@@ -62,17 +60,17 @@ class Sight:
     @contextmanager
     def page(self, number: int, geometry: Geometry) -> Iterator[PageSight]:
         """One page, counted from 1, for as long as the block runs. Raises UnseenError."""
-        pdfium = _pdfium()
-        page = pdfium.FPDF_LoadPage(self._document, number - 1)
+        library = pdfium()
+        page = library.FPDF_LoadPage(self._document, number - 1)
         if not page:
             raise UnseenError
-        text = pdfium.FPDFText_LoadPage(page)
+        text = library.FPDFText_LoadPage(page)
         try:
             yield PageSight(page, text, geometry)
         finally:
             if text:
-                pdfium.FPDFText_ClosePage(text)
-            pdfium.FPDF_ClosePage(page)
+                library.FPDFText_ClosePage(text)
+            library.FPDF_ClosePage(page)
 
 
 class PageSight:
@@ -95,19 +93,19 @@ class PageSight:
 
     def ink(self) -> tuple[Ink, Ink]:
         """Where something is drawn, annotations included: every trace, and only what stands out. Raises UnseenError."""
-        pdfium = _pdfium()
+        library = pdfium()
         width_pt, height_pt = self.geometry.seen_size_pt
         scale = min(_PIXELS_A_POINT, _PIXELS_A_SIDE_MAX / max(width_pt, height_pt))
         width, height = max(1, round(width_pt * scale)), max(1, round(height_pt * scale))
         self._check_shape(width_pt, height_pt)
         pixels = ctypes.create_string_buffer(b"\xff" * (width * height), width * height)
-        bitmap = pdfium.FPDFBitmap_CreateEx(width, height, _GREY, pixels, width)
+        bitmap = library.FPDFBitmap_CreateEx(width, height, _GREY, pixels, width)
         if not bitmap:
             raise UnseenError
         try:
-            pdfium.FPDF_RenderPageBitmap(bitmap, self._page, 0, 0, width, height, 0, _WITH_ANNOTATIONS)
+            library.FPDF_RenderPageBitmap(bitmap, self._page, 0, 0, width, height, 0, _WITH_ANNOTATIONS)
         finally:
-            pdfium.FPDFBitmap_Destroy(bitmap)
+            library.FPDFBitmap_Destroy(bitmap)
         traces, bold = ink_of(pixels.raw, width=width, height=height, scale=scale)
         for box in self._annotations():
             traces.fill(box)
@@ -116,14 +114,14 @@ class PageSight:
 
     def thin_lines(self) -> list[Box]:
         """The straight lines drawn on the page itself, and the four edges of each rectangle that is not filled in."""
-        pdfium = _pdfium()
+        library = pdfium()
         found: list[Box] = []
-        for index in range(min(pdfium.FPDFPage_CountObjects(self._page), _OBJECTS_MAX)):
-            thing = pdfium.FPDFPage_GetObject(self._page, index)
-            if pdfium.FPDFPageObj_GetType(thing) != _PATH:
+        for index in range(min(library.FPDFPage_CountObjects(self._page), _OBJECTS_MAX)):
+            thing = library.FPDFPage_GetObject(self._page, index)
+            if library.FPDFPageObj_GetType(thing) != _PATH:
                 continue
             sides = [ctypes.c_float() for _ in range(4)]
-            if pdfium.FPDFPageObj_GetBounds(thing, *map(ctypes.byref, sides)):
+            if library.FPDFPageObj_GetBounds(thing, *map(ctypes.byref, sides)):
                 x0, y0, x1, y1 = (side.value for side in sides)
                 found += _edges(box_as_seen((x0, y0, x1, y1), self.geometry))
         return found
@@ -131,16 +129,16 @@ class PageSight:
     def _whole_text(self) -> str:
         if not self._text:
             return ""
-        pdfium = _pdfium()
-        count = min(pdfium.FPDFText_CountChars(self._text), _CHARACTERS_MAX)
+        library = pdfium()
+        count = min(library.FPDFText_CountChars(self._text), _CHARACTERS_MAX)
         if count <= 0:
             return ""
         buffer = (ctypes.c_ushort * (count + 1))()
-        written = pdfium.FPDFText_GetText(self._text, 0, count, buffer)
+        written = library.FPDFText_GetText(self._text, 0, count, buffer)
         text = bytes(buffer)[: 2 * max(0, written - 1)].decode("utf-16-le", "replace")
         if len(text) != count:
             # Some characters have no place in that text, but a place on the page: then each is asked for by itself.
-            codes = (pdfium.FPDFText_GetUnicode(self._text, index) for index in range(count))
+            codes = (library.FPDFText_GetUnicode(self._text, index) for index in range(count))
             text = "".join(chr(code) if 0 < code < 0xD800 else "\ufffd" for code in codes)
         return text
 
@@ -162,8 +160,8 @@ class PageSight:
             yield Words(" ".join(words), around)
 
     def _character(self, index: int) -> Box | None:
-        rectangle = _pdfium().FS_RECTF()
-        if not _pdfium().FPDFText_GetLooseCharBox(self._text, index, ctypes.byref(rectangle)):
+        rectangle = pdfium().FS_RECTF()
+        if not pdfium().FPDFText_GetLooseCharBox(self._text, index, ctypes.byref(rectangle)):
             return None
         corners = (rectangle.left, rectangle.bottom, rectangle.right, rectangle.top)
         if corners[0] >= corners[2]:
@@ -171,32 +169,23 @@ class PageSight:
         return box_as_seen(corners, self.geometry)
 
     def _check_shape(self, width_pt: float, height_pt: float) -> None:
-        pdfium = _pdfium()
-        width, height = pdfium.FPDF_GetPageWidthF(self._page), pdfium.FPDF_GetPageHeightF(self._page)
+        library = pdfium()
+        width, height = library.FPDF_GetPageWidthF(self._page), library.FPDF_GetPageHeightF(self._page)
         if not (width > 0 and height > 0) or abs(width / height - width_pt / height_pt) > 0.01 * width_pt / height_pt:
             raise UnseenError
 
     def _annotations(self) -> Iterator[Box]:
-        pdfium = _pdfium()
-        for index in range(min(pdfium.FPDFPage_GetAnnotCount(self._page), _ANNOTATIONS_MAX)):
-            annotation = pdfium.FPDFPage_GetAnnot(self._page, index)
+        library = pdfium()
+        for index in range(min(library.FPDFPage_GetAnnotCount(self._page), _ANNOTATIONS_MAX)):
+            annotation = library.FPDFPage_GetAnnot(self._page, index)
             if not annotation:
                 continue
-            rectangle = _pdfium().FS_RECTF()
-            kind = pdfium.FPDFAnnot_GetSubtype(annotation)
-            if kind not in {_LINK, _POPUP} and pdfium.FPDFAnnot_GetRect(annotation, ctypes.byref(rectangle)):
+            rectangle = pdfium().FS_RECTF()
+            kind = library.FPDFAnnot_GetSubtype(annotation)
+            if kind not in {_LINK, _POPUP} and library.FPDFAnnot_GetRect(annotation, ctypes.byref(rectangle)):
                 corners = (rectangle.left, rectangle.bottom, rectangle.right, rectangle.top)
                 yield box_as_seen(corners, self.geometry)
-            pdfium.FPDFPage_CloseAnnot(annotation)
-
-
-@cache
-def _pdfium() -> Any:
-    """PDFium, started once; 40 ms, so only when a page must be looked at. It searches no folder for fonts."""
-    pdfium = importlib.import_module("pypdfium2_raw")
-    config = pdfium.FPDF_LIBRARY_CONFIG(version=2, m_pUserFontPaths=_NO_FOLDERS, m_pIsolate=None, m_v8EmbedderSlot=0)
-    pdfium.FPDF_InitLibraryWithConfig(config)
-    return pdfium
+            library.FPDFPage_CloseAnnot(annotation)
 
 
 def _lines_with(text: str, wanted: Callable[[str], bool]) -> Iterator[re.Match[str]]:
