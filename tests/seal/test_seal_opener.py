@@ -83,6 +83,20 @@ async def test_who_finds_no_free_opener_in_time_is_told_so(signer: Signer, lette
         await engine.close()
 
 
+async def test_the_openers_of_a_large_process_last_as_long_as_any(signer: Signer, letter: Path) -> None:
+    """The kernel counts the parent's memory to a child's largest; that must not make an opener look swollen."""
+    ballast = b"x" * 600_000_000
+    engine = await SealEngine.start(signer=signer, openers=1, size_bytes_max=25_000_000, timeout_s=10)
+    try:
+        pids = engine.opener_pids
+        for _ in range(5):
+            await engine.inspect(letter)
+        assert pids == engine.opener_pids
+    finally:
+        await engine.close()
+    assert ballast
+
+
 async def test_a_bomb_costs_only_itself(hasty: SealEngine, letter: Path, tmp_path: Path) -> None:
     """A few kilobytes that swell to gigabytes are refused by name; the next file is served at once."""
     bomb = tmp_path / "bomb.pdf"

@@ -4,11 +4,14 @@ from __future__ import annotations
 
 import ctypes
 import os
+import re
 import resource
 import signal
+from pathlib import Path
 
 MEMORY_SIZE_BYTES_MAX = 1024 * 1024 * 1024
 _SWOLLEN_SIZE_BYTES = MEMORY_SIZE_BYTES_MAX // 3
+_LARGEST_KB = re.compile(r"^VmHWM:\s+(\d+) kB$", re.MULTILINE)
 _OPEN_FILES_MAX = 32
 _PR_SET_PDEATHSIG, _PR_SET_DUMPABLE, _PR_SET_NO_NEW_PRIVS = 1, 4, 38
 _CLONE_NEWUSER, _CLONE_NEWNET = 0x10000000, 0x40000000
@@ -48,4 +51,8 @@ def allow_cpu(seconds: int) -> None:
 
 def swollen() -> bool:
     """Whether this process has ever held so much memory that a file must be to blame; then it should end soon."""
-    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024 > _SWOLLEN_SIZE_BYTES
+    if resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024 <= _SWOLLEN_SIZE_BYTES:
+        return False
+    # That number outlives exec: a large parent's memory counts in it. VmHWM does not, and takes twenty times as long.
+    found = _LARGEST_KB.search(Path("/proc/self/status").read_text())
+    return found is None or int(found[1]) * 1024 > _SWOLLEN_SIZE_BYTES
