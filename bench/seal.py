@@ -19,8 +19,10 @@ from figures import Figures, parser, rate
 from emeterai.core.serial import SerialBlock
 from emeterai.infra.clock import utc_now
 from emeterai.seal.authority import ensure_test_authority
+from emeterai.seal.digests import feed
 from emeterai.seal.model import SealOrder
 from emeterai.seal.service import SealEngine, load_signer
+from emeterai.seal.specimen import specimen
 from papers import letter
 
 SIZES_BYTES = {"3 KB": 1_500, "100 KB": 98_500, "800 KB": 798_500, "10 MB": 9_998_500}
@@ -60,12 +62,45 @@ async def measure(figures: Figures, folder: Path, seconds: float) -> None:
                 yardstick="read and SHA-512, ms",
                 yardstick_value=hashing_ms,
             )
+            await show_phases(figures, engine, path, block, label, seconds / 6)
             await inspect_and_read_back(figures, engine, path, block, label, seconds / 3)
             if label in PEERS_AT:
                 # In a thread, because pyHanko runs an event loop of its own.
                 await asyncio.to_thread(show_peers, figures, label, sealing, path, folder / "keys", seconds)
     finally:
         await engine.close()
+
+
+async def show_phases(
+    figures: Figures, engine: SealEngine, path: Path, block: SerialBlock, label: str, seconds: float
+) -> None:
+    """What each phase of a seal takes by itself. In a seal the opener parses while this process draws and digests."""
+    serial_order, mark, signer = order(block, 2**29), specimen(), engine.signer
+    sha256, sha512 = hashlib.sha256(), hashlib.sha512()
+    began, count = time.perf_counter(), 0
+    while (spent := time.perf_counter() - began) < seconds:
+        geometry = await engine.reader.locate(path, None)
+        count += 1
+    made = await engine.seal(path, serial_order)
+    signed = await signer.sign(b"0" * 64)
+    target = path.with_name("written")
+    phases_ms = {
+        "parse (opener, round trip)": spent / count * 1e3,
+        "mark and QR": 1e3 / rate(functools.partial(mark.overlay, serial_order), seconds),
+        "digests (SHA-256 and SHA-512)": 1e3 / rate(functools.partial(feed, path, sha256, sha512), seconds),
+        "signature": 1e3 / rate(functools.partial(sign, signer.key), seconds),
+        "CMS": 1e3 / rate(signed.cms, seconds),
+        "write the tail": 1e3 / rate(functools.partial(target.write_bytes, made.tail), seconds),
+    }
+    assert geometry.rotate == 0
+    for name, took_ms in phases_ms.items():
+        figures.say(
+            f"phase {label}: {name}",
+            took_ms,
+            "ms",
+            yardstick="one RSA-2048 signature, ms",
+            yardstick_value=phases_ms["signature"],
+        )
 
 
 def show_peers(figures: Figures, label: str, sealing: float, path: Path, folder: Path, seconds: float) -> None:

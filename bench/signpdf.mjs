@@ -6,8 +6,10 @@ import { plainAddPlaceholder } from '@signpdf/placeholder-plain';
 
 const [file, store, seconds] = process.argv.slice(2);
 const original = fs.readFileSync(file);
-const signer = new P12Signer(fs.readFileSync(store), { passphrase: 'peer' });
+const key = fs.readFileSync(store);
 async function one() {
+  // A signer serves once: it reads its store to the end.
+  const signer = new P12Signer(key, { passphrase: 'peer' });
   const pdfBuffer = plainAddPlaceholder({
     pdfBuffer: original, reason: 'bench', contactInfo: '-', name: 'bench', location: '-', signatureLength: 12000,
   });

@@ -141,6 +141,11 @@ class SealEngine:
         """The process ids of the openers, for supervision."""
         return self._pool.pids
 
+    @property
+    def reader(self) -> FileReader:
+        """What looks into files for this engine; it holds no key."""
+        return self._reader
+
     async def inspect(self, path: Path, *, password: str | None = None) -> Report:
         """What a file is, see `FileReader.inspect`."""
         return await self._reader.inspect(path, password=password)
