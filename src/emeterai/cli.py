@@ -250,7 +250,8 @@ async def _inspect(arguments: argparse.Namespace, settings: Settings) -> int:
         await reader.close()
     can = "can be sealed after repair" if report.repaired else "can be sealed"
     text = f"{arguments.source.name}: {report.pages} page(s), PDF {report.pdf_version}, {can}"
-    _print(report, text, as_json=arguments.json)
+    facts = {name: value for name, value in msgspec.structs.asdict(report).items() if name != "plan"}
+    _print(facts, text, as_json=arguments.json)
     return 0
 
 

@@ -9,6 +9,7 @@ import zlib
 from collections.abc import AsyncIterator
 from pathlib import Path
 
+import msgspec
 import pytest
 from seal_orders import order_of
 from seal_samples import LETTER, classic
@@ -81,6 +82,30 @@ async def test_who_finds_no_free_opener_in_time_is_told_so(signer: Signer, lette
         assert {getattr(result, "code", "served") for result in results[1:]} <= {"sealer_busy", "served"}
     finally:
         await engine.close()
+
+
+async def test_what_inspection_kept_seals_without_opening_the_file_again(hasty: SealEngine, letter: Path) -> None:
+    """With every opener standing still, the plan of the report is enough for the last page, and no other is."""
+    report = await hasty.inspect(letter)
+    order = msgspec.structs.replace(order_of("SERIAL"), page=1, plan=report.plan)
+    for pid in hasty.opener_pids:
+        os.kill(pid, signal.SIGSTOP)
+    made = await hasty.seal(letter, order)
+    for pid in hasty.opener_pids:
+        os.kill(pid, signal.SIGCONT)
+    opened = await hasty.seal(letter, msgspec.structs.replace(order, plan=b""))
+    assert opened == made
+    assert opened == await hasty.seal(letter, msgspec.structs.replace(order, plan=b"of another release"))
+
+
+async def test_a_plan_of_another_file_is_not_used(hasty: SealEngine, letter: Path, tmp_path: Path) -> None:
+    """A file of another size is opened; what was planned for the first one does not reach it."""
+    plan = (await hasty.inspect(letter)).plan
+    other = tmp_path / "other.pdf"
+    other.write_bytes(letter.read_bytes() + b"\n")
+    order = msgspec.structs.replace(order_of("SERIAL"), page=1, plan=plan)
+    made = await hasty.seal(other, order)
+    assert len(letter.read_bytes()) + 1 + len(made.tail) == made.sealed_size_bytes
 
 
 async def test_the_openers_of_a_large_process_last_as_long_as_any(signer: Signer, letter: Path) -> None:

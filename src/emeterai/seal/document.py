@@ -10,6 +10,7 @@ from contextlib import contextmanager
 from functools import cached_property
 from typing import Any, BinaryIO
 
+import msgspec
 import pikepdf
 from pikepdf import Array, Dictionary, Object, Pdf
 
@@ -52,6 +53,9 @@ _METHODS: Mapping[str, Method] = {"none": "none", "rc4": "rc4", "aes": "aesv2", 
 """What qpdf calls the ways to encrypt."""
 
 
+_PLAN_SIZE_BYTES_MAX = 8_192
+
+
 @contextmanager
 def opened(source: BinaryIO, *, size_bytes_max: int, password: str | None = None) -> Iterator[Document]:
     """Open a file for as long as the block runs. Refused: empty, too large, not a PDF, locked, broken."""
@@ -67,6 +71,12 @@ def read_bounded(source: BinaryIO, *, size_bytes_max: int) -> bytes:
     _sized(source, size_bytes_max=size_bytes_max)
     source.seek(0)
     return source.read(size_bytes_max)
+
+
+def _kept(plan: Plan) -> bytes:
+    """A plan to be kept with the report; none that is large, nor one that holds the key of an encrypted file."""
+    packed = msgspec.msgpack.encode(plan)
+    return packed if plan.cipher is None and len(packed) <= _PLAN_SIZE_BYTES_MAX else b""
 
 
 def _sized(source: BinaryIO, *, size_bytes_max: int) -> tuple[int, bytes]:
@@ -149,7 +159,8 @@ class Document:
 
     def report(self) -> Report:
         """What the file is. Refused when it could not be sealed."""
-        count = self.plan(None).page
+        plan = self.plan(None)
+        count = plan.page
         fields = list(self._fields())
         signatures = [field.get("/V") for field in fields if field.get("/FT") == "/Sig" and "/V" in field]
         form = self.pdf.Root.get("/AcroForm")
@@ -169,6 +180,7 @@ class Document:
             signatures=len(signatures),
             page_sizes_pt=[page_geometry(self.pdf.pages[index].obj).seen_size_pt for index in shown],
             notes=[note for note, holds in noted.items() if holds],
+            plan=_kept(plan),
         )
 
     @property

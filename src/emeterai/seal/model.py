@@ -52,6 +52,8 @@ class Report(msgspec.Struct):
     """Codes of things worth knowing: `signed`, `stamped`, `certified`, `form`, `xfa`, `encrypted`, `repaired`."""
     repaired: bool = False
     """Only qpdf can read the file: what `repair` makes of it is what can be sealed, and what this report is about."""
+    plan: bytes = b""
+    """How to append a seal on the last page, for `SealOrder.plan`; empty when it is large or the file is encrypted."""
 
 
 class SealOrder(msgspec.Struct, frozen=True):
@@ -66,6 +68,8 @@ class SealOrder(msgspec.Struct, frozen=True):
     duty_idr: int = 10_000
     password: str | None = None
     """Opens the file when it is locked; the sealed file stays locked. Written nowhere."""
+    plan: bytes = b""
+    """`Report.plan` of the very same bytes: then the file need not be opened again to be sealed on that page."""
 
 
 class Placement(msgspec.Struct, frozen=True):

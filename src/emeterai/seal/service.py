@@ -14,6 +14,7 @@ from datetime import datetime
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+import msgspec
 from cryptography.hazmat.primitives.serialization import Encoding
 
 from emeterai.core.refusal import Refused
@@ -62,6 +63,7 @@ __all__ = [
 ]
 
 _SIGNERS_KEPT = 3
+_decode_plan = msgspec.msgpack.Decoder(Plan).decode
 _sealed = metrics.counter("emeterai_seals", "Seals made, by their level", ["level"])
 _INLINE_SIZE_BYTES_MAX = 262_144
 """Up to this size a file is hashed at once (0.5 ms); beyond, threads keep the event loop free."""
@@ -252,6 +254,10 @@ class SealEngine:
             raise SEAL_SLOT_OVERFLOW() from error
 
     async def _plan(self, path: Path, order: SealOrder) -> Plan:
+        """How to append: as inspection left it when it is for this page, else as an opener says now."""
+        kept = _decoded(order.plan)
+        if kept is not None and kept.page == order.page and kept.size_bytes == _size_bytes(path):
+            return kept
         answer = await self._pool.ask(PlanSeal(path_text(path), self._size_bytes_max, order.page, order.password))
         assert isinstance(answer, Planned)
         return answer.plan
@@ -280,6 +286,14 @@ class SealEngine:
 
 def _encoded(timestamps: TimestampClient | None) -> list[bytes]:
     return [root.public_bytes(Encoding.DER) for root in timestamps.roots] if timestamps else []
+
+
+def _decoded(plan: bytes) -> Plan | None:
+    """A kept plan; None when there is none, or it was kept by a release that wrote plans in another way."""
+    try:
+        return _decode_plan(plan) if plan else None
+    except msgspec.DecodeError:
+        return None
 
 
 async def _overlay(mark: Mark, order: SealOrder) -> bytes:

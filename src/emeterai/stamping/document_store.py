@@ -169,6 +169,18 @@ async def refuse(tx: Connection, refusals: Mapping[UUID, tuple[str, Mapping[str,
     )
 
 
+async def plans_of(db: Database, ids: Sequence[UUID]) -> dict[UUID, bytes]:
+    """What inspection kept for sealing these documents, by id; those of which it kept nothing are absent."""
+    rows = await db.fetch(
+        """
+        SELECT id, decode(report ->> 'plan', 'base64') AS plan FROM stamping.documents
+        WHERE id = ANY($1::uuid[]) AND length(report ->> 'plan') > 0
+        """,
+        list(ids),
+    )
+    return {row["id"]: row["plan"] for row in rows}
+
+
 async def find(db: Database, document_id: UUID) -> Document | None:
     """One document, whoever owns it."""
     row = await db.fetchrow("SELECT * FROM stamping.documents WHERE id = $1", document_id)

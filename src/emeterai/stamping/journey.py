@@ -7,6 +7,7 @@ step writes it writes in one transaction at its end; no transaction is open whil
 from __future__ import annotations
 
 import asyncio
+import functools
 import hashlib
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from datetime import datetime
@@ -123,7 +124,9 @@ class Journey:
         """Held stamps become sealed and settled, or their units go back with the reason."""
         stamps = await store.find_many(self._db, [claim.id for claim in claims])
         held = {key: it for key, it in stamps.items() if it.state is StampState.HELD}
-        found = await self._try_all(claims, held, self._seal_one, SEALING_FAILED)
+        plans = await document_store.plans_of(self._db, [stamp.document_id for stamp in held.values()])
+        seal_one = functools.partial(self._seal_one, plans)
+        found = await self._try_all(claims, held, seal_one, SEALING_FAILED)
         sealed = {key: it for key, it in found.items() if isinstance(it, Sealed)}
         refused = {key: it for key, it in found.items() if isinstance(it, Refused)}
         await self._endings.settle([claim for claim in claims if claim.id in sealed], held, sealed)
@@ -143,7 +146,7 @@ class Journey:
         await self._blobs.put(key, content)
         return _Accepted(report, RepairedFile(key, len(content), await asyncio.to_thread(_sha256, content)))
 
-    async def _seal_one(self, stamp: Stamp, claim: Claim) -> Sealed:
+    async def _seal_one(self, plans: Mapping[UUID, bytes], stamp: Stamp, claim: Claim) -> Sealed:
         """Seal, make the tail safe, read it back from where it is kept, and only then call it sealed."""
         sealed_at = self._clock()
         order = SealOrder(
@@ -152,6 +155,7 @@ class Journey:
             sealed_at=sealed_at,
             page=stamp.page,
             box=stamp.box,
+            plan=plans.get(stamp.document_id, b""),
         )
         tail_key = f"tails/{stamp.id}.{claim.attempt}"
         async with self._blobs.as_file(stamp.base_key) as original:
