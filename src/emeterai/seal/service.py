@@ -168,10 +168,15 @@ class SealEngine:
         Without a box the mark goes to the preset place of the order, whatever is there: `placement` looks first.
         """
         signer = self._signer_at(order.sealed_at)
-        # The opener reads the structure of the file while this process draws the mark and digests the bytes.
-        plan, overlay, (sha256, sha512, size_bytes) = await asyncio.gather(
-            self._plan(path, order), _overlay(self._mark, order), _digests(path)
-        )
+        kept = self._kept_plan(path, order)
+        if kept is None:
+            # The opener reads the structure of the file while this process draws the mark and digests the bytes.
+            plan, overlay, digests = await asyncio.gather(
+                self._plan(path, order), _overlay(self._mark, order), _digests(path)
+            )
+        else:
+            plan, overlay, digests = kept, self._mark.overlay(order), await _digests(path)
+        sha256, sha512, size_bytes = digests
         if size_bytes != plan.size_bytes:
             raise RuntimeError("the file changed while it was being sealed")
         box = resolve_box(plan.geometry, order.box, order.place)
@@ -253,11 +258,14 @@ class SealEngine:
         except SlotOverflowError as error:
             raise SEAL_SLOT_OVERFLOW() from error
 
-    async def _plan(self, path: Path, order: SealOrder) -> Plan:
-        """How to append: as inspection left it when it is for this page, else as an opener says now."""
+    def _kept_plan(self, path: Path, order: SealOrder) -> Plan | None:
+        """How to append, as inspection left it; None when it left nothing for this page."""
         kept = _decoded(order.plan)
-        if kept is not None and kept.page == order.page and kept.size_bytes == _size_bytes(path):
-            return kept
+        if kept is None or kept.page != order.page or kept.size_bytes != _size_bytes(path):
+            return None
+        return kept
+
+    async def _plan(self, path: Path, order: SealOrder) -> Plan:
         answer = await self._pool.ask(PlanSeal(path_text(path), self._size_bytes_max, order.page, order.password))
         assert isinstance(answer, Planned)
         return answer.plan
