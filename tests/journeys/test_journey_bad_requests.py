@@ -18,7 +18,9 @@ from emeterai.purchase.sandbox_words import SIGNATURE_HEADER, TIMESTAMP_HEADER, 
 from papers import letter
 from running import Person, RunningService
 
-LEAKS = re.compile(r"traceback|File \"|\.py\b|asyncpg|litestar|msgspec|postgres|/tmp/|/root/|/work/", re.IGNORECASE)
+LEAKS = re.compile(
+    r"traceback|File \"|\.py\b|asyncpg|litestar|msgspec|postgres|/tmp/|/root/|site-packages", re.IGNORECASE
+)
 NOTIFICATIONS = "/v1/payments/sandbox/notifications"
 JSON = {"Content-Type": "application/json"}
 

@@ -118,8 +118,8 @@ def test_every_capability_says_what_it_is() -> None:
 def test_no_file_tells_where_it_was_made() -> None:
     """No home folder of a machine, and no address of a package registry: a clone works anywhere."""
     machine = re.compile(
-        r"(?<![\w.~*])/(?:home|Users)/[a-z][\w.-]*/|(?<![\w.~*])/root/[\w.]|(?<![\w.~*<])/work/\w"
-        r"|https?://[^\s\"']*(?:pypi\.|pythonhosted|npmjs|/simple\b)|--(?:extra-)?index-url",
+        r"(?<![\w.~*])/(?:home|Users)/[a-z][\w.-]*/|(?<![\w.~*])/root/[\w.]"
+        rf"|{re.escape(str(ROOT))}/|https?://[^\s\"']*(?:pypi\.|pythonhosted|npmjs|/simple\b)|--(?:extra-)?index-url",
     )
     places = [
         f"{path.relative_to(ROOT)}:{number}: {found.group()}"
