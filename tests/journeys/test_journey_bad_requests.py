@@ -21,7 +21,6 @@ from running import Person, RunningService
 LEAKS = re.compile(
     r"traceback|File \"|\.py\b|asyncpg|litestar|msgspec|postgres|/tmp/|/root/|site-packages", re.IGNORECASE
 )
-)
 NOTIFICATIONS = "/v1/payments/sandbox/notifications"
 JSON = {"Content-Type": "application/json"}
 
