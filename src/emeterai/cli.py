@@ -130,6 +130,8 @@ def _role(role: Callable[[Settings], Awaitable[None]]) -> Handler:
 
 
 async def _serve(arguments: argparse.Namespace, settings: Settings) -> int:
+    if arguments.walk and not arguments.walk.is_file():
+        raise SupervisorError(f"there is no file {arguments.walk}; name one: make run FILE=your.pdf")
     configure_logging(settings.log_format, settings.log_level)
 
     async def errand(settings: Settings) -> bool:

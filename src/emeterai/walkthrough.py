@@ -16,15 +16,19 @@ from urllib.parse import urlsplit
 
 import httpx
 
-from emeterai.core.refusal import RefusalKind
+from emeterai.core.refusal import RefusalKind, Refused
 
 _PIECE_BYTES = 512 * 1024
 _PATIENCE_S = 60.0
 _TUS = {"Tus-Resumable": "1.0.0"}
 
 WALKTHROUGH_FAILED = RefusalKind(
-    "walkthrough_failed", 500, "Langkah {step} gagal: {detail}", "The step {step} failed: {detail}"
+    "walkthrough_failed", 500, "Langkah {step} gagal: {detail_id}", "The step {step} failed: {detail}"
 )
+
+
+def _failed(*, step: str, detail: str, detail_id: str | None = None) -> Refused:
+    return WALKTHROUGH_FAILED(step=step, detail=detail, detail_id=detail_id or detail)
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,9 +70,9 @@ async def _call(client: httpx.AsyncClient, step: str, method: str, url: str, **o
     try:
         answer = await client.request(method, url, **options)
     except httpx.HTTPError as error:
-        raise WALKTHROUGH_FAILED(step=step, detail=type(error).__name__) from error
+        raise _failed(step=step, detail=type(error).__name__) from error
     if not answer.is_success:
-        raise WALKTHROUGH_FAILED(step=step, detail=f"{answer.status_code} {answer.text[:500]}")
+        raise _failed(step=step, detail=f"{answer.status_code} {answer.text[:500]}")
     found: dict[str, Any] = answer.json() if answer.content else {}
     return found | {"headers": answer.headers}
 
@@ -106,9 +110,7 @@ async def _upload(client: httpx.AsyncClient, file: Path) -> tuple[str, int]:
     url = f"/v1/documents/{document_id}"
     document = await _until(client, "inspection", url, lambda it: it["state"] != "received", "it was not inspected")
     if document["state"] != "ready":
-        raise WALKTHROUGH_FAILED(
-            step="inspection", detail=document["refusal"]["id"] + " / " + document["refusal"]["en"]
-        )
+        raise _failed(step="inspection", detail=document["refusal"]["en"], detail_id=document["refusal"]["id"])
     return document_id, size
 
 
@@ -119,14 +121,14 @@ async def _stamp(client: httpx.AsyncClient, document_id: str) -> dict[str, Any]:
     url = f"/v1/stamps/{stamp['id']}"
     stamp = await _until(client, "stamp", url, lambda it: it["state"] != "held", "the stamp did not end")
     if stamp["state"] != "sealed":
-        raise WALKTHROUGH_FAILED(step="stamp", detail=f"{stamp['refusal']['id']} / {stamp['refusal']['en']}")
+        raise _failed(step="stamp", detail=stamp["refusal"]["en"], detail_id=stamp["refusal"]["id"])
     return stamp
 
 
 async def _download(client: httpx.AsyncClient, stamp: dict[str, Any]) -> bytes:
     answer = await client.get(urlsplit(stamp["file_url"]).path)
     if not answer.is_success:
-        raise WALKTHROUGH_FAILED(step="download", detail=f"{answer.status_code} {answer.text[:500]}")
+        raise _failed(step="download", detail=f"{answer.status_code} {answer.text[:500]}")
     return answer.content
 
 
@@ -147,4 +149,4 @@ async def _until(
                     return found
                 await asyncio.sleep(0.1)
     except TimeoutError as error:
-        raise WALKTHROUGH_FAILED(step=step, detail=complaint) from error
+        raise _failed(step=step, detail=complaint) from error
