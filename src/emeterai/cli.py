@@ -38,7 +38,7 @@ from emeterai.seal.reader import FileReader
 from emeterai.seal.service import SealEngine, SignerError, load_signer_from
 from emeterai.sealing import key_place, open_reader, opened_engine
 from emeterai.serve import serve
-from emeterai.walkthrough import walk
+from emeterai.walkthrough import WalkthroughError, walk
 from emeterai.worker import run_sealer, run_steward
 
 EXIT_NOT_GENUINE, EXIT_USAGE, EXIT_REFUSED = 1, 2, 3
@@ -154,8 +154,8 @@ async def _walk(settings: Settings, file: Path, folder: Path) -> bool:
 
     try:
         walked = await walk(local_url, file, folder, pay=pay, say=_say)
-    except Refused as refused:
-        _say(f"{refused.id}\n{refused.en}")
+    except WalkthroughError as error:
+        _say(f"{error.id}\n{error.en}")
         return False
     finally:
         await provider.close()

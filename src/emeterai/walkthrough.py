@@ -16,19 +16,18 @@ from urllib.parse import urlsplit
 
 import httpx
 
-from emeterai.core.refusal import RefusalKind, Refused
-
 _PIECE_BYTES = 512 * 1024
 _PATIENCE_S = 60.0
 _TUS = {"Tus-Resumable": "1.0.0"}
 
-WALKTHROUGH_FAILED = RefusalKind(
-    "walkthrough_failed", 500, "Langkah {step} gagal: {detail_id}", "The step {step} failed: {detail}"
-)
 
+class WalkthroughError(Exception):
+    """A step failed; `id` and `en` say which one and what the service said about it."""
 
-def _failed(*, step: str, detail: str, detail_id: str | None = None) -> Refused:
-    return WALKTHROUGH_FAILED(step=step, detail=detail, detail_id=detail_id or detail)
+    def __init__(self, *, step: str, detail: str, detail_id: str | None = None) -> None:
+        super().__init__(step)
+        self.id = f"Langkah {step} gagal: {detail_id or detail}"
+        self.en = f"The step {step} failed: {detail}"
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,8 +45,8 @@ async def walk(
 ) -> Walked:
     """Walk the line with one PDF; the sealed file is written into `folder`.
 
-    `pay` is awaited with the order's pay address and plays the person at the bank. Raises Refused `walkthrough_failed`
-    with the service's own words.
+    `pay` is awaited with the order's pay address and plays the person at the bank. Raises WalkthroughError with the
+    service's own words.
     """
     async with httpx.AsyncClient(base_url=base_url, timeout=_PATIENCE_S, trust_env=False) as client:
         await _sign_up(client)
@@ -70,9 +69,9 @@ async def _call(client: httpx.AsyncClient, step: str, method: str, url: str, **o
     try:
         answer = await client.request(method, url, **options)
     except httpx.HTTPError as error:
-        raise _failed(step=step, detail=type(error).__name__) from error
+        raise WalkthroughError(step=step, detail=type(error).__name__) from error
     if not answer.is_success:
-        raise _failed(step=step, detail=f"{answer.status_code} {answer.text[:500]}")
+        raise WalkthroughError(step=step, detail=f"{answer.status_code} {answer.text[:500]}")
     found: dict[str, Any] = answer.json() if answer.content else {}
     return found | {"headers": answer.headers}
 
@@ -110,7 +109,7 @@ async def _upload(client: httpx.AsyncClient, file: Path) -> tuple[str, int]:
     url = f"/v1/documents/{document_id}"
     document = await _until(client, "inspection", url, lambda it: it["state"] != "received", "it was not inspected")
     if document["state"] != "ready":
-        raise _failed(step="inspection", detail=document["refusal"]["en"], detail_id=document["refusal"]["id"])
+        raise WalkthroughError(step="inspection", detail=document["refusal"]["en"], detail_id=document["refusal"]["id"])
     return document_id, size
 
 
@@ -121,14 +120,14 @@ async def _stamp(client: httpx.AsyncClient, document_id: str) -> dict[str, Any]:
     url = f"/v1/stamps/{stamp['id']}"
     stamp = await _until(client, "stamp", url, lambda it: it["state"] != "held", "the stamp did not end")
     if stamp["state"] != "sealed":
-        raise _failed(step="stamp", detail=stamp["refusal"]["en"], detail_id=stamp["refusal"]["id"])
+        raise WalkthroughError(step="stamp", detail=stamp["refusal"]["en"], detail_id=stamp["refusal"]["id"])
     return stamp
 
 
 async def _download(client: httpx.AsyncClient, stamp: dict[str, Any]) -> bytes:
     answer = await client.get(urlsplit(stamp["file_url"]).path)
     if not answer.is_success:
-        raise _failed(step="download", detail=f"{answer.status_code} {answer.text[:500]}")
+        raise WalkthroughError(step="download", detail=f"{answer.status_code} {answer.text[:500]}")
     return answer.content
 
 
@@ -149,4 +148,4 @@ async def _until(
                     return found
                 await asyncio.sleep(0.1)
     except TimeoutError as error:
-        raise _failed(step=step, detail=complaint) from error
+        raise WalkthroughError(step=step, detail=complaint) from error
