@@ -21,7 +21,6 @@ from emeterai.core.ledger import (
     Transfer,
     Unit,
     accounts_of,
-    totals,
 )
 from emeterai.core.refusal import Refused
 
@@ -289,13 +288,3 @@ def test_accounts_are_named_once_and_in_order(sequence: list[Transfer]) -> None:
     accounts = accounts_of(sequence)
     assert accounts == sorted(set(accounts))
     assert set(accounts) == {it.account for it in sequence} - {None}
-
-
-@given(SEQUENCES)
-def test_totals_add_up_every_part(sequence: list[Transfer]) -> None:
-    """The sum of the balances keeps the promise that each of them keeps."""
-    shelf = Shelf()
-    shelf.post(sequence)
-    total = totals(shelf.balances)
-    assert total.available == sum(balance.available for balance in shelf.balances.values())
-    assert total.bought == total.available + total.held + total.used + total.refunded

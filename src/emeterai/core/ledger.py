@@ -10,7 +10,7 @@ the immutable transfers. docs/accounts.md shows each movement as a two-line tabl
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from datetime import datetime
 from enum import StrEnum
@@ -247,14 +247,3 @@ class Book:
 def accounts_of(transfers: Sequence[Transfer]) -> list[UUID]:
     """The quota accounts that a batch moves, each once, sorted: the order in which they are locked."""
     return sorted({transfer.account for transfer in transfers if transfer.account is not None})
-
-
-def totals(balances: Mapping[UUID, Balance]) -> Balance:
-    """The sum of many balances."""
-    rows = balances.values()
-    return Balance(
-        bought=sum(row.bought for row in rows),
-        held=sum(row.held for row in rows),
-        used=sum(row.used for row in rows),
-        refunded=sum(row.refunded for row in rows),
-    )

@@ -29,8 +29,6 @@ CONTENT_TYPE = CONTENT_TYPE_LATEST
 FOLDER_VARIABLE = "PROMETHEUS_MULTIPROC_DIR"
 SECONDS = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0)
 """Buckets for durations in seconds."""
-COUNTS = (1, 2, 5, 10, 20, 50, 100, 200, 500, 1000)
-"""Buckets for sizes of batches."""
 _FILE = re.compile(r"(?P<kind>counter|histogram|gauge_[a-z]+)_(?P<pid>[0-9]+)\.db")
 _DEAD = "0"  # no process has this number: the sums of the dead are kept under it
 
