@@ -41,7 +41,8 @@ async def test_a_killed_opener_costs_no_request(hasty: SealEngine, letter: Path)
     """Kill -9 while a request is in flight, ten times: each request is answered by another opener."""
     for _ in range(ATTEMPTS):
         for pid in hasty.opener_pids:
-            os.kill(pid, signal.SIGSTOP)
+            with contextlib.suppress(ProcessLookupError):
+                os.kill(pid, signal.SIGSTOP)
         request = asyncio.create_task(hasty.seal(letter, order_of()))
         await asyncio.sleep(0.01)
         for pid in hasty.opener_pids:
