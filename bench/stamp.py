@@ -45,6 +45,7 @@ class Load:
     seconds: float
     vus: int
     rate: int
+    road: str = "request"
 
 
 def main() -> None:
@@ -52,8 +53,9 @@ def main() -> None:
     options = parser(__doc__ or "")
     options.add_argument("--vus", type=int, default=32, help="requests under way at saturation")
     options.add_argument("--rate", type=int, default=0, help="stamps a second asked for, instead of saturation")
+    options.add_argument("--road", choices=("request", "tus"), default="request", help="one request a stamp, or upload")
     chosen = options.parse_args()
-    load = Load(chosen.seconds or 20.0, chosen.vus, chosen.rate)
+    load = Load(chosen.seconds or 20.0, chosen.vus, chosen.rate, chosen.road)
     with tempfile.TemporaryDirectory(prefix="emeterai-bench-") as name:
         Path(name).chmod(0o755)
         asyncio.run(measure(Figures(as_json=chosen.json), Path(name), load))
@@ -131,6 +133,7 @@ def run_k6(service: RunningService, folder: Path, people: list[str], load: Load)
         "BASE": service.base_url,
         "DURATION": f"{int(load.seconds)}s",
         "VUS": str(load.vus),
+        "ROAD": load.road,
         "SEED": secrets.token_hex(4),
         **({"RATE": str(load.rate)} if load.rate else {}),
     }

@@ -7,6 +7,9 @@ import secrets
 
 import pikepdf
 
+PASSWORD = "kunci-yang-panjang-é"
+"""Opens what `locked` makes."""
+
 
 def letter(*, pages: int = 1, size_bytes: int = 0, text: str | None = None) -> bytes:
     """A letter that no other test has: one line a page; padded to about `size_bytes` with noise nobody sees."""
@@ -30,4 +33,12 @@ def letter_in_streams() -> bytes:
     target = io.BytesIO()
     with pikepdf.open(io.BytesIO(letter())) as pdf:
         pdf.save(target, object_stream_mode=pikepdf.ObjectStreamMode.generate)
+    return target.getvalue()
+
+
+def locked(content: bytes, *, user: str = PASSWORD) -> bytes:
+    """The same PDF encrypted (AES-256); with an empty `user` password its owner restricted it, and it opens for all."""
+    target = io.BytesIO()
+    with pikepdf.open(io.BytesIO(content)) as pdf:
+        pdf.save(target, encryption=pikepdf.Encryption(owner="pemilik", user=user))
     return target.getvalue()

@@ -72,6 +72,11 @@ class RunningService:
 
     async def start(self) -> None:
         """Start it and wait until it is ready; fails with its last words when it is not."""
+        self.spawn()
+        await self.wait_ready()
+
+    def spawn(self) -> None:
+        """Start it and wait for nothing."""
         self.folder.mkdir(parents=True, exist_ok=True)
         kept = {name: value for name, value in os.environ.items() if not name.startswith("EMETERAI_")}
         environment = {
@@ -85,13 +90,12 @@ class RunningService:
             self.process = subprocess.Popen(
                 [sys.executable, "-m", "emeterai", "serve"], env=environment, stdout=log, stderr=log
             )
-        await self.wait_ready()
 
-    async def wait_ready(self) -> None:
+    async def wait_ready(self, within_s: float = READY_WITHIN_S) -> None:
         """Return when web and sandbox answer and the sealers and the steward run."""
         async with httpx.AsyncClient(trust_env=False, timeout=2) as client:
             try:
-                async with asyncio.timeout(READY_WITHIN_S):
+                async with asyncio.timeout(within_s):
                     while not await self._is_ready(client):
                         assert self.process is not None
                         assert self.process.poll() is None, self.last_words()
@@ -122,6 +126,12 @@ class RunningService:
         code = await asyncio.to_thread(self.process.wait, 30)
         self.process = None
         return code
+
+    def kill_rest(self) -> None:
+        """Kill -9 what still runs, when a test has failed: all that it started ends with it."""
+        if self.process is not None:
+            self.process.kill()
+            self.process.wait()
 
     def last_words(self) -> str:
         """The end of its log."""

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 from uuid import UUID
@@ -21,10 +20,12 @@ from emeterai.ledger.check import check_ledger
 from emeterai.ledger.serials import SerialRegister
 from emeterai.ledger.service import Ledger
 from emeterai.seal.model import Box, Report, SealedTail, SealOrder
+from emeterai.stamping.audit import check_all_stamps
 from emeterai.stamping.documents import INSPECT, Documents
 from emeterai.stamping.endings import Endings
 from emeterai.stamping.journey import Engine, Journey
 from emeterai.stamping.model import Stamp, StampWanted
+from emeterai.stamping.passwords import Passwords
 from emeterai.stamping.service import SEAL, Stamping
 from emeterai.stamping.store import Sealed
 from papers import letter
@@ -40,7 +41,7 @@ class Died(BaseException):
 class _Clerk:
     """Inspects letters without opening them: here it is not inspection that is tried."""
 
-    async def inspect(self, path: Path) -> Report:
+    async def inspect(self, path: Path, *, password: str | None = None) -> Report:
         """One page of A4."""
         return Report(
             pages=1,
@@ -51,7 +52,7 @@ class _Clerk:
             notes=[],
         )
 
-    async def repair(self, path: Path) -> bytes:
+    async def repair(self, path: Path, *, password: str | None = None) -> bytes:
         """Never asked."""
         raise NotImplementedError
 
@@ -59,7 +60,7 @@ class _Clerk:
         """Never asked."""
         raise NotImplementedError
 
-    async def read_back(self, original: Path, tail: Path, expected: SealedTail) -> None:
+    async def read_back(self, original: Path, tail: Path, expected: SealedTail, *, password: str | None = None) -> None:
         """Never asked."""
         raise NotImplementedError
 
@@ -75,7 +76,10 @@ class Spine:
         self.serials = SerialRegister(db)
         self.endings = Endings(db, self.bus, self.ledger, self.serials)
         self.stamping = Stamping(db, self.bus, self.ledger, self.serials, hold_life_s=60)
-        self.documents = Documents(db, self.blobs, self.bus, size_bytes_max=SIZE_BYTES_MAX, upload_life_s=60)
+        self.passwords = Passwords(db, b"a secret of thirty-two bytes or so")
+        self.documents = Documents(
+            db, self.blobs, self.bus, self.passwords, size_bytes_max=SIZE_BYTES_MAX, upload_life_s=60
+        )
 
     def journey(
         self, engine: Engine, *, blobs: BlobStore | None = None, endings: Endings | None = None, attempts_max: int = 3
@@ -87,6 +91,7 @@ class Spine:
             self.bus,
             endings or self.endings,
             engine,
+            passwords=self.passwords,
             base_url="https://meterai.example",
             attempts_max=attempts_max,
             clock=utc_now,
@@ -152,24 +157,10 @@ class Spine:
             await tx.execute(statement)
 
 
-async def disagreements(db: Database) -> Sequence[Any]:
-    """Stamps whose state is not what the ledger and the register of serials say, or whose job outlived them."""
-    return await db.fetch(
-        """
-        SELECT stamps.id, stamps.state, ending.kind, serials.state AS serial_state
-        FROM stamping.stamps
-        JOIN (VALUES ('held', NULL, 'taken', true), ('sealed', 'settle', 'affixed', false),
-                     ('given_back', 'release', 'void', false)) AS right_is(state, kind, serial_state, has_job)
-            ON right_is.state = stamps.state
-        LEFT JOIN ledger.transfers AS ending ON ending.hold_id = stamps.hold_id
-        LEFT JOIN ledger.serials ON serials.serial = stamps.serial
-        LEFT JOIN infra.jobs ON jobs.id = stamps.id AND jobs.kind <> 'upgrade'
-        WHERE ending.kind IS DISTINCT FROM right_is.kind OR serials.state IS DISTINCT FROM right_is.serial_state
-            OR (jobs.id IS NOT NULL) <> right_is.has_job
-            OR serials.hold_id IS DISTINCT FROM stamps.hold_id OR serials.digest IS DISTINCT FROM stamps.digest
-            OR serials.subject IS DISTINCT FROM stamps.id
-        """
-    )
+async def disagreements(db: Database) -> list[dict[str, Any]]:
+    """The rules that some stamp breaks: it is not what the ledger and the register of serials say, or has no job."""
+    rules = await check_all_stamps(db)
+    return [{"rule": rule.name, "broken": rule.broken, "examples": rule.examples} for rule in rules if rule.broken]
 
 
 def _sha256(content: bytes) -> bytes:

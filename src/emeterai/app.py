@@ -50,7 +50,11 @@ from emeterai.stamping import routes as stamping_routes
 from emeterai.stamping import tus
 from emeterai.stamping.asking import StampDesk
 from emeterai.stamping.documents import Documents
+from emeterai.stamping.passwords import Passwords
 from emeterai.stamping.service import Stamping
+from emeterai.status import pages as status_pages
+from emeterai.status import routes as status_routes
+from emeterai.status.service import PublicLines
 from emeterai.verify import pages as verify_pages
 from emeterai.verify import routes as verify_routes
 from emeterai.verify.service import Verification
@@ -79,11 +83,13 @@ class Services:
     serials: SerialRegister
     accounts: Accounts
     purchase: Purchase
+    passwords: Passwords
     documents: Documents
     stamping: Stamping
     desk: StampDesk
     reader: FileReader
     verification: Verification
+    lines: PublicLines
     pages: Pages
     csrf: Csrf
 
@@ -96,6 +102,11 @@ def database_url(settings: Settings) -> str:
 def blob_store(settings: Settings) -> BlobStore:
     """The blob store that the settings name, or a folder in the data folder."""
     return BlobStore.at_url(settings.blob_url) if settings.blob_url else BlobStore.local(settings.data_path / "blobs")
+
+
+def kept_passwords(db: Database, settings: Settings) -> Passwords:
+    """The passwords of locked files, which web and sealer encipher with one secret of this installation."""
+    return Passwords(db, local_secret(settings.data_path / "secrets", "passwords"))
 
 
 def payment_provider(settings: Settings) -> SandboxProvider:
@@ -118,10 +129,12 @@ async def open_services(settings: Settings, pages: Pages, csrf: Csrf) -> AsyncIt
         reader = await open_reader(settings)
         stack.push_async_callback(reader.close)
         blobs, ledger, serials = blob_store(settings), Ledger(db), SerialRegister(db)
+        passwords = kept_passwords(db, settings)
         documents = Documents(
             db,
             blobs,
             bus,
+            passwords,
             size_bytes_max=settings.document_size_bytes_max,
             upload_life_s=settings.upload_life_s,
         )
@@ -135,11 +148,13 @@ async def open_services(settings: Settings, pages: Pages, csrf: Csrf) -> AsyncIt
             serials=serials,
             accounts=Accounts(db, session_life_s=settings.session_life_s),
             purchase=Purchase(db, ledger, settings, providers=[provider]),
+            passwords=passwords,
             documents=documents,
             stamping=stamping,
-            desk=StampDesk(documents, stamping, blobs, reader.placement),
+            desk=StampDesk(documents, stamping, blobs, reader, passwords),
             reader=reader,
             verification=Verification(reader, serials),
+            lines=PublicLines(db),
             pages=pages,
             csrf=csrf,
         )
@@ -192,11 +207,13 @@ def create_app(settings: Settings) -> Litestar:
             *tus.controllers,
             *stamping_routes.controllers,
             *verify_routes.controllers,
+            *status_routes.controllers,
             *account_pages.controllers,
             *quota_pages.controllers,
             *purchase_pages.controllers,
             *stamping_pages.controllers,
             *verify_pages.controllers,
+            *status_pages.controllers,
             static_route(static),
         ],
         lifespan=[run],

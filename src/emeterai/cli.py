@@ -8,12 +8,14 @@ import runpy
 import sys
 import tempfile
 import time
-from collections.abc import Awaitable, Callable, Coroutine, Sequence
+from collections.abc import Callable, Coroutine, Sequence
 from datetime import UTC
 from pathlib import Path
 from typing import Any
 
+import httpx
 import msgspec
+import uvloop
 from granian import Granian
 from granian.constants import Interfaces, Loops
 from granian.log import LogLevels
@@ -25,6 +27,7 @@ from emeterai.core.serial import SerialBlock, is_serial
 from emeterai.infra.clock import utc_now
 from emeterai.infra.database import Database
 from emeterai.infra.logs import configure_logging, logging_config
+from emeterai.infra.migrate import MigrationError
 from emeterai.infra.postgres import PostgresError, forget_elsewhere
 from emeterai.infra.secrets import local_secret
 from emeterai.infra.settings import Settings, SettingsError, load_settings
@@ -38,11 +41,14 @@ from emeterai.seal.reader import FileReader
 from emeterai.seal.service import SealEngine, SignerError, load_signer_from
 from emeterai.sealing import key_place, open_reader, opened_engine
 from emeterai.serve import serve
+from emeterai.status.lines import SignedLines, verify_lines
 from emeterai.walkthrough import WalkthroughError, walk
 from emeterai.worker import run_sealer, run_steward
 
 EXIT_NOT_GENUINE, EXIT_USAGE, EXIT_REFUSED = 1, 2, 3
 """`verify` and `ledger check` answer 1 for "no"; a refused file is 3; what an operator must mend is 78."""
+BENCHES = ("seal", "corpus", "fuzz", "place", "ledger", "stamp", "growth", "crash")
+_FOR_THE_OPERATOR = (SettingsError, SupervisorError, PostgresError, MigrationError, SignerError, MarkFileError, OSError)
 Handler = Callable[[argparse.Namespace, Settings], Coroutine[Any, Any, int]]
 
 
@@ -54,7 +60,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     except Refused as refused:
         _print_refusal(refused, as_json=getattr(arguments, "json", False))
         return EXIT_REFUSED
-    except (SettingsError, SupervisorError, PostgresError, SignerError, MarkFileError, OSError) as error:
+    except _FOR_THE_OPERATOR as error:
         print(f"emeterai: {error}", file=sys.stderr)
         return EXIT_WILL_NOT_GET_BETTER
     except KeyboardInterrupt:
@@ -71,8 +77,16 @@ def _parser() -> argparse.ArgumentParser:
     check = ledger.add_parser("check", help="audit every invariant; exit 0 only if all hold, 1 if not")
     check.add_argument("--json", action="store_true", help="print one JSON object")
     check.set_defaults(run=_in_loop(_check))
+    invariants = commands.add_parser("invariants", help="the signed public lines")
+    proof = invariants.add_subparsers(required=True, metavar="COMMAND").add_parser(
+        "verify", help="exit 0 only if the lines are signed, chained, add up and tell of no broken rule, 1 if not"
+    )
+    proof.add_argument("source", metavar="FILE|URL", help="a saved /v1/invariants, or where the service is")
+    proof.add_argument("--key", help="the public key that you trust, in hex; without it the lines' own")
+    proof.add_argument("--json", action="store_true", help="print one JSON object")
+    proof.set_defaults(run=_in_loop(_verify_lines))
     bench = commands.add_parser("bench", help="measure; one JSON object a line with --json")
-    bench.add_argument("what", choices=["seal", "corpus", "fuzz", "place", "ledger", "stamp", "gate"])
+    bench.add_argument("what", choices=BENCHES)
     bench.add_argument("rest", nargs=argparse.REMAINDER, help="options of the benchmark itself")
     bench.set_defaults(run=_bench)
     return parser
@@ -92,7 +106,7 @@ def _add_roles(commands: Any) -> None:
         ("sealer", run_sealer, "one role: inspect and seal"),
         ("steward", run_steward, "one role: sweeps and audits"),
     ):
-        commands.add_parser(name, help=text).set_defaults(run=_in_loop(_role(role)))
+        commands.add_parser(name, help=text).set_defaults(run=_role(role))
     forget = commands.add_parser("forget", help="before deleting the data folder: remove what was put elsewhere for it")
     forget.set_defaults(run=_forget)
 
@@ -120,10 +134,10 @@ def _in_loop(handler: Handler) -> Callable[[argparse.Namespace, Settings], int]:
     return lambda arguments, settings: asyncio.run(handler(arguments, settings))
 
 
-def _role(role: Callable[[Settings], Awaitable[None]]) -> Handler:
-    async def run(_: argparse.Namespace, settings: Settings) -> int:
+def _role(role: Callable[[Settings], Coroutine[Any, Any, None]]) -> Callable[[argparse.Namespace, Settings], int]:
+    def run(_: argparse.Namespace, settings: Settings) -> int:
         configure_logging(settings.log_format, settings.log_level)
-        await role(settings)
+        uvloop.run(role(settings))
         return 0
 
     return run
@@ -286,6 +300,29 @@ async def _check(arguments: argparse.Namespace, settings: Settings) -> int:
     facts = {**msgspec.to_builtins(report), "holds_true": report.holds_true}
     _print(facts, "\n".join([*lines, total]), as_json=arguments.json)
     return 0 if report.holds_true else EXIT_NOT_GENUINE
+
+
+async def _verify_lines(arguments: argparse.Namespace, _: Settings) -> int:
+    try:
+        found = msgspec.json.decode(await _published(arguments.source), type=SignedLines)
+    except (msgspec.DecodeError, httpx.HTTPError, httpx.InvalidURL) as error:
+        raise OSError(f"cannot read public lines from {arguments.source}: {error}") from error
+    proof = verify_lines(found.lines, key=arguments.key)
+    by = f"key {arguments.key}" if arguments.key else f"their own key {', '.join(proof.keys)}: compare it"
+    text = (
+        f"{proof.lines} lines, number {proof.first} to {proof.last}, {proof.since} to {proof.until}; signed by {by}\n"
+        f"{proof.gaps} gaps; {proof.broken} lines tell of a broken rule"
+    )
+    _print(proof, "\n".join([text, *(f"WRONG  {fault}" for fault in proof.faults)]), as_json=arguments.json)
+    return 0 if proof.lines and not proof.faults and not proof.broken else EXIT_NOT_GENUINE
+
+
+async def _published(source: str) -> bytes:
+    if not source.startswith(("http://", "https://")):
+        return await asyncio.to_thread(Path(source).read_bytes)
+    url = source if "/v1/invariants" in source else f"{source.rstrip('/')}/v1/invariants?limit=1000"
+    async with httpx.AsyncClient(timeout=30) as client:
+        return (await client.get(url)).raise_for_status().content
 
 
 def _bench(arguments: argparse.Namespace, _: Settings) -> int:

@@ -12,7 +12,7 @@ import asyncpg
 import structlog
 
 from emeterai.accounts.service import Accounts
-from emeterai.app import blob_store, database_url, payment_provider
+from emeterai.app import blob_store, database_url, kept_passwords, payment_provider
 from emeterai.core.refusal import Refused
 from emeterai.infra import jobs, metrics
 from emeterai.infra.bus import Bus
@@ -20,33 +20,38 @@ from emeterai.infra.clock import utc_now
 from emeterai.infra.database import Database
 from emeterai.infra.ids import new_id
 from emeterai.infra.interruption import INTERRUPTIONS
+from emeterai.infra.partitions import MonthlyTable, keep_partitions
+from emeterai.infra.secrets import local_secret
 from emeterai.infra.settings import Settings
 from emeterai.infra.worker_loop import work_on
-from emeterai.ledger.check import CheckReport, check_ledger
 from emeterai.ledger.serials import SerialRegister
 from emeterai.ledger.service import Ledger
 from emeterai.purchase.jobs import SWEEP_EVERY_S, sweep_orders
+from emeterai.purchase.sandbox import SandboxProvider
 from emeterai.purchase.service import Purchase
 from emeterai.seal.rotation import KeyWatch
 from emeterai.sealing import key_place, level_wanted, opened_engine, patiently_loaded
 from emeterai.stamping.documents import Documents
 from emeterai.stamping.endings import Endings
-from emeterai.stamping.jobs import sealer_work, steward_work
+from emeterai.stamping.jobs import KINDS, sealer_work, steward_work
 from emeterai.stamping.journey import Journey
-from emeterai.stamping.levels import UPGRADE, Levels
+from emeterai.stamping.levels import Levels
+from emeterai.stamping.orphans import Orphans
+from emeterai.status.service import Invariants
 
 BATCH_MAX = 16
 WAITING_BATCH_MAX = 64
 """With a timestamp authority seals wait for the network more than for the machine, so more of them wait together."""
-_CHECK_EVERY_S = 60.0
+_ASK_IF_DUE_S = 2.0
+"""Looks and audits have their own pace, on record for all stewards; so often each asks whether it is its turn."""
 _DATABASE_RETRY_S = 0.5
 _AWAY = (OSError, asyncpg.PostgresConnectionError, asyncpg.CannotConnectNowError, asyncpg.TooManyConnectionsError)
 _log = structlog.get_logger(__name__)
-_stamps = metrics.gauge_latest("emeterai_ledger_stamps", "Stamps by the last audit", ["part"])
-_broken = metrics.gauge_latest("emeterai_ledger_broken_rules", "Rules that the last audit found broken")
 _queue = metrics.gauge_latest("emeterai_jobs_waiting", "Jobs by kind", ["kind"])
 _queue_age_s = metrics.gauge_latest("emeterai_jobs_oldest_seconds", "Age of the oldest job by kind", ["kind"])
+_holds_overdue_s = metrics.gauge_latest("emeterai_holds_overdue_seconds", "How long the oldest open hold is over")
 _swept = metrics.counter("emeterai_steward_swept", "Things that the steward put right", ["task"])
+_failed = metrics.counter("emeterai_steward_failures", "Sweeps that ended with an error", ["task"])
 Task = Callable[[], Awaitable[object]]
 
 
@@ -65,6 +70,7 @@ async def run_sealer(settings: Settings) -> None:
             bus,
             endings,
             engine,
+            passwords=kept_passwords(db, settings),
             base_url=settings.base_url,
             attempts_max=settings.seal_attempts_max,
             clock=utc_now,
@@ -79,24 +85,42 @@ async def run_sealer(settings: Settings) -> None:
 async def run_steward(settings: Settings) -> None:
     """Run every sweep at its own pace until SIGTERM. Several stewards at once do no harm."""
     async with _parts(settings) as (db, bus), AsyncExitStack() as stack:
-        ledger, blobs, provider = Ledger(db), blob_store(settings), payment_provider(settings)
+        provider = payment_provider(settings)
         stack.push_async_callback(provider.close)
-        documents = Documents(
-            db,
-            blobs,
-            bus,
-            size_bytes_max=settings.document_size_bytes_max,
-            upload_life_s=settings.upload_life_s,
-        )
-        purchase = Purchase(db, ledger, settings, providers=[provider])
-        tasks: dict[str, tuple[float, Task]] = {
-            **steward_work(db, documents, Endings(db, bus, ledger, SerialRegister(db))),
-            "sweep_orders": (SWEEP_EVERY_S, lambda: sweep_orders(purchase)),
-            "sweep_sessions": (60.0, Accounts(db, session_life_s=settings.session_life_s).sweep),
-            "measure_queues": (5.0, lambda: _measure_queues(db)),
-            "check_ledger": (_CHECK_EVERY_S, lambda: _audit(db)),
-        }
-        await _until_told_to_stop(_run_all(tasks))
+        await _until_told_to_stop(_run_all(_tasks(settings, db, bus, provider)))
+
+
+def _tasks(settings: Settings, db: Database, bus: Bus, provider: SandboxProvider) -> dict[str, tuple[float, Task]]:
+    """Every sweep of the steward by its name: after how many seconds it is repeated, and what it does."""
+    ledger, blobs, passwords = Ledger(db), blob_store(settings), kept_passwords(db, settings)
+    documents = Documents(
+        db,
+        blobs,
+        bus,
+        passwords,
+        size_bytes_max=settings.document_size_bytes_max,
+        upload_life_s=settings.upload_life_s,
+    )
+    endings, orphans = Endings(db, bus, ledger, SerialRegister(db)), Orphans(db, blobs, clock=utc_now)
+    purchase = Purchase(db, ledger, settings, providers=[provider])
+    secret = local_secret(settings.data_path / "secrets", "invariants")
+    every_s, audit_every_s = settings.invariants_every_s, settings.audit_every_s
+    invariants = Invariants(db, secret=secret, every_s=every_s, audit_every_s=audit_every_s)
+    return {
+        **steward_work(db, documents, endings, passwords, orphans),
+        "sweep_orders": (SWEEP_EVERY_S, lambda: sweep_orders(purchase)),
+        "sweep_sessions": (60.0, Accounts(db, session_life_s=settings.session_life_s).sweep),
+        "measure_queues": (5.0, lambda: _measure_queues(db)),
+        "audit_everything": (_ASK_IF_DUE_S, invariants.audit_if_due),
+        "watch_invariants": (_ASK_IF_DUE_S, invariants.minute),
+        "keep_partitions": (3_600.0, lambda: keep_partitions(db, _monthly_tables(settings))),
+    }
+
+
+def _monthly_tables(settings: Settings) -> list[MonthlyTable]:
+    """What only grows: transfers for ever, the raw words of notifications for some months (docs/decisions/0013)."""
+    bodies = MonthlyTable("purchase", "notification_bodies", months_kept=settings.notification_months_kept)
+    return [MonthlyTable("ledger", "transfers"), bodies]
 
 
 @asynccontextmanager
@@ -135,6 +159,7 @@ async def _together(*works: Coroutine[Any, Any, None]) -> None:
 async def _run_all(tasks: dict[str, tuple[float, Task]]) -> None:
     async with asyncio.TaskGroup() as group:
         for name, (every_s, task) in tasks.items():
+            _failed.labels(name)
             group.create_task(_repeat(name, every_s, task))
 
 
@@ -146,37 +171,26 @@ async def _repeat(name: str, every_s: float, task: Task) -> None:
             if isinstance(done, int) and done:
                 _swept.labels(name).inc(done)
         except (Refused, *INTERRUPTIONS) as error:
+            _failed.labels(name).inc()
             _log.warning("sweep_interrupted", task=name, error=type(error).__name__)
         except Exception:  # noqa: BLE001 - a bug in one sweep must not stop the sweeps that give quota back
+            _failed.labels(name).inc()
             _log.exception("sweep_failed", task=name)
         await asyncio.sleep(every_s)
 
 
 async def _measure_queues(db: Database) -> None:
     depths = await jobs.queue_depths(db)
-    for kind in ("inspect", "seal", UPGRADE):
+    overdue = await Ledger(db).expired_holds(1)
+    _holds_overdue_s.set(max(0.0, (utc_now() - overdue[0].expires_at).total_seconds()) if overdue else 0.0)
+    for kind in KINDS:
         waiting, oldest_s = depths.get(kind, (0, 0.0))
         _queue.labels(kind).set(waiting)
         _queue_age_s.labels(kind).set(oldest_s)
 
 
-async def _audit(db: Database) -> None:
-    report = await check_ledger(db)
-    _show_audit(report)
-    for rule in report.rules:
-        if rule.broken:
-            _log.error("ledger_rule_broken", rule=rule.name, broken=rule.broken, examples=rule.examples)
-
-
-def _show_audit(report: CheckReport) -> None:
-    """Publish the outcome of an audit as metrics."""
-    for part in ("bought", "available", "held", "used", "refunded"):
-        _stamps.labels(part).set(getattr(report, part))
-    _broken.set(sum(rule.broken for rule in report.rules))
-
-
 async def _until_told_to_stop(work: Awaitable[None]) -> None:
-    """Run `work` until SIGTERM or SIGINT; whatever it was doing is found again by its lease."""
+    """Run `work` until SIGTERM or SIGINT; what it was doing it hands back, or it is found again by its lease."""
     stop = asyncio.Event()
     loop = asyncio.get_running_loop()
     for number in (signal.SIGTERM, signal.SIGINT):

@@ -33,6 +33,14 @@ def test_every_reason_has_words(reason: Reason) -> None:
     assert words.page_of(SUBJECT).startswith("/")
 
 
+@pytest.mark.parametrize("reason", [Reason.EXPIRED, Reason.FILE_REFUSED, Reason.SEALING_FAILED, Reason.CANCELLED])
+def test_what_comes_back_says_so_first(reason: Reason) -> None:
+    """A person whose stamp failed reads that the quota is back, then why."""
+    words = words_of(reason.value)
+    assert words.why_id.startswith("Kuota Anda sudah kembali: ")
+    assert words.why_en.startswith("Your quota is back: ")
+
+
 def test_no_two_reasons_read_the_same() -> None:
     """A person can tell a late stamp from a refused file."""
     for language in ("why_id", "why_en"):

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
+from dataclasses import dataclass, replace
+from uuid import UUID
 
 import pytest
 from hypothesis import given
@@ -13,6 +14,7 @@ from emeterai.core.stamping import (
     DocumentState,
     EarlierStamp,
     ImpossibleMoveError,
+    KnownStamps,
     Move,
     StampState,
     State,
@@ -25,6 +27,7 @@ from emeterai.core.stamping import (
 POSSIBLE: dict[str, dict[str, str]] = {
     "receiving": {"finish_upload": "received", "abandon": "abandoned"},
     "received": {"accept": "ready", "refuse": "refused"},
+    "refused": {"unlock": "received"},
     "held": {"settle": "sealed", "give_back": "given_back"},
 }
 """The table once more, by hand: a change of the rules has to be meant twice."""
@@ -32,6 +35,7 @@ STATES: list[State] = [*DocumentState, *StampState]
 DIGESTS = st.sampled_from([b"file one", b"file two"])
 REQUESTS = st.sampled_from([b"request one", b"request two"])
 KEYS = st.sampled_from([None, "key one", "key two"])
+ACCOUNT = UUID(int=1)
 
 
 @st.composite
@@ -57,7 +61,7 @@ def copies_of(stamps: list[EarlierStamp], digest: bytes) -> list[int]:
 @pytest.mark.parametrize("move", Move)
 @pytest.mark.parametrize("state", STATES)
 def test_a_move_that_is_not_in_the_table_is_impossible(state: State, move: Move) -> None:
-    """All 48 pairs of a state and a move."""
+    """All 56 pairs of a state and a move."""
     expected = POSSIBLE.get(state, {}).get(move)
     if expected is not None:
         assert expected == after_move(state, move)
@@ -68,7 +72,7 @@ def test_a_move_that_is_not_in_the_table_is_impossible(state: State, move: Move)
 
 @pytest.mark.parametrize("state", STATES)
 def test_a_state_that_no_move_leaves_is_final(state: State) -> None:
-    """Ready, refused, abandoned, sealed and given back."""
+    """Ready, abandoned, sealed and given back."""
     assert (state not in POSSIBLE) == is_final(state)
 
 
@@ -156,3 +160,68 @@ def test_asking_twice_makes_one_stamp(
             additional=additional,
         )
         assert Decision(Verdict.SAME, len(stamps)) == again
+
+
+@dataclass(slots=True)
+class Asking:
+    """A request as a person means it."""
+
+    digest: bytes
+    key: str | None
+    request: bytes
+    additional: bool
+
+
+ASKINGS = st.builds(Asking, DIGESTS, KEYS, REQUESTS, st.booleans())
+
+
+class Registry:
+    """What is on record between two batches: stamps, and the keys that some of them were asked for with."""
+
+    def __init__(self) -> None:
+        self.stamps: list[EarlierStamp] = []
+        self.kept: list[tuple[str, bytes, int]] = []
+
+    def known(self) -> KnownStamps[int]:
+        """Every stamp, answered by its number, once by its own key and once by each that was kept."""
+        own = [(ACCOUNT, stamp, number) for number, stamp in enumerate(self.stamps)]
+        kept = [
+            (ACCOUNT, replace(self.stamps[number], idempotency_key=key, request_digest=request), number)
+            for key, request, number in self.kept
+        ]
+        return KnownStamps([*own, *kept])
+
+    def ask(self, batch: list[Asking]) -> list[int | None]:
+        """Decide a batch and put it on record; the number of each one's stamp, or None for a reused key."""
+        known, answers = self.known(), list[int | None]()
+        for it in batch:
+
+            def make(copy: int, it: Asking = it) -> int:
+                self.stamps.append(EarlierStamp(it.digest, copy, StampState.HELD, it.key, it.request))
+                return len(self.stamps) - 1
+
+            decision, number = known.decide(
+                ACCOUNT, digest=it.digest, key=it.key, request_digest=it.request, additional=it.additional, make=make
+            )
+            answers.append(number)
+            if decision.keeps_key and it.key is not None and number is not None:
+                self.kept.append((it.key, it.request, number))
+        return answers
+
+
+@given(st.lists(st.tuples(st.lists(ASKINGS, min_size=1, max_size=3), st.integers(0, 3)), max_size=5))
+def test_a_key_that_was_answered_is_answered_so_for_ever(turns: list[tuple[list[Asking], int]]) -> None:
+    """Alone or in one batch, whatever is given back between them; with another request it is refused."""
+    registry = Registry()
+    answered: dict[str, tuple[bytes, int | None]] = {}
+    for batch, given_back in turns:
+        for it, number in zip(batch, registry.ask(batch), strict=True):
+            if it.key is None:
+                assert number is not None
+                continue
+            request, first = answered.setdefault(it.key, (it.request, number))
+            assert (first if request == it.request else None) == number
+        if given_back < len(registry.stamps):
+            registry.stamps[given_back] = replace(registry.stamps[given_back], state=StampState.GIVEN_BACK)
+    keys = [key for key, _, _ in registry.kept] + [it.idempotency_key for it in registry.stamps if it.idempotency_key]
+    assert sorted(answered) == sorted(keys)

@@ -22,21 +22,21 @@ class Engine:
     def __init__(self, real: SealEngine) -> None:
         self.real = real
 
-    async def inspect(self, path: Path) -> Report:
+    async def inspect(self, path: Path, *, password: str | None = None) -> Report:
         """As the engine does."""
-        return await self.real.inspect(path)
+        return await self.real.inspect(path, password=password)
 
-    async def repair(self, path: Path) -> bytes:
+    async def repair(self, path: Path, *, password: str | None = None) -> bytes:
         """As the engine does."""
-        return await self.real.repair(path)
+        return await self.real.repair(path, password=password)
 
     async def seal(self, path: Path, order: SealOrder) -> SealedTail:
         """As the engine does."""
         return await self.real.seal(path, order)
 
-    async def read_back(self, original: Path, tail: Path, expected: SealedTail) -> None:
+    async def read_back(self, original: Path, tail: Path, expected: SealedTail, *, password: str | None = None) -> None:
         """As the engine does."""
-        await self.real.read_back(original, tail, expected)
+        await self.real.read_back(original, tail, expected, password=password)
 
 
 class DiesBeforeSeal(Engine):
@@ -59,7 +59,7 @@ class DiesAfterSeal(Engine):
 class DiesBeforeReadBack(Engine):
     """The worker ends when the tail is stored and nobody has looked at it."""
 
-    async def read_back(self, original: Path, tail: Path, expected: SealedTail) -> None:
+    async def read_back(self, original: Path, tail: Path, expected: SealedTail, *, password: str | None = None) -> None:
         """Die."""
         assert tail.is_file()
         raise Died
@@ -68,9 +68,9 @@ class DiesBeforeReadBack(Engine):
 class DiesBeforeSettle(Engine):
     """The worker ends when the seal is proven and not yet settled."""
 
-    async def read_back(self, original: Path, tail: Path, expected: SealedTail) -> None:
+    async def read_back(self, original: Path, tail: Path, expected: SealedTail, *, password: str | None = None) -> None:
         """Read back, then die."""
-        await super().read_back(original, tail, expected)
+        await super().read_back(original, tail, expected, password=password)
         raise Died
 
 
@@ -82,9 +82,9 @@ class Sleeper(Engine):
         self.asleep = asyncio.Event()
         self.wake = asyncio.Event()
 
-    async def read_back(self, original: Path, tail: Path, expected: SealedTail) -> None:
+    async def read_back(self, original: Path, tail: Path, expected: SealedTail, *, password: str | None = None) -> None:
         """Read back, then sleep."""
-        await super().read_back(original, tail, expected)
+        await super().read_back(original, tail, expected, password=password)
         self.asleep.set()
         await self.wake.wait()
 
@@ -100,12 +100,12 @@ class BuggyEngine(Engine):
 class Meddler(Engine):
     """Somebody alters the stored tail between its writing and its reading."""
 
-    async def read_back(self, original: Path, tail: Path, expected: SealedTail) -> None:
+    async def read_back(self, original: Path, tail: Path, expected: SealedTail, *, password: str | None = None) -> None:
         """Turn one bit of the file, then read back."""
         content = bytearray(tail.read_bytes())
         content[len(content) // 2] ^= 1
         tail.write_bytes(bytes(content))
-        await super().read_back(original, tail, expected)
+        await super().read_back(original, tail, expected, password=password)
 
 
 class LosingStore(BlobStore):

@@ -12,14 +12,15 @@ import failing
 import pytest
 
 from emeterai.core.ledger import Balance
-from emeterai.core.stamping import StampState
+from emeterai.core.stamping import DocumentState, StampState
 from emeterai.infra import jobs
 from emeterai.infra.ids import new_id
 from emeterai.infra.worker_loop import work_on
 from emeterai.seal.service import SealEngine
+from emeterai.stamping.documents import INSPECT
 from emeterai.stamping.jobs import sealer_work
 from emeterai.stamping.journey import Journey
-from emeterai.stamping.model import Stamp
+from emeterai.stamping.model import Stamp, original_key
 from papers import letter
 from spine import Died, Spine
 
@@ -84,6 +85,21 @@ async def test_an_original_that_is_no_longer_what_was_sent_is_not_sealed(
     stamp = await spine.held()
     (tmp_path / "blobs" / stamp.base_key).write_bytes(letter(text="surat orang lain"))
     await assert_back(spine, await try_to_the_end(spine, spine.journey(engine), stamp), "original_damaged")
+
+
+@pytest.mark.parametrize("kept", [0.9, 0.01])
+async def test_an_original_that_the_store_has_cut_is_neither_repaired_nor_called_broken(
+    spine: Spine, engine: SealEngine, kept: float
+) -> None:
+    """Repair would make a document of it that nobody sent, and the sender's file is not to blame. Nothing is owed."""
+    account_id, data = new_id(), letter()
+    document_id = await spine.documents.receive(account_id, "surat.pdf", data)
+    await spine.blobs.delete([original_key(document_id)])
+    await spine.blobs.put(original_key(document_id), data[: int(len(data) * kept)])
+    for _ in range(ATTEMPTS_MAX):
+        await spine.journey(engine).inspect(await spine.claim(INSPECT))
+    document = await spine.documents.get(account_id, document_id)
+    assert (DocumentState.REFUSED, "file_not_opened") == (document.state, document.refusal_code)
 
 
 async def test_a_bug_in_sealing_costs_that_stamp_only(spine: Spine, engine: SealEngine) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import os
+import resource
 import signal
 import subprocess
 import sys
@@ -14,7 +15,8 @@ import pytest
 from emeterai.infra.migrate import migrate
 from emeterai.infra.postgres import EmbeddedPostgres
 from emeterai.infra.process import ChildCommand, is_alive
-from emeterai.infra.supervise import Backoff, ChildSpec, Supervisor
+from emeterai.infra.supervise import Backoff, ChildSpec, Supervisor, read_pids
+from processes import alive, children_of
 
 READY_WITHIN_S = 20
 
@@ -30,17 +32,23 @@ async def lived(lives: Path, count: int, running: asyncio.Task[None]) -> list[in
 
 async def test_a_child_whose_probe_breaks_is_ended_before_it_is_replaced(tmp_path: Path) -> None:
     """In a later life the probe itself crashes: the child is started again, and there is never one beside it."""
-    broke, lives = False, tmp_path / "lives"
+    starts, broke, lives = 0, False, tmp_path / "lives"
+
+    def command() -> ChildCommand:
+        nonlocal starts
+        starts += 1
+        return ChildCommand(("sh", "-c", f"echo $$ >> {lives}; exec sleep 600"))
 
     async def is_ready() -> bool:
         nonlocal broke
-        count = len(lives.read_text().split()) if lives.exists() else 0
-        if count == 2 and not broke:
+        # A probe that took the record of an earlier life for this one's would never come to its crash.
+        if not lives.exists() or len(lives.read_text().split()) < starts:
+            return False
+        if starts == 2 and not broke:
             broke = True
             raise ZeroDivisionError
-        return count > 0
+        return True
 
-    command = ChildCommand(("sh", "-c", f"echo $$ >> {lives}; exec sleep 600"))
     supervisor = Supervisor([ChildSpec("one", command, is_ready=is_ready)], tmp_path, backoff=Backoff(first_s=0.05))
     running = asyncio.create_task(supervisor.run())
     await supervisor.wait_ready()
@@ -64,6 +72,59 @@ async def test_a_child_that_was_stable_once_is_never_given_up(tmp_path: Path) ->
     await lived(lives, 3, running)
     supervisor.stop()
     await running
+
+
+ON_A_FULL_DISK = """
+import asyncio, sys
+from pathlib import Path
+from emeterai.infra.logs import configure_logging
+from emeterai.infra.process import ChildCommand
+from emeterai.infra.supervise import Backoff, ChildSpec, Supervisor
+folder = Path(sys.argv[1])
+configure_logging("json")
+count = f"i=0; while :; do i=$((i+1)); printf '%0800d\\n' $i; mkdir -p {folder}/at/$$.$i; sleep 0.002; done"
+def unable(): raise OSError("No space left on device")
+asyncio.run(Supervisor([ChildSpec("talker", ChildCommand(("sh", "-c", count)))], folder,
+                       plain=True, backoff=Backoff(first_s=0.05), after_death=unable).run())
+"""
+
+
+async def test_a_full_disk_costs_lines_and_the_register_but_no_child(tmp_path: Path) -> None:
+    """Where not a byte can be written, a killed child is replaced by one, not by more, and none stands still for its
+    lines; when there is room again, the register is true.
+    """
+    at = tmp_path / "at"
+
+    async def spoken(more: int) -> set[int]:
+        """The children that have spoken since, once one of them has said `more` lines."""
+        before = set(at.iterdir()) if at.exists() else set()
+        async with asyncio.timeout(READY_WITHIN_S):
+            while len(now := set(at.iterdir() if at.exists() else ()) - before) < more:
+                await asyncio.sleep(0.05)
+        return {int(path.name.partition(".")[0]) for path in now}
+
+    with (tmp_path / "log").open("wb") as log:
+        process = subprocess.Popen([sys.executable, "-c", ON_A_FULL_DISK, str(tmp_path)], stdout=log, stderr=log)
+    try:
+        [first] = await spoken(5)
+        _, hard = resource.prlimit(process.pid, resource.RLIMIT_FSIZE)
+        resource.prlimit(process.pid, resource.RLIMIT_FSIZE, (0, hard))
+        await spoken(500)
+        os.kill(first, signal.SIGKILL)
+        await spoken(20)
+        [second] = await spoken(100)
+        assert [second] == children_of(process.pid)
+        resource.prlimit(process.pid, resource.RLIMIT_FSIZE, (hard, hard))
+        os.kill(second, signal.SIGKILL)
+        await spoken(20)
+        [third] = await spoken(20)
+        assert {"supervisor": process.pid, "talker": third} == read_pids(tmp_path)
+        process.send_signal(signal.SIGTERM)
+        assert 0 == await asyncio.to_thread(process.wait, READY_WITHIN_S)
+        assert [] == alive([first, second, third])
+    finally:
+        process.kill()
+        process.wait()
 
 
 @pytest.mark.parametrize("role", ["steward", "sealer"])

@@ -63,7 +63,14 @@ async def begin(spine: Spine, data: bytes) -> Document:
 
 def documents_with(spine: Spine, *, db: Database | None = None, blobs: BlobStore | None = None) -> Documents:
     """The same service with another part."""
-    return Documents(db or spine.db, blobs or spine.blobs, spine.bus, size_bytes_max=SIZE_BYTES_MAX, upload_life_s=60)
+    return Documents(
+        db or spine.db,
+        blobs or spine.blobs,
+        spine.bus,
+        spine.passwords,
+        size_bytes_max=SIZE_BYTES_MAX,
+        upload_life_s=60,
+    )
 
 
 async def sweep_later(spine: Spine, document_id: UUID) -> None:

@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 
+from emeterai.core.refusal import Refused
 from emeterai.infra.blobs import CHUNK_BYTES, BlobMissingError, BlobStore
 
 DATA = bytes(range(256)) * 4_000
@@ -104,3 +105,12 @@ async def test_a_put_leaves_no_half_written_file(tmp_path: Path) -> None:
     await BlobStore.local(tmp_path / "blobs").put("a/b", DATA)
     names = [name for _, _, files in os.walk(tmp_path / "blobs") for name in files]
     assert ["b"] == names
+
+
+async def test_a_store_that_cannot_write_refuses_politely(tmp_path: Path) -> None:
+    """Whatever the disk says, it is no crash: the sender is told to come again. What was there is untouched."""
+    store = BlobStore.local(tmp_path / "blobs")
+    await store.put("a", DATA)
+    with pytest.raises(Refused, match="storage_away"):
+        await store.put("a/b", DATA)
+    assert DATA == await store.read("a")

@@ -15,6 +15,7 @@ from hypothesis import strategies as st
 from litestar.exceptions import HTTPException, MethodNotAllowedException, NotFoundException, ValidationException
 
 from emeterai.core.refusal import Refused
+from emeterai.infra.blobs import BlobMissingError
 from emeterai.infra.database import BUSY
 from emeterai.infra.http import (
     IDEMPOTENCY_KEY_BAD,
@@ -228,6 +229,7 @@ def test_a_refusal_that_passes_says_when_to_come_back() -> None:
         (HTTPException(status_code=400, detail="odd"), "request_malformed"),
         (asyncpg.ConnectionDoesNotExistError("gone"), "service_busy"),
         (asyncpg.AdminShutdownError("restart"), "service_busy"),
+        (BlobMissingError("originals/1"), "storage_away"),
         (RecursionError(), "request_malformed"),
         (HTTPException(status_code=500), None),
         (KeyError("a bug"), None),

@@ -175,6 +175,11 @@ def test_backoff_doubles_up_to_its_bound() -> None:
     assert [Backoff().delay_s(deaths) for deaths in (1, 2, 3, 10, 10_000)] == [0.2, 0.4, 0.8, 10.0, 10.0]
 
 
+def test_who_lived_for_a_while_comes_back_soon() -> None:
+    """The pause bounds how often a child is started: one killed every half minute is no child that dies at once."""
+    assert [10.0, 6.0, 0.2, 0.2] == [Backoff().delay_s(10, lived_s=lived_s) for lived_s in (0.0, 4.0, 9.9, 30.0)]
+
+
 SUPERVISOR_PROCESS = """
 import asyncio, sys
 from pathlib import Path

@@ -12,7 +12,7 @@ import pytest
 
 from emeterai.infra import jobs
 from emeterai.infra.bus import Bus
-from emeterai.infra.database import BUSY, Database
+from emeterai.infra.database import BUSY, Connection, Database
 from emeterai.infra.ids import new_id
 from emeterai.infra.jobs import Claim
 from emeterai.infra.worker_loop import work_on
@@ -178,3 +178,45 @@ async def test_long_work_keeps_its_lease(db: Database, bus: Bus) -> None:
         may_end.set()
         await nothing_left(db, task)
     assert [(job_id, 1)] == [(claim.id, claim.attempt) for claim in work.claims]
+
+
+async def test_a_stopped_worker_hands_back_what_it_has(db: Database, bus: Bus) -> None:
+    """Its jobs are free at once, long before their lease is over; what others hold stays theirs."""
+    begun = asyncio.Event()
+
+    async def endless(_: Sequence[Claim]) -> None:
+        begun.set()
+        await asyncio.Event().wait()
+
+    await enqueue(db, bus, 3)
+    [theirs] = await jobs.claim(db, [KIND], worker=new_id(), limit=1, lease_s=60)
+    async with at_work(db, bus, endless):
+        await asyncio.wait_for(begun.wait(), PATIENCE_S)
+    left = await db.fetch("SELECT id FROM infra.jobs WHERE worker IS NOT NULL")
+    assert [theirs.id] == [row["id"] for row in left]
+    again = await jobs.claim(db, [KIND], worker=new_id(), limit=3, lease_s=60)
+    assert [2, 2] == [claim.attempt for claim in again]
+
+
+async def test_a_worker_that_is_stopped_without_its_database_ends_too(db: Database, bus: Bus) -> None:
+    """It cannot say its last word; the lease will."""
+
+    class Away(Database):
+        """A database that is there for claims and away at the end."""
+
+        @asynccontextmanager
+        async def transaction(self) -> AsyncIterator[Connection]:
+            raise BUSY()
+            yield
+
+    await enqueue(db, bus, 1)
+    begun = asyncio.Event()
+
+    async def endless(_: Sequence[Claim]) -> None:
+        begun.set()
+        await asyncio.Event().wait()
+
+    async with at_work(Away(db._pool, 5), bus, endless) as task:
+        await asyncio.wait_for(begun.wait(), PATIENCE_S)
+    assert task.cancelled()
+    assert 1 == await db.fetchval("SELECT count(*) FROM infra.jobs WHERE worker IS NOT NULL")

@@ -116,7 +116,7 @@ async def test_every_page_of_a_signed_in_person_keeps_the_promises(walker: Walke
 
 
 @pytest.mark.parametrize(
-    "path", ["/", "/daftar", "/masuk", "/verifikasi", "/docs", "/v/0000000000000000000000", "/tidak-ada"]
+    "path", ["/", "/daftar", "/masuk", "/verifikasi", "/invariants", "/docs", "/v/0000000000000000000000", "/tidak-ada"]
 )
 async def test_every_public_page_keeps_the_promises(walker: Walker, path: str) -> None:
     """Also the one that says that there is nothing here."""

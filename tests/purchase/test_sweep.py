@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
+import pytest
 from shops import SandboxProcess, Shop, free_port, listening, make_shop, until
 
 from emeterai.core.ordering import ChargeState
@@ -80,23 +82,58 @@ async def test_a_provider_that_is_down_changes_nothing_before_the_deadline(shop:
     assert (1, True, True) == tuple(row)
 
 
-async def test_watching_a_closed_order_ends(shop: Shop) -> None:
-    """Three days after its deadline an order that was never paid is asked about a last time."""
-    order = await shop.purchase.place_order(new_id(), 1)
+async def watched_to_the_end(shop: Shop, order: Order) -> None:
+    """The order has expired, its watch is over, and its last check is due."""
     async with shop.db.transaction() as tx:
         await tx.execute("UPDATE purchase.orders SET expires_at = now() - interval '73 hours', next_check_at = now()")
     await sweep_orders(shop.purchase)
     assert "expired" == await shop.state_of(order)
     await shop.check_is_due(order)
+
+
+async def is_watched(shop: Shop) -> bool:
+    """Whether the only order will be asked about again."""
+    return bool(await shop.db.fetchval("SELECT next_check_at > now() FROM purchase.orders"))
+
+
+@pytest.mark.parametrize("has_charge", [True, False])
+async def test_watching_a_closed_order_ends(shop: Shop, has_charge: bool) -> None:
+    """Three days after its deadline an unpaid order is asked about a last time, if there is somebody to ask."""
+    order = await (shop.purchase.create_order if has_charge else shop.purchase.place_order)(new_id(), 1)
+    await watched_to_the_end(shop, order)
     await sweep_orders(shop.purchase)
     assert None is await shop.db.fetchval("SELECT next_check_at FROM purchase.orders")
+    assert 0 == await sweep_orders(shop.purchase)
+
+
+async def test_a_watch_ends_with_an_answer(shop: Shop) -> None:
+    """A provider that is away when the last check is due is asked again, and the money that it had taken is quota."""
+    order = await bought_and_paid(shop)
+    deaf = SandboxProvider("http://127.0.0.1:9", shop.secret)
+    unheard = replace(shop, purchase=Purchase(shop.db, shop.ledger, shop.settings, providers=[deaf]))
+    await watched_to_the_end(unheard, order)
+    await sweep_orders(unheard.purchase)
+    await deaf.close()
+    assert await is_watched(shop)
+    await shop.check_is_due(order)
+    await sweep_orders(shop.purchase)
+    assert "paid" == await shop.state_of(order)
+    assert 2 == await shop.bought(order.account_id)
+
+
+async def test_a_steward_that_dies_before_it_asks_leaves_the_watch(shop: Shop) -> None:
+    """It had claimed the last check and nothing more: somebody asks again."""
+    order = await shop.purchase.create_order(new_id(), 1)
+    await watched_to_the_end(shop, order)
+    assert await shop.purchase._claim_check(await shop.purchase.order(order.account_id, order.id))
+    assert await is_watched(shop)
 
 
 async def test_two_sweeps_at_once_ask_about_an_order_once(shop: Shop) -> None:
     """The check is claimed before the provider is asked: a second steward goes on to other orders."""
     order = await bought_and_paid(shop)
     await sweep_orders(shop.purchase)
-    assert not await shop.purchase._claim_check(order)
+    assert None is await shop.purchase._claim_check(order)
     assert 1 == await shop.db.fetchval("SELECT checks FROM purchase.orders")
 
 

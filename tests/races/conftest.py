@@ -26,12 +26,8 @@ def spine(db: Database, tmp_path: Path) -> Spine:
 
 @pytest.fixture
 def no_lock(monkeypatch: pytest.MonkeyPatch) -> None:
-    """The guard removed: accounts are not locked."""
-
-    async def lock_nothing(*_: object) -> None:
-        """Go on."""
-
-    monkeypatch.setattr(ledger_store, "lock_accounts", lock_nothing)
+    """The guard removed: accounts are read and not locked."""
+    monkeypatch.setattr(ledger_store, "lock_accounts", ledger_store.read_balances)
 
 
 @pytest.fixture

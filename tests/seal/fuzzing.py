@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import re
 from collections import Counter
+from collections.abc import Awaitable
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import TypeVar
 
 from mutations import mutated
 from seal_judges import judged_by_pdfsig, judged_by_pyhanko
@@ -17,6 +19,7 @@ from emeterai.seal.verification import verify_bytes
 
 _SLOT = re.compile(rb"/Contents ?<[0-9A-Fa-f]*>")
 OPENER_SIZE_BYTES_MAX = 500_000_000
+Answer = TypeVar("Answer")
 
 
 @dataclass
@@ -29,30 +32,36 @@ class Fuzzer:
     outcomes: Counter[str] = field(default_factory=Counter)
 
     async def seal(self, name: str, content: bytes, seed: int, *, judged: bool) -> None:
-        """Seal a damaged original: refused by name, or read back and genuine; when `judged`, valid for others too."""
+        """Take a damaged original the service's way: refused by name at inspection, or sealed, read back and genuine.
+
+        When `judged`, the seal is valid for others too.
+        """
         case = f"{name}, seed {seed}"
         original, tail, whole = (self.folder / part for part in ("original.pdf", "tail", "whole.pdf"))
-        damaged = mutated(content, seed) or b" "
-        original.write_bytes(damaged)
+        original.write_bytes(mutated(content, seed) or b" ")
         try:
-            sealed = await self.engine.seal(original, order_of())
+            report = await self.engine.inspect(original)
+            if report.repaired:
+                original.write_bytes(await self.engine.repair(original))
         except Refused as refused:
             assert refused.code.startswith("pdf_"), case  # noqa: PT017 - both outcomes are right
             self.outcomes[refused.code] += 1
             return
+        # From here on somebody pays: nothing may be refused any more.
+        sealed = await self._promised(self.engine.seal(original, order_of(page=report.pages, plan=report.plan)), case)
         tail.write_bytes(sealed.tail)
-        whole.write_bytes(damaged + sealed.tail)
-        try:
-            await self.engine.read_back(original, tail, sealed)
-        except Refused as refused:
-            # Too bent to be found out before: the unit goes back, with a name and a sentence.
-            assert refused.code == "seal_not_valid", case  # noqa: PT017 - both outcomes are right
-            self.outcomes["refused at read-back"] += 1
-            return
-        assert (await self.engine.verify(whole)).outcome == _expected(damaged), case
-        self.outcomes["sealed"] += 1
+        whole.write_bytes(original.read_bytes() + sealed.tail)
+        await self._promised(self.engine.read_back(original, tail, sealed), case)
+        assert (await self.engine.verify(whole)).outcome == _expected(original.read_bytes()), case
+        self.outcomes["sealed after repair" if report.repaired else "sealed"] += 1
         if judged:
             await self._judge(whole, case)
+
+    async def _promised(self, work: Awaitable[Answer], case: str) -> Answer:
+        try:
+            return await work
+        except Refused as refused:
+            raise AssertionError(f"{case}: {refused.code} after inspection") from refused
 
     def verify(self, name: str, content: bytes, seed: int, *, sealed_size_bytes: int) -> None:
         """Verify a damaged sealed file. It may be genuine only when every byte that the seal covers is as it was."""

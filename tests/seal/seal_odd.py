@@ -37,6 +37,12 @@ def numbered(number: int) -> bytes:
     return content[:at] + table + trailer
 
 
+def _misnumbered() -> bytes:
+    """A form that calls itself the catalog: qpdf puts it in the catalog's place as soon as it has read it."""
+    objects = objects_of_a_letter(catalog=b"/AcroForm 6 0 R", extra={6: b"<</Fields[]/DA(/Helv 0 Tf 0 g)>>"})
+    return classic(objects).replace(b"\n6 0 obj", b"\n1 0 obj")
+
+
 DAMAGED: dict[str, bytes] = {
     "the end cut off": classic(LETTER)[: classic(LETTER).index(b"trailer")],
     "startxref is wrong": classic(LETTER).replace(b"startxref\n", b"startxref\n9"),
@@ -48,6 +54,7 @@ DAMAGED: dict[str, bytes] = {
     "a trailer with a key too many": classic(LETTER, trailer=b"/Info null/K 1/K"),
     "a trailer without its size": classic(LETTER).replace(b"/Size 6", b"       ").replace(b"startxref", b"startxxxx"),
     "numbers used up": numbered(4_194_303),
+    "an object under another's number": _misnumbered(),
 }
 """Unsigned files that only qpdf can read, or that have no room for a seal. Each must be repaired, then sealed."""
 
@@ -106,6 +113,13 @@ def dangling(first_free: int) -> bytes:
     return b"[%b]" % b" ".join(b"%d 0 R" % number for number in range(first_free, first_free + 3))
 
 
+def dangling_behind_a_picture() -> bytes:
+    """A letter with a long stream, behind which an object refers in vain."""
+    data = bytes(70_000)
+    picture = b"<</Length %d>>\nstream\n%b\nendstream" % (len(data), data)
+    return classic(objects_of_a_letter(extra={6: picture, 9: b"<</Vain%b>>" % dangling(10)}))
+
+
 def packed_dangling() -> bytes:
     """A letter whose catalog, which refers in vain, is out of sight in a compressed object stream."""
     catalog = zlib.compress(b"1 0 <</Type/Catalog/Pages 2 0 R/Vain %b>>" % dangling(8))
@@ -133,6 +147,7 @@ SOUND: dict[str, bytes] = {
     "a senseless size": classic(LETTER).replace(b"/Size 6", b"/Size 4294967295"),
     "dangling references": classic(objects_of_a_letter(page=b"/Annots%b" % dangling(FIRST_FREE))),
     "packed dangling references": packed_dangling(),
+    "dangling references behind a picture": dangling_behind_a_picture(),
     **{f"pdf 1.{minor}": classic(LETTER, version=b"1.%d" % minor) for minor in range(1, 8)},
     "zeros after the end": classic(LETTER) + b"\n" + bytes(900),
 }

@@ -99,6 +99,8 @@ def with_pikepdf(change: Callable[[Pdf], None] | None = None, *, pages: int = 1,
     if change:
         change(pdf)
     target = io.BytesIO()
+    # The same bytes each time, so that the seed of a fuzzer's case says all; encrypted files have salts.
+    save.setdefault("deterministic_id", "encryption" not in save)
     pdf.save(target, **save)  # type: ignore[arg-type]
     return target.getvalue()
 

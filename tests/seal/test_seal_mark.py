@@ -78,10 +78,12 @@ def test_the_art_says_specimen_and_is_small() -> None:
 @given(st.text("ABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789", min_size=1, max_size=64))
 def test_every_serial_is_drawn_within_the_mark(serial: str) -> None:
     """Whatever its letters and length, the serial stays inside the border, above the lower edge, below the QR code."""
-    content = zlib.decompress(specimen().overlay(order_of(serial))).decode()
-    strokes = content.rpartition("0.5 w\n")[2]
-    points = re.findall(r"(-?[\d.]+) (-?[\d.]+) [mlc]", strokes)
-    assert all(5 <= float(x) <= 75 and 4 <= float(y) <= 10 for x, y in points)
+    line = zlib.decompress(specimen().overlay(order_of(serial))).decode().rpartition("Q\n")[2]
+    scale, cell, y = map(float, re.match(r"([\d.]+) 0 0 [\d.]+ ([\d.]+) ([\d.]+) cm", line).groups())  # type: ignore[union-attr]
+    for drawn in line.split("\n")[1:]:
+        points = re.findall(r"(-?\d+) (-?\d+) [mlc]\b", drawn)
+        assert all(5 <= cell + int(px) * scale <= 75 and 4 <= y + int(py) * scale <= 10 for px, py in points)
+        cell += float(re.search(r"1 0 0 1 ([\d.]+) 0 cm|$", drawn)[1] or 0) * scale  # type: ignore[index]
 
 
 def test_similar_characters_are_drawn_apart() -> None:

@@ -39,7 +39,14 @@ async def test_an_odd_file_is_sealed_as_it_is(
     assert "genuine" == (await engine.verify(path)).outcome
 
 
-@pytest.mark.parametrize(("name", "first"), [("dangling references", FIRST_FREE), ("packed dangling references", 8)])
+@pytest.mark.parametrize(
+    ("name", "first"),
+    [
+        ("dangling references", FIRST_FREE),
+        ("packed dangling references", 8),
+        ("dangling references behind a picture", 10),
+    ],
+)
 async def test_references_in_vain_do_not_come_to_mean_the_mark(name: str, first: int, seal: SealBytes) -> None:
     """The new objects take numbers that nothing in the file refers to."""
     sealed, facts = await seal(SOUND[name])

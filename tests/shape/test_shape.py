@@ -195,7 +195,7 @@ def test_the_diagrams_show_exactly_the_states_and_the_moves() -> None:
     assert states == {end for line in lines for end in line[:2]} - {"[*]"}
     final = states - {source for source, _, _ in table}
     assert final == {source for source, after, _ in lines if after == "[*]"}
-    assert {"receiving", "received", "held", "awaiting_payment"} == {
+    assert {"receiving", "received", "ready", "refused", "held", "awaiting_payment"} == {
         after for source, after, _ in lines if source == "[*]"
     }
 

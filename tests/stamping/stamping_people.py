@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import io
 import re
-from collections.abc import Mapping
+from collections.abc import Awaitable, Callable, Mapping
+from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass
 from typing import Any, cast
 from uuid import UUID
@@ -16,6 +17,10 @@ from litestar import Litestar
 from emeterai.app import Services
 from emeterai.core.ledger import Balance, Kind, Reason, Transfer
 from emeterai.infra.ids import new_id
+
+SIZE_BYTES_MAX = 200_000
+Working = Callable[..., AbstractAsyncContextManager[None]]
+"""Makes sealers that work on the named kinds of job."""
 
 
 @dataclass(frozen=True)
@@ -76,6 +81,10 @@ class Person:
     async def balance(self) -> Balance:
         """What the ledger says."""
         return await self.site.services.ledger.balance(self.account_id)
+
+
+People = Callable[[], Awaitable[Person]]
+"""Makes persons who have just signed up."""
 
 
 def pdf(

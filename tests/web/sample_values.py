@@ -7,6 +7,7 @@ from typing import Any
 from uuid import UUID
 
 from emeterai.core.refusal import RefusalKind, Refused
+from emeterai.status.lines import Line
 from emeterai.web.forms import FieldError, Form
 
 HOSTILE = '<script>alert("x")</script>\'&.pdf'
@@ -51,6 +52,9 @@ def movement(change: int, reason: tuple[str, str], **more: Any) -> dict[str, Any
     }
 
 
+SUMS = {"bought": 1_000_000, "available": 899_990, "held": 10, "used": 99_000, "refunded": 1_000}
+LINES = [Line(number=number, at=AT, **SUMS, broken=0, previous=SHA256) for number in range(1_030, 1_000, -1)]
+BROKEN_LINES = [Line(number=1, at=AT, **SUMS, broken=2, previous=SHA256)]
 MOVEMENTS = [
     movement(
         1,
@@ -89,6 +93,7 @@ DOCUMENT = {
     "created_at": AT,
     "state": "ready",
     "pages": 3,
+    "wants_password": False,
     "landscape": False,
 }
 STAMP = {
@@ -120,11 +125,20 @@ PLACE = {
     "document": DOCUMENT,
     "form": Form(),
     "refusal": None,
+    "asks_password": False,
     "earlier": None,
     "available": 12,
     "idempotency_key": KEY,
 }
-READY = {"document": DOCUMENT, "refusal": None, "notes": [], "stamps": [], "available": 12, "refresh_s": 0}
+READY = {
+    "document": DOCUMENT,
+    "form": Form(),
+    "refusal": None,
+    "notes": [],
+    "stamps": [],
+    "available": 12,
+    "refresh_s": 0,
+}
 PAYMENT = {
     "reference": "SBX-0190A1",
     "merchant": "emeterai",

@@ -7,12 +7,14 @@ from typing import Any
 
 from sample_values import (
     AT,
+    BROKEN_LINES,
     BUY,
     DOCUMENT,
     GROUPS,
     HOME,
     HOSTILE,
     ID,
+    LINES,
     LISTED,
     MISTAKES,
     MOVEMENTS,
@@ -23,12 +25,14 @@ from sample_values import (
     READY,
     SAMPLE_REFUSAL,
     SERIAL,
+    SHA256,
     STALLED,
     STAMP,
     keys,
     verdict,
 )
 
+from emeterai.seal.refusals import PDF_PASSWORD_WRONG
 from emeterai.stamping.placing import BOX_COVERS_TEXT
 from emeterai.web.forms import FieldError, Form
 from emeterai.web.pages import Viewer
@@ -66,14 +70,18 @@ SAMPLES = [
     Sample(
         "sign_in", "accounts/sign_in.html", {"form": Form({"next": "/kuota"}), "session_ended": True}, signed_in=False
     ),
-    Sample("quota", "accounts/quota.html", {"quota": QUOTA, "movements": MOVEMENTS}),
-    Sample("quota_empty", "accounts/quota.html", {"quota": dict.fromkeys(QUOTA, 0), "movements": []}),
+    Sample("quota", "accounts/quota.html", {"quota": QUOTA, "movements": MOVEMENTS, "refresh_s": 1}),
+    Sample("quota_empty", "accounts/quota.html", {"quota": dict.fromkeys(QUOTA, 0), "movements": [], "refresh_s": 0}),
     Sample(
         "history",
         "accounts/history.html",
-        {"movements": MOVEMENTS * 5, "newer_url": None, "older_url": "/kuota/riwayat?cursor=abc"},
+        {"movements": MOVEMENTS * 5, "newer_url": None, "older_url": "/kuota/riwayat?cursor=abc", "refresh_s": 1},
     ),
-    Sample("history_empty", "accounts/history.html", {"movements": [], "newer_url": None, "older_url": None}),
+    Sample(
+        "history_empty",
+        "accounts/history.html",
+        {"movements": [], "newer_url": None, "older_url": None, "refresh_s": 0},
+    ),
     Sample("api_keys", "accounts/api_keys.html", keys(new_token="emt_4f7k2m9q7xw3n5v8b1c6d0f2g4h6j8k0")),
     Sample("api_keys_empty", "accounts/api_keys.html", keys(keys=[])),
     Sample("buy", "purchase/buy.html", BUY),
@@ -189,6 +197,16 @@ SAMPLES = [
         {**READY, "document": {**DOCUMENT, "name": HOSTILE, "state": "refused", "pages": 0}, "refusal": SAMPLE_REFUSAL},
     ),
     Sample(
+        "document_locked",
+        "stamping/document.html",
+        {
+            **READY,
+            "document": {**DOCUMENT, "state": "refused", "pages": 0, "wants_password": True},
+            "form": Form({}, (FieldError("password", PDF_PASSWORD_WRONG().id, PDF_PASSWORD_WRONG().en),)),
+            "refusal": PDF_PASSWORD_WRONG(),
+        },
+    ),
+    Sample(
         "document_receiving",
         "stamping/document.html",
         {
@@ -209,6 +227,7 @@ SAMPLES = [
             ),
         },
     ),
+    Sample("place_locked", "stamping/place.html", {**PLACE, "asks_password": True}),
     Sample("place_refused", "stamping/place.html", {**PLACE, "refusal": SAMPLE_REFUSAL}),
     Sample(
         "place_again",
@@ -247,6 +266,9 @@ SAMPLES = [
         {"documents": LISTED, "newer_url": None, "older_url": "/dokumen?cursor=abc"},
     ),
     Sample("documents_empty", "stamping/documents.html", {"documents": [], "newer_url": None, "older_url": None}),
+    Sample("invariants", "status/invariants.html", {"lines": LINES, "key": SHA256}, signed_in=False),
+    Sample("invariants_broken", "status/invariants.html", {"lines": BROKEN_LINES, "key": SHA256}),
+    Sample("invariants_none", "status/invariants.html", {"lines": [], "key": None}, signed_in=False),
     Sample("verify", "verify/verify.html", {"form": Form(), "size_bytes_max": 25_000_000}, signed_in=False),
     Sample(
         "verify_errors",

@@ -20,6 +20,8 @@ from emeterai.web.pages import Pages
 
 _NEWEST = 5
 _LINES_A_PAGE = 20
+_REFRESH_S = 1
+"""A held unit is used or returns within seconds; the page shows it within one."""
 # A minus too: lines are shown in the order in which their transactions began, and those may end in another.
 _WHOLE_NUMBER = re.compile(r"-?[0-9]{1,18}")
 
@@ -50,7 +52,11 @@ class QuotaPages(Controller):
         }
         lines = lines_of(movements, available=balance.available)
         return services.pages.render(
-            request, "accounts/quota.html", quota=quota, movements=[_shown(line) for line in lines]
+            request,
+            "accounts/quota.html",
+            quota=quota,
+            movements=[_shown(line) for line in lines],
+            refresh_s=_refresh_s(request, held=balance.held),
         )
 
     @get(paths.HISTORY)
@@ -60,8 +66,9 @@ class QuotaPages(Controller):
         cursor = request.query_params.get("cursor") or None
         if cursor is None:
             balance, movements = await read_statement(services.ledger, caller.account_id, limit=_LINES_A_PAGE + 1)
-            available = balance.available
+            available, held = balance.available, balance.held
         else:
+            held = 0  # what has moved since is on the first page
             before, available = _read_page_cursor(cursor)
             movements = await services.ledger.history(caller.account_id, before=before, limit=_LINES_A_PAGE + 1)
         lines = lines_of(movements, available=available)
@@ -71,12 +78,18 @@ class QuotaPages(Controller):
             "accounts/history.html",
             movements=[_shown(line) for line in shown],
             newer_url=None if cursor is None else paths.HISTORY,
+            refresh_s=_refresh_s(request, held=held),
             older_url=f"{paths.HISTORY}?cursor={quote(_page_cursor(shown[-1], older[0]))}" if older else None,
         )
 
 
 def _services(request: AnyRequest) -> QuotaServices:
     return cast("QuotaServices", request.app.state["services"])
+
+
+def _refresh_s(request: AnyRequest, *, held: int) -> int:
+    """After how many seconds a page looks again by itself; 0: never, for nothing is under way or the person said so."""
+    return _REFRESH_S if held and request.query_params.get("refresh") != "0" else 0
 
 
 def _page_cursor(last: Line, following: Line) -> str:

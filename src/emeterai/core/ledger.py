@@ -10,10 +10,12 @@ the immutable transfers. docs/accounts.md shows each movement as a two-line tabl
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass, field, replace
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, field
 from datetime import datetime
 from enum import StrEnum
+from math import isfinite
+from operator import attrgetter
 from uuid import UUID
 
 from emeterai.core.refusal import RefusalKind, Refused
@@ -39,6 +41,7 @@ HOLD_SETTLED = RefusalKind(
 HOLD_RELEASED = RefusalKind(
     "hold_released", 409, "Kuota ini sudah dikembalikan.", "This hold was already released; it cannot end twice."
 )
+_NUMBER = attrgetter("int")
 
 
 class Kind(StrEnum):
@@ -123,13 +126,9 @@ class Transfer:
             assert self.credit is not None
             return self.debit, self.credit
         assert self.account is not None
-        match self.kind:
-            case Kind.CREDIT:
-                return Counter.ISSUED, self.account
-            case Kind.REFUND:
-                return self.account, Counter.REFUNDED
-            case _:
-                return self.account, Counter.USED
+        if self.kind is Kind.CREDIT:
+            return Counter.ISSUED, self.account
+        return self.account, Counter.REFUNDED if self.kind is Kind.REFUND else Counter.USED
 
     def content(self) -> tuple[object, ...]:
         """What must be the same when the same id comes again."""
@@ -138,10 +137,12 @@ class Transfer:
     def __post_init__(self) -> None:
         if self.amount <= 0:
             raise ValueError("a transfer moves at least one unit")
-        if (self.kind in {Kind.SETTLE, Kind.RELEASE}) != (self.hold_id is not None):
+        if (self.kind is Kind.SETTLE or self.kind is Kind.RELEASE) != (self.hold_id is not None):
             raise ValueError("a settle or release, and nothing else, names its hold")
         if (self.kind is Kind.HOLD) != (self.life_s is not None):
             raise ValueError("a hold, and nothing else, has a life")
+        if self.life_s is not None and not isfinite(self.life_s):
+            raise ValueError("a hold ends: its life is a number of seconds")
         if (self.kind is Kind.MONEY) == (self.account is not None):
             raise ValueError("quota movements name one account; money names a debit and a credit")
 
@@ -194,56 +195,71 @@ class Book:
     """Hold id to how it ended, for holds that the batch wants to end and that are no longer open."""
     earlier: dict[UUID, tuple[object, ...]] = field(default_factory=dict)
     """Transfer id to content, for ids of the batch that are already in the ledger."""
+    posted: dict[UUID, Transfer] = field(default_factory=dict)
+    """Transfer id to what this book decided to post."""
 
     def decide(self, transfers: Sequence[Transfer]) -> list[Answer]:
         """Answer each transfer in order, exactly as if they had come one by one; update the balances held here."""
         return [self._decide_one(transfer) for transfer in transfers]
 
     def _decide_one(self, transfer: Transfer) -> Answer:
-        content = self.earlier.get(transfer.id)
+        content = self._content(transfer.id)
         if content is not None:
-            same = content == transfer.content()
-            return Posted(transfer, again=True) if same else TRANSFER_ID_REUSED()
+            return Posted(transfer, again=True) if content == transfer.content() else TRANSFER_ID_REUSED()
         refusal = self._move(transfer)
         if refusal is not None:
             return refusal
-        self.earlier[transfer.id] = transfer.content()
+        self.posted[transfer.id] = transfer
         return Posted(transfer)
 
+    def _content(self, transfer_id: UUID) -> tuple[object, ...] | None:
+        """What an id stands for already, in the ledger or in this book."""
+        mine = self.posted.get(transfer_id)
+        if mine is not None:
+            return mine.content()
+        return self.earlier.get(transfer_id) if self.earlier else None
+
     def _move(self, transfer: Transfer) -> Refused | None:
-        if transfer.kind is Kind.MONEY:
+        kind, account, amount = transfer.kind, transfer.account, transfer.amount
+        if kind is Kind.MONEY:
             return None
-        assert transfer.account is not None
+        assert account is not None
         if transfer.hold_id is not None:
-            return self._end_hold(transfer, transfer.hold_id)
-        before = self.balances.get(transfer.account, Balance())
-        if transfer.kind is Kind.CREDIT:
-            after = replace(before, bought=before.bought + transfer.amount)
-        elif before.available < transfer.amount:
-            return QUOTA_NOT_ENOUGH(available=before.available, needed=transfer.amount)
-        elif transfer.kind is Kind.HOLD:
-            after = replace(before, held=before.held + transfer.amount)
-            self.open_holds[transfer.id] = (transfer.account, transfer.amount)
+            return self._end_hold(transfer, account, transfer.hold_id)
+        now = self.balances.get(account) or Balance()
+        if kind is Kind.CREDIT:
+            self.balances[account] = Balance(now.bought + amount, now.held, now.used, now.refunded)
+        elif now.available < amount:
+            return QUOTA_NOT_ENOUGH(available=now.available, needed=amount)
+        elif kind is Kind.HOLD:
+            self.balances[account] = Balance(now.bought, now.held + amount, now.used, now.refunded)
+            self.open_holds[transfer.id] = (account, amount)
         else:
-            after = replace(before, refunded=before.refunded + transfer.amount)
-        self.balances[transfer.account] = after
+            self.balances[account] = Balance(now.bought, now.held, now.used, now.refunded + amount)
         return None
 
-    def _end_hold(self, transfer: Transfer, hold_id: UUID) -> Refused | None:
-        ended = self.endings.get(hold_id)
-        if ended is not None:
+    def _end_hold(self, transfer: Transfer, account: UUID, hold_id: UUID) -> Refused | None:
+        held = self.open_holds.pop(hold_id, None)
+        if held is None:
+            ended = self.endings.get(hold_id)
+            if ended is None:
+                return HOLD_UNKNOWN()
             return HOLD_SETTLED() if ended is Kind.SETTLE else HOLD_RELEASED()
-        if self.open_holds.get(hold_id) != (transfer.account, transfer.amount):
+        if held != (account, transfer.amount):
+            self.open_holds[hold_id] = held
             return HOLD_UNKNOWN()
-        assert transfer.account is not None
-        before = self.balances[transfer.account]
+        now = self.balances[account]
         used = transfer.amount if transfer.kind is Kind.SETTLE else 0
-        self.balances[transfer.account] = replace(before, held=before.held - transfer.amount, used=before.used + used)
-        del self.open_holds[hold_id]
+        self.balances[account] = Balance(now.bought, now.held - transfer.amount, now.used + used, now.refunded)
         self.endings[hold_id] = transfer.kind
         return None
 
 
 def accounts_of(transfers: Sequence[Transfer]) -> list[UUID]:
     """The quota accounts that a batch moves, each once, sorted: the order in which they are locked."""
-    return sorted({transfer.account for transfer in transfers if transfer.account is not None})
+    return in_order(transfer.account for transfer in transfers if transfer.account is not None)
+
+
+def in_order(accounts: Iterable[UUID]) -> list[UUID]:
+    """Each account once, in the order of their bytes, which is PostgreSQL's order of UUIDs."""
+    return sorted(set(accounts), key=_NUMBER)

@@ -6,6 +6,7 @@ import asyncio
 from collections.abc import Awaitable, Callable, Sequence
 from typing import Generic, TypeVar
 
+from emeterai.infra import metrics
 from emeterai.infra.database import BUSY
 
 Item = TypeVar("Item")
@@ -16,18 +17,20 @@ class Batcher(Generic[Item, Answer]):
     """Collects items while the batch before is under way, at least `window_s`, and hands them on as one sequence.
 
     `work` answers a sequence with a sequence of the same length; when it raises, every item of the batch raises. At
-    `queue_max` waiting items a further one is refused with `service_busy`.
+    `queue_max` waiting items a further one is refused with `service_busy`. Metrics know the batches by `name`.
     """
 
     def __init__(
         self,
         work: Callable[[Sequence[Item]], Awaitable[Sequence[Answer | Exception]]],
         *,
+        name: str = "batch",
         batch_max: int = 256,
         queue_max: int = 2_000,
         window_s: float = 0.001,
     ) -> None:
         self._work = work
+        self._name = name
         self._batch_max = batch_max
         self._queue_max = queue_max
         self._window_s = window_s
@@ -57,6 +60,7 @@ class Batcher(Generic[Item, Answer]):
             self._runner = None
 
     async def _answer(self, batch: Sequence[tuple[Item, asyncio.Future[Answer]]]) -> None:
+        metrics.batch(self._name, len(batch))
         try:
             answers = await self._work([item for item, _ in batch])
             if len(answers) != len(batch):

@@ -24,6 +24,7 @@ from litestar.exceptions import (
 from litestar.openapi.datastructures import ResponseSpec
 
 from emeterai.core.refusal import RefusalKind, Refused
+from emeterai.infra.blobs import STORAGE_AWAY, BlobMissingError
 from emeterai.infra.database import BUSY
 
 PROBLEM_MEDIA_TYPE = "application/problem+json"
@@ -182,6 +183,9 @@ def refusal_of(error: Exception) -> Refused | None:  # noqa: C901 - one flat tab
         ):
             # The database went away in the middle: nothing was committed, or it will be found when it is back.
             return BUSY(retry_after_s=2)
+        case BlobMissingError():
+            # The store said yes to a file and has lost it: sent again, it is a new one.
+            return STORAGE_AWAY(retry_after_s=5)
         case RecursionError():
             return REQUEST_MALFORMED(detail="the body is nested too deeply")
         case HTTPException(status_code=413):

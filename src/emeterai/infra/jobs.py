@@ -10,6 +10,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from uuid import UUID
 
+from emeterai.infra import metrics
 from emeterai.infra.database import Connection, Database
 
 
@@ -42,13 +43,15 @@ async def claim(db: Database, kinds: Sequence[str], *, worker: UUID, limit: int,
             SELECT id FROM infra.jobs WHERE kind = ANY($1::text[]) AND worker IS NULL AND run_at <= now()
             ORDER BY run_at LIMIT $3 FOR UPDATE SKIP LOCKED
         )
-        RETURNING id, kind, attempts
+        RETURNING id, kind, attempts, extract(epoch FROM now() - run_at)::float8 AS waited_s
         """,
         list(kinds),
         worker,
         limit,
         lease_s,
     )
+    for row in rows:
+        metrics.stage_took(f"wait_{row['kind']}", row["waited_s"])
     return [Claim(row["id"], row["kind"], row["attempts"], worker) for row in rows]
 
 
@@ -95,6 +98,12 @@ async def hand_back(db: Database, claims: Sequence[Claim], *, delay_s: float) ->
             [one.attempt for one in claims],
             delay_s,
         )
+
+
+async def hand_back_all(db: Database, worker: UUID) -> None:
+    """Give back whatever `worker` still holds, to be claimed at once: it ends and will finish none of it."""
+    async with db.transaction() as tx:
+        await tx.execute("UPDATE infra.jobs SET worker = NULL, lease_until = NULL WHERE worker = $1", worker)
 
 
 async def drop(tx: Connection, ids: Sequence[UUID]) -> None:

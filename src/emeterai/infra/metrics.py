@@ -10,9 +10,11 @@ without the variable. Other modules declare their metrics with the helpers here 
 from __future__ import annotations
 
 import fcntl
+import functools
 import os
 import re
 import shutil
+import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
@@ -29,6 +31,7 @@ CONTENT_TYPE = CONTENT_TYPE_LATEST
 FOLDER_VARIABLE = "PROMETHEUS_MULTIPROC_DIR"
 SECONDS = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0)
 """Buckets for durations in seconds."""
+_SIZES = (1, 2, 4, 8, 16, 32, 64, 128, 256, 512)
 _FILE = re.compile(r"(?P<kind>counter|histogram|gauge_[a-z]+)_(?P<pid>[0-9]+)\.db")
 _DEAD = "0"  # no process has this number: the sums of the dead are kept under it
 
@@ -51,6 +54,40 @@ def gauge(name: str, text: str, labels: Sequence[str] = ()) -> Gauge:
 def gauge_latest(name: str, text: str, labels: Sequence[str] = ()) -> Gauge:
     """A number of the whole machine that any one process measures; shown as set last. Only `set` it."""
     return Gauge(name, text, labels, multiprocess_mode="livemostrecent")
+
+
+_stage_s = histogram("emeterai_stage_seconds", "Time of each stage of the work, from 1 ms to 10 s", ["stage"])
+_batch_size = histogram("emeterai_batch_size", "Things done together, by what they are", ["what"], buckets=_SIZES)
+
+
+@contextmanager
+def stage(name: str) -> Iterator[None]:
+    """Time the block as one stage of the work, however it ends."""
+    began = time.perf_counter()
+    try:
+        yield
+    finally:
+        stage_took(name, time.perf_counter() - began)
+
+
+def stage_took(name: str, seconds: float) -> None:
+    """A stage whose duration was measured elsewhere, such as a wait that the database knows."""
+    _stage(name).observe(seconds)
+
+
+def batch(name: str, size: int) -> None:
+    """So many things were done together, in one round trip or one transaction."""
+    _batch(name).observe(size)
+
+
+@functools.cache
+def _stage(name: str) -> Histogram:
+    return _stage_s.labels(name)
+
+
+@functools.cache
+def _batch(name: str) -> Histogram:
+    return _batch_size.labels(name)
 
 
 def prepare_folder(folder: Path) -> dict[str, str]:

@@ -45,7 +45,6 @@ _SETTINGS = {
     "port": str(_PORT),
     "unix_socket_permissions": "0700",
     "max_connections": "100",
-    "shared_buffers": "128MB",
     "synchronous_commit": "on",
     "wal_level": "replica",
     "max_wal_size": "1GB",
@@ -60,6 +59,7 @@ _SETTINGS = {
     "log_checkpoints": "off",
     "log_lock_waits": "on",
 }
+_CACHE_MB_MIN, _CACHE_MB_MAX = 128, 1024
 _DURABLE = {"fsync": "on", "full_page_writes": "on"}
 _THROWAWAY = {"fsync": "off", "full_page_writes": "off"}  # commits stay synchronous: they outlive kill -9
 _NOT_YET = (OSError, asyncpg.CannotConnectNowError, asyncpg.PostgresConnectionError, TimeoutError)
@@ -116,7 +116,7 @@ class EmbeddedPostgres:
         place = self._prepared()
         _remove_stale_lock(place.home / "cluster" / "postmaster.pid")
         _remove_stale_lock(self._socket_folder() / f".s.PGSQL.{_PORT}.lock")
-        settings = {**_SETTINGS, **(_DURABLE if self._durable else _THROWAWAY)}
+        settings = {**_SETTINGS, "shared_buffers": _cache(), **(_DURABLE if self._durable else _THROWAWAY)}
         settings["unix_socket_directories"] = str(self._socket_folder())
         options = tuple(part for key, value in settings.items() for part in ("-c", f"{key}={value}"))
         return _command(place, "postgres", "-D", str(place.home / "cluster"), *options)
@@ -325,3 +325,9 @@ def _remove_stale_lock(lock: Path) -> None:
         return
     if program != "postgres" or not is_alive(pid):
         lock.unlink(missing_ok=True)
+
+
+def _cache() -> str:
+    """A sixteenth of the machine's memory for PostgreSQL's own cache, within bounds: a laptop stays a laptop."""
+    memory_mb = os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE") // 2**20
+    return f"{min(max(memory_mb // 16, _CACHE_MB_MIN), _CACHE_MB_MAX)}MB"

@@ -51,11 +51,17 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     """A worker that is silent for this long is taken for dead and its work is given to another."""
     seal_attempts_max: Count = 3
     order_life_s: Count = 86_400
+    invariants_every_s: Seconds = 60.0
+    """So often the steward checks what is new and publishes a signed line."""
+    audit_every_s: Seconds = 86_400.0
+    """So often the steward recomputes the whole ledger."""
     duty_idr: Annotated[int, msgspec.Meta(ge=1, le=1_000_000_000)] = 10_000
     """The tax of one stamp (UU 10/2020 art. 5)."""
     fee_idr: Rupiah = 0
     """The service fee of one stamp, a line of its own."""
     order_quantity_max: Count = 1_000
+    notification_months_kept: Annotated[int, msgspec.Meta(ge=1, le=9_999)] = 24
+    """Raw notifications of payment providers leave the database as whole months after so many."""
     sandbox_port: PortOrZero = 0
     """The sandbox payment provider's port; 0: the web port plus one."""
     sandbox_public_url: str = ""
@@ -82,6 +88,8 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     """The PEM file of the roots that its timestamps lead to; needed with `timestamp_url`, and for verifying."""
     timestamp_timeout_s: Seconds = 1.0
     """A seal waits so long for its timestamp; then it is made without one and raised later."""
+    crash_folder: str = ""
+    """For tests of death only: where named crash points are armed (infra/crash_points.py)."""
 
     @property
     def data_path(self) -> Path:

@@ -39,15 +39,20 @@ class SupervisorError(Exception):
 
 @dataclass(frozen=True, slots=True)
 class Backoff:
-    """A dead child waits `first_s`, then twice as long each time up to `longest_s`; a life of `stable_s` forgets."""
+    """Between two starts of a child: `first_s`, then twice as long each time up to `longest_s`.
+
+    The time that it lived counts, so that only one that dies at once waits so long; `first_s` is waited always. A life
+    of `stable_s` forgets all deaths before it.
+    """
 
     first_s: float = 0.2
     longest_s: float = 10.0
     stable_s: float = 60.0
 
-    def delay_s(self, deaths: int) -> float:
-        """How long to wait after so many deaths in a row (1 is the first)."""
-        return min(self.longest_s, self.first_s * 2.0 ** min(deaths - 1, 30))
+    def delay_s(self, deaths: int, *, lived_s: float = 0.0) -> float:
+        """How long to wait after so many deaths in a row (1 is the first), the last one after a life of `lived_s`."""
+        between_starts_s = min(self.longest_s, self.first_s * 2.0 ** min(deaths - 1, 30))
+        return max(self.first_s, between_starts_s - lived_s)
 
 
 @dataclass(frozen=True, slots=True)
@@ -174,8 +179,9 @@ class Supervisor:
                 _log.exception("child_not_started", child=child.spec.name)
             if not child.ready.is_set() and now_s() - child.first_start_s >= child.spec.ready_timeout_s:
                 raise SupervisorError(f"{child.spec.name} died again and again; its last lines say why")
-            child.deaths = 1 if now_s() - started_s >= self._backoff.stable_s else child.deaths + 1
-            delay_s = self._backoff.delay_s(child.deaths)
+            lived_s = now_s() - started_s
+            child.deaths = 1 if lived_s >= self._backoff.stable_s else child.deaths + 1
+            delay_s = self._backoff.delay_s(child.deaths, lived_s=lived_s)
             _log.warning("child_restarting", child=child.spec.name, delay_s=delay_s, deaths=child.deaths)
             await asyncio.sleep(delay_s)
 
@@ -232,10 +238,17 @@ class Supervisor:
         code = running.process.returncode or 0
         cause = {"signal": signal.Signals(-code).name} if code < 0 else {"exit_code": code}
         _log.warning("child_died", child=child.spec.name, pid=running.pid, **cause)
-        if self._after_death is not None:
-            await asyncio.to_thread(self._after_death)
+        await self._tell_of_death()
         if code == EXIT_WILL_NOT_GET_BETTER and not child.proven:
             raise _HopelessError(f"{child.spec.name} cannot run; its last lines say why")
+
+    async def _tell_of_death(self) -> None:
+        if self._after_death is None:
+            return
+        try:
+            await asyncio.to_thread(self._after_death)
+        except Exception:  # noqa: BLE001 - what follows a death elsewhere must not keep the child from coming back
+            _log.exception("after_death_failed")
 
     async def _end(self, child: _Child, running: PipedProcess) -> None:
         """Kill what a dead child left in its group and show its last lines; who still holds the pipe loses it."""
@@ -290,19 +303,27 @@ class Supervisor:
         text = line.decode(errors="replace")
         if text.startswith(self._children[name].spec.chatter) and not logging.getLogger().isEnabledFor(logging.INFO):
             return
-        if self._plain:
-            self._output.write(f"{name:>10} | {text}\n")
-        elif text.startswith("{"):
-            self._output.write(f"{text}\n")
-        elif text:
-            _log.info(text, child=name)
-        self._output.flush()
+        # A full disk costs lines. A child whose lines nobody takes any more would stand still at its next one.
+        with contextlib.suppress(OSError):
+            if self._plain:
+                self._output.write(f"{name:>10} | {text}\n")
+            elif text.startswith("{"):
+                self._output.write(f"{text}\n")
+            elif text:
+                _log.info(text, child=name)
+            self._output.flush()
 
     def _write_pids(self) -> None:
-        """Replace `pids.json` in one step, so that readers see the old or the new one."""
+        """Replace `pids.json` in one step, so that readers see the old or the new one.
+
+        A full disk leaves the old one: a child that has just started must not be lost sight of for that.
+        """
         unfinished = self._folder / f"{_PIDS_FILE}.unfinished"
-        unfinished.write_text(json.dumps(self.pids()) + "\n")
-        unfinished.replace(self._folder / _PIDS_FILE)
+        try:
+            unfinished.write_text(json.dumps(self.pids()) + "\n")
+            unfinished.replace(self._folder / _PIDS_FILE)
+        except OSError as error:
+            _log.error("register_not_written", file=_PIDS_FILE, error=str(error))
 
     @contextlib.contextmanager
     def _alone_in_folder(self) -> Iterator[None]:

@@ -10,13 +10,14 @@ from uuid import UUID
 import structlog
 
 from emeterai.core.refusal import Refused
-from emeterai.infra import jobs
+from emeterai.infra import jobs, metrics
 from emeterai.infra.bus import Bus
 from emeterai.infra.database import Database
 from emeterai.infra.interruption import INTERRUPTIONS
 from emeterai.infra.jobs import Claim
 
 _LOOK_AGAIN_S = 1.0
+_LAST_WORD_S = 3.0
 _log = structlog.get_logger(__name__)
 Work = Callable[[Sequence[Claim]], Awaitable[None]]
 
@@ -24,14 +25,20 @@ Work = Callable[[Sequence[Claim]], Awaitable[None]]
 async def work_on(
     db: Database, bus: Bus, work: Mapping[str, Work], *, worker: UUID, batch_max: int, lease_s: float
 ) -> None:
-    """Claim and work until cancelled: one loop for each kind of job, and one that renews leases of work under way."""
+    """Claim and work until cancelled: one loop for each kind of job, and one that renews leases of work under way.
+
+    What is unfinished at the end is handed back, so that it does not wait for its lease to run out.
+    """
     under_way: set[UUID] = set()
-    async with asyncio.TaskGroup() as group:
-        for kind, function in work.items():
-            group.create_task(
-                _loop(db, bus, kind, function, under_way, worker=worker, batch_max=batch_max, lease_s=lease_s)
-            )
-        group.create_task(_renew(db, under_way, worker, lease_s))
+    try:
+        async with asyncio.TaskGroup() as group:
+            for kind, function in work.items():
+                group.create_task(
+                    _loop(db, bus, kind, function, under_way, worker=worker, batch_max=batch_max, lease_s=lease_s)
+                )
+            group.create_task(_renew(db, under_way, worker, lease_s))
+    finally:
+        await _hand_back_all(db, worker)
 
 
 async def _loop(
@@ -51,6 +58,7 @@ async def _loop(
             try:
                 claims = await jobs.claim(db, [kind], worker=worker, limit=batch_max, lease_s=lease_s)
                 if claims:
+                    metrics.batch(kind, len(claims))
                     await _do(work, claims, under_way)
                     continue
             except (Refused, *INTERRUPTIONS) as error:
@@ -67,6 +75,15 @@ async def _do(work: Work, claims: Sequence[Claim], under_way: set[UUID]) -> None
         await work(claims)
     finally:
         under_way -= ids
+
+
+async def _hand_back_all(db: Database, worker: UUID) -> None:
+    """By the worker and not by what is known to be under way: a claim may have been made and its answer cut off."""
+    try:
+        async with asyncio.timeout(_LAST_WORD_S):
+            await jobs.hand_back_all(db, worker)
+    except (Refused, *INTERRUPTIONS) as error:
+        _log.warning("claims_not_handed_back", error=type(error).__name__)
 
 
 async def _renew(db: Database, under_way: set[UUID], worker: UUID, lease_s: float) -> None:

@@ -48,7 +48,7 @@ class CheckReport(msgspec.Struct, frozen=True):
 async def check_ledger(db: Database) -> CheckReport:
     """Audit the whole ledger as of one moment. Reads only; takes no lock."""
     async with db.connection() as connection, connection.transaction(isolation="repeatable_read", readonly=True):
-        await connection.execute("SET LOCAL statement_timeout = '600s'")
+        await connection.execute("SET LOCAL statement_timeout = '600s'; SET LOCAL enable_seqscan = on")
         rules = [await _rule(connection, name, query) for name, query in _RULES.items()]
         rules.append(await _serials_well_formed(connection))
         row = await connection.fetchrow(_TOTALS, Counter.ISSUED, Counter.PROVIDER_RECEIVABLE)

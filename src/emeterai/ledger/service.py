@@ -1,8 +1,9 @@
 """The ledger: the only writer of quota and money facts.
 
-`post` takes a sequence of transfers and answers each one. A capability that has rows of its own to write in the same
-transaction opens a book instead: `open_book` locks the accounts, the caller reads what it needs, `OpenBook.post`
-decides and writes, and everything commits together.
+`post` takes a sequence of transfers and answers each one; `post_one` takes one and posts it with those that others
+bring at the same time. A capability that has rows of its own to write in the same transaction opens a book instead:
+`open_book` locks the accounts, the caller reads what it needs, `OpenBook.post` decides and writes, and everything
+commits together.
 """
 
 from __future__ import annotations
@@ -13,12 +14,22 @@ from uuid import UUID
 
 import asyncpg
 
-from emeterai.core.ledger import Answer, Balance, Book, Kind, OpenHold, Posted, Transfer, accounts_of
+from emeterai.core.ledger import Answer, Balance, Book, Kind, OpenHold, Posted, Transfer, accounts_of, in_order
+from emeterai.core.refusal import Refused
+from emeterai.infra.batching import Batcher
 from emeterai.infra.database import Connection, Database
 from emeterai.ledger import store
 from emeterai.ledger.model import Movement
 
 _POST_TRIES_MAX = 3
+_NO_TRANSFERS_FAULT = (
+    Refused,
+    OSError,
+    asyncpg.PostgresConnectionError,
+    asyncpg.OperatorInterventionError,
+    asyncpg.InsufficientResourcesError,
+)
+"""The database is busy, full or away, or was too slow: trying the transfers by themselves would only add to that."""
 
 
 class OpenBook:
@@ -38,7 +49,7 @@ class OpenBook:
         answers = self._book.decide(transfers)
         fresh = [answer.transfer for answer in answers if isinstance(answer, Posted) and not answer.again]
         if fresh:
-            touched = accounts_of(fresh)
+            touched = {transfer.account for transfer in fresh if transfer.account is not None}
             await store.write(self._tx, fresh, {account: self._book.balances[account] for account in touched})
         return answers
 
@@ -48,17 +59,19 @@ class Ledger:
 
     def __init__(self, db: Database) -> None:
         self._db = db
+        self._ones: Batcher[Transfer, Answer] = Batcher(self._post_apart)
 
     async def open_book(self, tx: Connection, accounts: Iterable[UUID], *, opening: bool = False) -> OpenBook:
         """Lock the balances of `accounts` until `tx` ends. Call it first and once in a transaction.
 
         `opening` makes the rows of accounts that have none yet: for a first credit.
         """
-        ordered = sorted(set(accounts))
+        return await self._open_sorted(tx, in_order(accounts), opening=opening)
+
+    async def _open_sorted(self, tx: Connection, accounts: Sequence[UUID], *, opening: bool) -> OpenBook:
         if opening:
-            await store.open_accounts(tx, ordered)
-        await store.lock_accounts(tx, ordered)
-        return OpenBook(tx, Book(await store.read_balances(tx, ordered)))
+            await store.open_accounts(tx, accounts)
+        return OpenBook(tx, Book(await store.lock_accounts(tx, accounts)))
 
     async def post(self, transfers: Sequence[Transfer]) -> list[Answer]:
         """Post a sequence of transfers in one transaction, each with its own answer.
@@ -74,10 +87,31 @@ class Ledger:
                 continue
         return await self._post_once(transfers)
 
+    async def post_one(self, transfer: Transfer) -> Posted:
+        """Post one transfer, in one transaction with those that arrive in the same millisecond or two.
+
+        Raises its refusal. Whatever becomes of the others, it is answered as if it had come alone, in its turn.
+        """
+        posted = await self._ones.submit(transfer)
+        assert isinstance(posted, Posted)
+        return posted
+
+    async def _post_apart(self, transfers: Sequence[Transfer]) -> list[Answer | Exception]:
+        """Post all at once, or in halves when that fails, so that one that cannot be written fails alone."""
+        try:
+            return list(await self.post(transfers))
+        except _NO_TRANSFERS_FAULT:
+            raise
+        except Exception as error:  # noqa: BLE001 - it goes to the caller whose transfer it is
+            if len(transfers) == 1:
+                return [error]
+        middle = len(transfers) // 2
+        return [*await self._post_apart(transfers[:middle]), *await self._post_apart(transfers[middle:])]
+
     async def _post_once(self, transfers: Sequence[Transfer]) -> list[Answer]:
         opening = any(transfer.kind is Kind.CREDIT for transfer in transfers)
         async with self._db.transaction() as tx:
-            book = await self.open_book(tx, accounts_of(transfers), opening=opening)
+            book = await self._open_sorted(tx, accounts_of(transfers), opening=opening)
             return await book.post(transfers)
 
     async def balance(self, account: UUID) -> Balance:
@@ -90,6 +124,9 @@ class Ledger:
         """Every movement of an account, newest first; `before` is the (posted_at, id) of the last line already seen."""
         return await store.history(self._db, account, before=before, limit=limit)
 
-    async def expired_holds(self, limit: int) -> list[OpenHold]:
-        """Holds whose life is over and that nobody has ended: for the sweeper, which gives them back."""
-        return await store.expired_holds(self._db, limit)
+    async def expired_holds(self, limit: int, *, without: Sequence[UUID] = ()) -> list[OpenHold]:
+        """Holds whose life is over and that nobody has ended: for the sweeper, which gives them back.
+
+        None of the accounts `without`: those that it cannot lock now.
+        """
+        return await store.expired_holds(self._db, limit, without=without)

@@ -4,116 +4,133 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
+from typing import Any
 from uuid import UUID
 
 from emeterai.core.ledger import Balance, Book, Kind, OpenHold, Transfer
+from emeterai.infra.arrays import Cell, array_text
 from emeterai.infra.database import Connection, Database
 from emeterai.ledger.model import Movement
 
 _END_OF_TIME = datetime.max.replace(tzinfo=UTC)
+# A join and not `= ANY`: a row that another transaction changed meanwhile is judged again, by itself, and not against
+# the whole array.
+_BALANCES = """
+    SELECT balance.account, bought, held, used, refunded
+    FROM unnest($1::text::uuid[]) AS wanted(account) JOIN ledger.balances AS balance USING (account)
+"""
+_LOCKED = f"{_BALANCES} ORDER BY balance.account FOR NO KEY UPDATE OF balance"
+# The bounds let partitions be skipped when the statement's plan is kept. A row without a kind is an open hold.
+_EARLIER = """
+    SELECT id, kind, reason, amount, debit, credit, hold_id, subject FROM ledger.transfers
+    WHERE id = ANY($1::text::uuid[]) AND id BETWEEN $2 AND $3
+    UNION ALL
+    SELECT id, NULL, NULL, amount, account, NULL, NULL, NULL FROM ledger.holds WHERE id = ANY($4::text::uuid[])
+"""
+_ENDINGS = "SELECT hold_id, kind FROM ledger.transfers WHERE hold_id = ANY($1::text::uuid[])"
+_WRITE = """
+    WITH new AS MATERIALIZED (
+        SELECT * FROM unnest($1::text::uuid[], $2::text::text[], $3::text::text[], $4::text::bigint[],
+                             $5::text::uuid[], $6::text::uuid[], $7::text::uuid[], $8::text::uuid[],
+                             $9::text::float8[])
+            AS new(id, kind, reason, amount, debit, credit, hold_id, subject, open_for_s)
+    ), posted AS (
+        INSERT INTO ledger.transfers (id, kind, reason, amount, debit, credit, hold_id, subject)
+        SELECT id, kind, reason, amount, debit, credit, hold_id, subject FROM new
+    ), opened AS (
+        INSERT INTO ledger.holds (id, account, amount, subject, expires_at)
+        SELECT id, debit, amount, subject, now() + make_interval(secs => open_for_s)
+        FROM new WHERE open_for_s IS NOT NULL
+    ), ended AS (
+        DELETE FROM ledger.holds WHERE id = ANY($10::text::uuid[])
+    )
+    UPDATE ledger.balances AS balance
+    SET bought = after.bought, held = after.held, used = after.used, refunded = after.refunded
+    FROM unnest($11::text::uuid[], $12::text::bigint[], $13::text::bigint[], $14::text::bigint[], $15::text::bigint[])
+        AS after(account, bought, held, used, refunded)
+    WHERE balance.account = after.account
+"""
 
 
 async def open_accounts(tx: Connection, accounts: Sequence[UUID]) -> None:
     """Make the balance rows that are not there yet, so that they can be locked."""
     await tx.execute(
-        "INSERT INTO ledger.balances (account) SELECT unnest($1::uuid[]) ON CONFLICT DO NOTHING", list(accounts)
+        "INSERT INTO ledger.balances (account) SELECT unnest($1::text::uuid[]) ON CONFLICT DO NOTHING",
+        array_text(accounts),
     )
 
 
-async def lock_accounts(tx: Connection, accounts: Sequence[UUID]) -> None:
-    """Lock balance rows; `accounts` come sorted, and the ORDER BY keeps any plan from locking them otherwise."""
-    await tx.execute(
-        "SELECT 1 FROM ledger.balances WHERE account = ANY($1::uuid[]) ORDER BY account FOR NO KEY UPDATE",
-        list(accounts),
+async def lock_accounts(tx: Connection, accounts: Sequence[UUID]) -> dict[UUID, Balance]:
+    """Lock balance rows and answer them as they stand under the lock; one that was never credited is absent.
+
+    The ORDER BY keeps any plan from locking them in another order than everybody's.
+    """
+    return _balances(
+        await tx.fetch(f"{_BALANCES} ORDER BY balance.account FOR NO KEY UPDATE OF balance", array_text(accounts))
     )
 
 
 async def read_balances(connection: Connection | Database, accounts: Sequence[UUID]) -> dict[UUID, Balance]:
-    """The balances of `accounts`; one that was never credited is absent."""
-    rows = await connection.fetch(
-        "SELECT account, bought, held, used, refunded FROM ledger.balances WHERE account = ANY($1::uuid[])",
-        list(accounts),
-    )
-    return {row["account"]: Balance(row["bought"], row["held"], row["used"], row["refunded"]) for row in rows}
+    """The balances of `accounts` without a lock; one that was never credited is absent."""
+    return _balances(await connection.fetch(_BALANCES, array_text(accounts)))
+
+
+def _balances(rows: Sequence[Any]) -> dict[UUID, Balance]:
+    return {account: Balance(bought, held, used, refunded) for account, bought, held, used, refunded in rows}
 
 
 async def read_earlier(tx: Connection, transfers: Sequence[Transfer], book: Book) -> None:
     """Read into `book` what a decision about `transfers` needs besides the balances."""
-    hold_ids = [transfer.hold_id for transfer in transfers if transfer.hold_id is not None]
-    rows = await tx.fetch(
-        """
-        SELECT id, kind, reason, amount, debit, credit, hold_id, subject FROM ledger.transfers
-        WHERE id = ANY($1::uuid[])
-        """,
-        [transfer.id for transfer in transfers],
-    )
-    for row in rows:
-        lines = (row["debit"], row["credit"])
-        book.earlier[row["id"]] = (row["kind"], row["reason"], row["amount"], *lines, row["hold_id"], row["subject"])
-    if not hold_ids:
+    if not transfers:
         return
-    for row in await tx.fetch("SELECT id, account, amount FROM ledger.holds WHERE id = ANY($1::uuid[])", hold_ids):
-        book.open_holds[row["id"]] = (row["account"], row["amount"])
-    ended = [hold_id for hold_id in hold_ids if hold_id not in book.open_holds]
+    hold_ids = [transfer.hold_id for transfer in transfers if transfer.hold_id is not None]
+    ids = [transfer.id for transfer in transfers]
+    for row in await tx.fetch(_EARLIER, array_text(ids), min(ids), max(ids), array_text(hold_ids)):
+        transfer_id, kind, reason, amount, debit, credit, hold_id, subject = row
+        if kind is None:
+            book.open_holds[transfer_id] = (debit, amount)
+        else:
+            book.earlier[transfer_id] = (kind, reason, amount, debit, credit, hold_id, subject)
+    ended = [hold_id for hold_id in hold_ids if hold_id not in book.open_holds and hold_id not in book.endings]
     if ended:
-        rows = await tx.fetch("SELECT hold_id, kind FROM ledger.transfers WHERE hold_id = ANY($1::uuid[])", ended)
+        rows = await tx.fetch(_ENDINGS, array_text(ended))
         book.endings.update({row["hold_id"]: Kind(row["kind"]) for row in rows})
 
 
 async def write(tx: Connection, transfers: Sequence[Transfer], balances: Mapping[UUID, Balance]) -> None:
     """Write decided transfers, the balances they lead to, and the holds they open and end, in one round trip."""
-    holds = [transfer for transfer in transfers if transfer.kind is Kind.HOLD]
-    await tx.execute(
-        """
-        WITH transfer AS (
-            INSERT INTO ledger.transfers (id, kind, reason, amount, debit, credit, hold_id, subject)
-            SELECT * FROM unnest($1::uuid[], $2::text[], $3::text[], $4::bigint[], $5::uuid[], $6::uuid[],
-                                 $7::uuid[], $8::uuid[])
-        ), opened AS (
-            INSERT INTO ledger.holds (id, account, amount, subject, expires_at)
-            SELECT id, account, amount, subject, now() + make_interval(secs => life_s)
-            FROM unnest($9::uuid[], $10::uuid[], $11::bigint[], $12::uuid[], $13::float8[])
-                AS new(id, account, amount, subject, life_s)
-            WHERE id <> ALL ($14::uuid[])
-        ), ended AS (
-            DELETE FROM ledger.holds WHERE id = ANY($14::uuid[])
-        )
-        UPDATE ledger.balances AS balance
-        SET bought = new.bought, held = new.held, used = new.used, refunded = new.refunded
-        FROM unnest($15::uuid[], $16::bigint[], $17::bigint[], $18::bigint[], $19::bigint[])
-            AS new(account, bought, held, used, refunded)
-        WHERE balance.account = new.account
-        """,
+    ended = {transfer.hold_id for transfer in transfers if transfer.hold_id is not None}
+    lines = [transfer.lines for transfer in transfers]
+    columns: tuple[Sequence[Cell], ...] = (
         [transfer.id for transfer in transfers],
         [transfer.kind for transfer in transfers],
         [transfer.reason for transfer in transfers],
         [transfer.amount for transfer in transfers],
-        [transfer.lines[0] for transfer in transfers],
-        [transfer.lines[1] for transfer in transfers],
+        [debit for debit, _ in lines],
+        [credit for _, credit in lines],
         [transfer.hold_id for transfer in transfers],
         [transfer.subject for transfer in transfers],
-        [hold.id for hold in holds],
-        [hold.account for hold in holds],
-        [hold.amount for hold in holds],
-        [hold.subject for hold in holds],
-        [hold.life_s for hold in holds],
-        [transfer.hold_id for transfer in transfers if transfer.hold_id is not None],
+        # Only a hold has a life; one that these very transfers end is not open for any time.
+        [transfer.life_s if transfer.id not in ended else None for transfer in transfers],
+        list(ended),
         list(balances),
         [balance.bought for balance in balances.values()],
         [balance.held for balance in balances.values()],
         [balance.used for balance in balances.values()],
         [balance.refunded for balance in balances.values()],
     )
+    await tx.execute(_WRITE, *(array_text(column) for column in columns))
 
 
-async def expired_holds(db: Database, limit: int) -> list[OpenHold]:
-    """Open holds whose life is over by the database's clock, oldest first."""
+async def expired_holds(db: Database, limit: int, *, without: Sequence[UUID]) -> list[OpenHold]:
+    """Open holds whose life is over by the database's clock, oldest first, but none of the accounts `without`."""
     rows = await db.fetch(
         """
         SELECT id, account, amount, subject, expires_at FROM ledger.holds
-        WHERE expires_at <= now() ORDER BY expires_at LIMIT $1
+        WHERE expires_at <= now() AND account <> ALL ($2::uuid[]) ORDER BY expires_at LIMIT $1
         """,
         limit,
+        list(without),
     )
     return [OpenHold(**row) for row in rows]
 

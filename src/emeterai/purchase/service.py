@@ -21,6 +21,7 @@ from emeterai.core.ledger import Counter, Kind, Reason, Transfer
 from emeterai.core.ordering import OrderMove, OrderState, Price, Seen, after_order_move, order_move, order_price
 from emeterai.core.refusal import RefusalKind, Refused
 from emeterai.infra import metrics
+from emeterai.infra.crash_points import may_die_at
 from emeterai.infra.database import Connection, Database
 from emeterai.infra.http import IDEMPOTENCY_KEY_REUSED
 from emeterai.infra.ids import new_id
@@ -103,6 +104,7 @@ class Purchase:
         new = self._new_order(account_id, quantity, idempotency_key)
         async with self._db.transaction() as tx:
             order = await store.insert_order(tx, new)
+        may_die_at("order.placed")
         if order is not None:
             return order
         assert idempotency_key is not None
@@ -133,8 +135,10 @@ class Purchase:
                     return_url=f"{base}{paths.order(order.id)}?kembali=1",
                 )
             )
+            may_die_at("charge.opened")
             async with self._db.transaction() as tx:
                 await store.write_charge(tx, order.id, charge)
+            may_die_at("charge.recorded")
         return await self.order(account_id, order_id)
 
     def quote(self, quantity: int) -> Price:
@@ -193,6 +197,7 @@ class Purchase:
             is_new = await store.insert_notification(
                 tx, notification_id, provider=provider.name, notice=notice, body=body
             )
+        may_die_at("payment.noted")
         if is_new:
             return notification_id
         return await store.unworked_notification_of(self._db, provider.name, notice.event_id)
@@ -226,21 +231,32 @@ class Purchase:
 
         async def check(order: Order) -> None:
             async with turns:
-                if await self._claim_check(order):
-                    await self.settle_from_status(order)
+                is_last = await self._claim_check(order)
+                if is_last is not None:
+                    await self.settle_from_status(order, is_last=is_last)
 
         await _all(check(order) for order in due)
         return len(due)
 
-    async def settle_from_status(self, order: Order) -> OrderState:
-        """Ask the provider about one order and do what follows; when it is down, only the deadline counts."""
+    async def settle_from_status(self, order: Order, *, is_last: bool = False) -> OrderState:
+        """Ask the provider about one order and do what follows; when it is down, only the deadline counts.
+
+        With `is_last` the watch over the order ends, but never without an answer as long as there is one to be had.
+        """
         seen = await self._ask(order)
         async with self._db.transaction() as tx:
             after, _ = await self._apply(tx, order, seen)
+            if is_last and (seen is not None or not self._can_ask(order)):
+                await store.end_checks(tx, order.id)
+            may_die_at("check.written")
+        may_die_at("check.recorded")
         return after.state
 
-    async def _claim_check(self, order: Order) -> bool:
-        """Put the next check on record before this one, so that no crash and no bug asks about one order for ever."""
+    async def _claim_check(self, order: Order) -> bool | None:
+        """Put the next check on record before this one: no crash forgets an order, no bug asks about one for ever.
+
+        Answers whether this one is the last; None when somebody else has claimed it.
+        """
         delay_s = _FIRST_CHECK_S * 2 ** min(order.checks, _DOUBLINGS_MAX)
         jitter = random.uniform(1 - _JITTER, 1 + _JITTER)  # noqa: S311 - spreads the load, guards nothing
         async with self._db.transaction() as tx:
@@ -253,8 +269,11 @@ class Purchase:
                 closed_watch_s=_CLOSED_WATCH_S,
             )
 
+    def _can_ask(self, order: Order) -> bool:
+        return order.provider_reference is not None and order.provider in self._providers
+
     async def _ask(self, order: Order) -> Seen | None:
-        if order.provider_reference is None or order.provider not in self._providers:
+        if order.provider_reference is None or not self._can_ask(order):
             return None
         try:
             return await self._providers[order.provider].status(order.id, order.provider_reference)
@@ -274,6 +293,8 @@ class Purchase:
                 after, moved = await self._apply(tx, order, notice.seen)
                 outcome = _outcome(after, notice.seen, moved=moved)
             await store.write_outcome(tx, notification_id, outcome)
+            may_die_at("payment.written")
+        may_die_at("payment.recorded")
         _notifications.labels(outcome).inc()
         _log.info("notification_worked", notification=str(notification_id), outcome=outcome)
 

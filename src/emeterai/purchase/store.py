@@ -131,30 +131,35 @@ async def write_next_check(
     open_delay_s: float,
     closed_delay_s: float,
     closed_watch_s: float,
-) -> bool:
-    """Decide when to ask the provider next; False when somebody else has done so since `checks_before` was read.
+) -> bool | None:
+    """Decide when to ask the provider next, should this time bring no answer; None when somebody else has done so.
 
-    An open order is asked about at its deadline at the latest, a closed one for `closed_watch_s` after its deadline.
+    An open order is asked about at its deadline at the latest. True for a closed one that has been watched for
+    `closed_watch_s` after its deadline: an answer now is the last that is needed (`end_checks`).
     """
-    return bool(
-        await tx.fetchval(
-            """
-            UPDATE purchase.orders SET checks = checks + 1, next_check_at = CASE
-                WHEN state = 'awaiting_payment' AND now() < expires_at THEN
-                    least(now() + make_interval(secs => $3), greatest(expires_at, now() + interval '2 seconds'))
-                WHEN state = 'awaiting_payment' THEN now() + make_interval(secs => $3)
-                WHEN now() < expires_at + make_interval(secs => $5) THEN now() + make_interval(secs => $4)
-                END
-            WHERE id = $1 AND checks = $2 AND next_check_at IS NOT NULL
-            RETURNING true
-            """,
-            order_id,
-            checks_before,
-            open_delay_s,
-            closed_delay_s,
-            closed_watch_s,
-        )
+    is_last: bool | None = await tx.fetchval(
+        """
+        UPDATE purchase.orders SET checks = checks + 1, next_check_at = CASE
+            WHEN state = 'awaiting_payment' AND now() < expires_at THEN
+                least(now() + make_interval(secs => $3), greatest(expires_at, now() + interval '2 seconds'))
+            WHEN state = 'awaiting_payment' THEN now() + make_interval(secs => $3)
+            ELSE now() + make_interval(secs => $4)
+            END
+        WHERE id = $1 AND checks = $2 AND next_check_at IS NOT NULL
+        RETURNING state <> 'awaiting_payment' AND now() >= expires_at + make_interval(secs => $5)
+        """,
+        order_id,
+        checks_before,
+        open_delay_s,
+        closed_delay_s,
+        closed_watch_s,
     )
+    return is_last
+
+
+async def end_checks(tx: Connection, order_id: UUID) -> None:
+    """Ask about this order no more."""
+    await tx.execute("UPDATE purchase.orders SET next_check_at = NULL WHERE id = $1", order_id)
 
 
 async def orders_to_check(db: Database, limit: int) -> list[Order]:
@@ -168,14 +173,17 @@ async def orders_to_check(db: Database, limit: int) -> list[Order]:
 async def insert_notification(
     tx: Connection, notification_id: UUID, *, provider: str, notice: Notice, body: bytes
 ) -> bool:
-    """Put a notification on record; False when this event is there already."""
+    """Put a notification on record; False when this event is there already. Its raw words live by the month."""
     return bool(
         await tx.fetchval(
             """
-            INSERT INTO purchase.notifications
-                (id, provider, event_id, order_id, state, amount, currency, headers, body)
-            VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9)
-            ON CONFLICT (provider, event_id) DO NOTHING RETURNING true
+            WITH noted AS (
+                INSERT INTO purchase.notifications (id, provider, event_id, order_id, state, amount, currency)
+                VALUES ($1, $2, $3, $4, $5, $6, $7)
+                ON CONFLICT (provider, event_id) DO NOTHING RETURNING id
+            )
+            INSERT INTO purchase.notification_bodies (notification_id, headers, body)
+            SELECT id, $8::jsonb, $9::bytea FROM noted RETURNING true
             """,
             notification_id,
             provider,

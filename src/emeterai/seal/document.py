@@ -156,10 +156,11 @@ class Document:
         header = _HEADER.search(head)
         self.version = header[1].decode() if header else pdf.pdf_version
         self.header_offset = head.find(b"%PDF-")
+        self._geometries: dict[int, Geometry] = {}
+        self._warnings: list[str] = []
 
-    def report(self) -> Report:
-        """What the file is. Refused when it could not be sealed."""
-        plan = self.plan(None)
+    def report(self, plan: Plan) -> Report:
+        """What the file is, with the plan for its last page."""
         count = plan.page
         fields = list(self._fields())
         signatures = [field.get("/V") for field in fields if field.get("/FT") == "/Sig" and "/V" in field]
@@ -178,7 +179,7 @@ class Document:
             size_bytes=self.size_bytes,
             pdf_version=self.version,
             signatures=len(signatures),
-            page_sizes_pt=[page_geometry(self.pdf.pages[index].obj).seen_size_pt for index in shown],
+            page_sizes_pt=[self._geometry(index + 1).seen_size_pt for index in shown],
             notes=[note for note, holds in noted.items() if holds],
             plan=_kept(plan),
         )
@@ -196,7 +197,7 @@ class Document:
         number = pages if page is None else page
         if not 1 <= number <= pages:
             raise PAGE_NOT_IN_DOCUMENT(page=number, pages=pages)
-        return number, page_geometry(self.pdf.pages[number - 1].obj)
+        return number, self._geometry(number)
 
     def plan(self, page: int | None) -> Plan:
         """How to append a seal on a page (None: the last)."""
@@ -271,6 +272,11 @@ class Document:
             ),
         )
 
+    def _geometry(self, number: int) -> Geometry:
+        if number not in self._geometries:
+            self._geometries[number] = page_geometry(self.pdf.pages[number - 1].obj)
+        return self._geometries[number]
+
     @cached_property
     def _written(self) -> Mapping[tuple[int, int], Any]:
         """Every object that the file itself has; what qpdf mends in memory is not among them."""
@@ -293,9 +299,15 @@ class Document:
             return offset, True
         raise PDF_BROKEN()
 
+    @property
+    def is_doubtful(self) -> bool:
+        """Whether qpdf found anything wrong with what it has read so far."""
+        self._warnings += map(str, self.pdf.get_warnings())
+        return bool(self._warnings)
+
     def _refuse_guesses(self) -> None:
         """What qpdf must guess in a trailer or an object stream, other readers guess otherwise or not at all."""
-        if any(sign in str(warning) for warning in self.pdf.get_warnings() for sign in _GUESSED):
+        if self.is_doubtful and any(sign in warning for warning in self._warnings for sign in _GUESSED):
             raise PDF_BROKEN()
 
     def _shares_annotations(self, page_object: Object) -> bool:

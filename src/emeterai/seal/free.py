@@ -45,9 +45,8 @@ class Sheet:
 
     def middle_of_ink(self) -> float:
         """Half way between the highest and the lowest that is drawn on the page."""
-        width, height = self._size_pt
-        inked = [band for band in self.bands(0, width, top=height, bottom=0) if band[2]]
-        return (inked[0][0] + inked[-1][1]) / 2 if inked else height / 2
+        inked = self._traces.height() or (0, self._size_pt[1])
+        return sum(inked) / 2
 
     def first_free(self, boxes: Iterator[Box]) -> Box | None:
         """The first of some squares that is free."""

@@ -7,9 +7,10 @@ import mmap
 import re
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
+from itertools import pairwise
 from typing import Any, BinaryIO
 
-from pikepdf import Pdf
+from pikepdf import Pdf, Stream
 
 from emeterai.seal.large_numbers import is_doubted
 from emeterai.seal.refusals import PDF_NUMBERS_EXHAUSTED
@@ -20,7 +21,11 @@ _DECLARED_MAX = 8_388_608
 FOR_A_SEAL = 6
 """How many new objects a tail has at most."""
 _BLOCKS_MAX = 200
-_IN_OBJECT_STREAM = 2
+_PLAIN, _IN_OBJECT_STREAM = 1, 2
+_HEADER_WINDOW = 1_024
+_LONG_SIZE_BYTES = 65_536
+_SPARSE_SIZE_BYTES = 4_096
+_STREAM = re.compile(rb">>\s*stream\r?\n")
 
 
 def first_free_number(
@@ -37,13 +42,17 @@ def first_free_number(
     packed = sorted({entry.obj_stream_number for entry in written.values() if entry.type == _IN_OBJECT_STREAM})
     block = _block(needed)
     with _mapped(file) as content:
+        spans = _spans(pdf, written, content)
         for _ in range(_BLOCKS_MAX):
             # Numbers of one decade differ in the last digit only, so one quick search finds a reference to any.
             if number % block > block - needed:
                 number += block - number % block
             if number + needed > NUMBER_MAX:
                 break
-            if not any(_refers(part, number, block) for part in _parts(pdf, content, packed)):
+            reference = _reference(number, block)
+            if not any(reference.search(content, *span) for span in spans) and not any(
+                reference.search(pdf.get_object(stream, 0).read_bytes()) for stream in packed
+            ):
                 return number
             number += block - number % block
     raise PDF_NUMBERS_EXHAUSTED()
@@ -63,17 +72,34 @@ def declared_numbers(pdf: Pdf) -> int:
     return size if isinstance(size, int) and 0 < size <= _DECLARED_MAX else 0
 
 
-def _parts(pdf: Pdf, content: mmap.mmap | bytes, packed: list[int]) -> Iterator[mmap.mmap | bytes]:
-    yield content
-    for number in packed:
-        yield pdf.get_object(number, 0).read_bytes()
+def _spans(pdf: Pdf, written: Mapping[tuple[int, int], Any], content: mmap.mmap | bytes) -> list[tuple[int, int]]:
+    """Where in the bytes of a file references may stand: everywhere, save in the data of its long streams."""
+    if len(content) < _SPARSE_SIZE_BYTES * len(written):
+        return [(0, len(content))]  # looking at so many objects would take longer than searching all the bytes
+    header_offset = max(0, content.find(b"%PDF-", 0, _HEADER_WINDOW))
+    heads = sorted((entry.offset + header_offset, key) for key, entry in written.items() if entry.type == _PLAIN)
+    spans, position = [], 0
+    for (offset, key), (following, _) in pairwise([*heads, (len(content), (0, 0))]):
+        head = _STREAM.search(content, offset, following) if following - offset > _LONG_SIZE_BYTES else None
+        size_bytes = _data_size_bytes(pdf, key) if head else 0
+        if head and size_bytes and head.end() + size_bytes <= following:
+            spans.append((position, head.end()))
+            position = head.end() + size_bytes
+    return [*spans, (position, len(content))]
 
 
-def _refers(content: mmap.mmap | bytes, number: int, block: int) -> bool:
-    """Whether something refers to a number from `number` to the end of its block."""
+def _data_size_bytes(pdf: Pdf, key: tuple[int, int]) -> int:
+    """The size of a stream's data in the file; 0 when that is not said, or qpdf did not find the data's end there."""
+    stream = pdf.get_object(key)
+    size_bytes = stream.get("/Length") if isinstance(stream, Stream) else None
+    return size_bytes if isinstance(size_bytes, int) and size_bytes > 0 else 0
+
+
+def _reference(number: int, block: int) -> re.Pattern[bytes]:
+    """What finds a reference to a number from `number` to the end of its block."""
     prefix = b"%d" % (number // block) if number >= block else b""
     digits = b"[%d-9]" % (number % block) if block == 10 else b"[0-9]{%d}" % (len(str(block)) - 1)
-    return re.search(rb"%b%b\s+0+\s+R\b" % (prefix, digits), content) is not None
+    return re.compile(rb"%b%b\s+0+\s+R\b" % (prefix, digits))
 
 
 @contextmanager

@@ -15,6 +15,7 @@ _NOISY_TRACE_LEVELS, _NOISY_BOLD_LEVELS = 36, 60
 _CLEAN_SHARE = 0.5
 """On drawn pages at least this share of the squares has exactly the paper's colour; on photographed ones it has not."""
 _SPECKS_MAX = 3
+_WHITE = 255
 _SAMPLE = 17
 _TILE = 32
 _PAPER_RANGE_LEVELS = 70
@@ -23,8 +24,8 @@ _PAPER_RANGE_LEVELS = 70
 class Ink:
     """A map of a page as seen, `scale` squares to a point, rows from the top. Boxes are in points from the bottom."""
 
-    def __init__(self, squares: bytes, *, width: int, height: int, scale: float, specks: int = 0) -> None:
-        self._squares = bytearray(squares)
+    def __init__(self, squares: bytearray, *, width: int, height: int, scale: float, specks: int = 0) -> None:
+        self._squares = squares
         self._width = width
         self._height = height
         self._scale = scale
@@ -65,6 +66,14 @@ class Ink:
                 found.append((low + 1 / self._scale, low, inked))
         return found
 
+    def height(self) -> tuple[float, float] | None:
+        """The lower edge of the lowest ink and the upper edge of the highest in points; None when all is blank."""
+        highest, lowest = self._squares.find(1), self._squares.rfind(1)
+        if highest < 0:
+            return None
+        above, below = highest // self._width, lowest // self._width + 1
+        return (self._height - below) / self._scale, (self._height - above) / self._scale
+
     def _row_of(self, y: float) -> int:
         return self._height - ceil(y * self._scale)
 
@@ -75,15 +84,16 @@ class Ink:
         return ((row * self._width + x0, row * self._width + x1) for row in range(top, bottom))
 
 
-def ink_of(pixels: bytes, *, width: int, height: int, scale: float) -> tuple[Ink, Ink]:
+def ink_of(pixels: bytearray, *, width: int, height: int, scale: float) -> tuple[Ink, Ink]:
     """Every trace on a grey picture of a page, and only what stands out from the paper, whatever its colour."""
-    levels = Counter(pixels[::_SAMPLE])
-    paper, count = levels.most_common(1)[0]
-    clean = count >= _CLEAN_SHARE * levels.total()
+    sample = pixels[::_SAMPLE]
+    enough = _CLEAN_SHARE * len(sample)
+    paper = _WHITE if sample.count(_WHITE) >= enough else Counter(sample).most_common(1)[0][0]
+    clean = sample.count(paper) >= enough
     if clean:
         maps = [pixels.translate(_apart(paper, by)) for by in (_TRACE_LEVELS, _BOLD_LEVELS)]
     else:
-        maps = _darker_by_tile(pixels, width, _bright_level(levels))
+        maps = _darker_by_tile(pixels, width, _bright_level(Counter(sample)))
     specks = 0 if clean else _SPECKS_MAX
     traces, bold = (Ink(squares, width=width, height=height, scale=scale, specks=specks) for squares in maps)
     return traces, bold
@@ -100,7 +110,7 @@ def _darker(paper: int, by: int) -> bytes:
     return bytes(paper - level > by for level in range(256))
 
 
-def _darker_by_tile(pixels: bytes, width: int, bright: int) -> list[bytes]:
+def _darker_by_tile(pixels: bytearray, width: int, bright: int) -> list[bytearray]:
     """The shade of photographed paper changes from place to place; each tile is measured against its own paper."""
     traces, bold = bytearray(len(pixels)), bytearray(len(pixels))
     for top in range(0, len(pixels), width * _TILE):
@@ -115,7 +125,7 @@ def _darker_by_tile(pixels: bytes, width: int, bright: int) -> list[bytes]:
                 table = _darker(paper, by)
                 for row in rows:
                     squares[row + left : row + left + size] = pixels[row + left : row + left + size].translate(table)
-    return [bytes(traces), bytes(bold)]
+    return [traces, bold]
 
 
 def _bright_level(levels: Counter[int]) -> int:

@@ -13,11 +13,15 @@ MESSAGE_SIZE_BYTES_MAX = 64 * 1024 * 1024
 
 
 class Inspect(msgspec.Struct, frozen=True, tag=True):
-    """Look at a file: is it sealable, how many pages, which sizes? Answered by `Inspected`."""
+    """Look at a file: is it sealable, how many pages, which sizes? Answered by `Inspected`.
+
+    With `look` its pages are looked at too, for the place where a mark goes unless another is asked for.
+    """
 
     path: str
     size_bytes_max: int
     password: str | None = None
+    look: bool = False
 
 
 class Repair(msgspec.Struct, frozen=True, tag=True):

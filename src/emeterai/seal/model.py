@@ -54,6 +54,8 @@ class Report(msgspec.Struct):
     """Only qpdf can read the file: what `repair` makes of it is what can be sealed, and what this report is about."""
     plan: bytes = b""
     """How to append a seal on the last page, for `SealOrder.plan`; empty when it is large or the file is encrypted."""
+    place: Placement | None = None
+    """Where a mark goes that is ordered for no page and no place; None when the pages could not be looked at."""
 
 
 class SealOrder(msgspec.Struct, frozen=True):

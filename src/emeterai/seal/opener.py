@@ -29,6 +29,7 @@ from emeterai.seal.messages import (
     Locate,
     Located,
     Planned,
+    PlanSeal,
     PlanValidation,
     ReadBack,
     RefusedAnswer,
@@ -41,7 +42,7 @@ from emeterai.seal.messages import (
     Verify,
     frame,
 )
-from emeterai.seal.model import Report
+from emeterai.seal.model import Placement, Plan, Report
 from emeterai.seal.refusals import PDF_BROKEN, PDF_SIGNED_AND_BROKEN
 from emeterai.seal.repairing import MENDABLE, rewritten
 
@@ -90,7 +91,7 @@ def _answer(request: Request) -> Answer:
                 return Located(*document.locate(request.page))
             if isinstance(request, FindPlace):
                 return _found(document, request)
-            return Planned(document.plan(request.page))
+            return Planned(_planned(document, file, request, page=request.page))
 
 
 def _inspected(file: BinaryIO, request: Inspect) -> Report:
@@ -98,7 +99,10 @@ def _inspected(file: BinaryIO, request: Inspect) -> Report:
     bound, password = request.size_bytes_max, request.password
     try:
         with opened(file, size_bytes_max=bound, password=password) as document:
-            return document.report()
+            report = document.report(_planned(document, file, request, page=None))
+            if request.look:
+                report.place = _looked(document, request)
+            return report
     except Refused as refused:
         if refused.kind not in MENDABLE:
             raise
@@ -109,10 +113,31 @@ def _inspected(file: BinaryIO, request: Inspect) -> Report:
         is_sound = as_it_is.kind is not PDF_BROKEN
         raise (as_it_is if is_sound and refused.kind is PDF_SIGNED_AND_BROKEN else refused) from None
     with opened(content, size_bytes_max=bound, password=password) as document:
-        report = document.report()
+        report = document.report(_planned(document, content, request, page=None))
     report.repaired = True
     report.notes.append("repaired")
     return report
+
+
+def _looked(document: Document, request: Inspect) -> Placement | None:
+    """Where a mark goes by itself; None when the pages cannot be looked at, or have no room for one."""
+    wanted = FindPlace(request.path, request.size_bytes_max, None, None, "auto", request.password)
+    try:
+        found = _found(document, wanted).placement
+    except Refused:
+        return None
+    return None if found.reason == "unread" else found
+
+
+def _planned(document: Document, file: BinaryIO, request: Inspect | PlanSeal, *, page: int | None) -> Plan:
+    """How to append a seal. It is rehearsed where qpdf found anything wrong, so that nobody pays for one in vain."""
+    plan = document.plan(page)
+    if document.is_doubtful:
+        # Imported when first needed: most openers never meet such a file.
+        from emeterai.seal.rehearsal import rehearse  # noqa: PLC0415
+
+        rehearse(plan, file, password=request.password)
+    return plan
 
 
 def _read_back(request: ReadBack) -> Reopened:

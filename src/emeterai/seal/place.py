@@ -79,5 +79,5 @@ def box_as_seen(rectangle: tuple[float, float, float, float], geometry: Geometry
         corners = (geometry.y1 - ay, ax - geometry.x0, geometry.y1 - by, bx - geometry.x0)
     else:
         corners = (ax - geometry.x0, ay - geometry.y0, bx - geometry.x0, by - geometry.y0)
-    x, y, other_x, other_y = (corner * geometry.user_unit for corner in corners)
-    return Box(min(x, other_x), min(y, other_y), max(x, other_x), max(y, other_y))
+    unit, (x, y, other_x, other_y) = geometry.user_unit, corners
+    return Box(min(x, other_x) * unit, min(y, other_y) * unit, max(x, other_x) * unit, max(y, other_y) * unit)

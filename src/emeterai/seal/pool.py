@@ -5,9 +5,9 @@ from __future__ import annotations
 import asyncio
 import os
 import sys
+import time
 from collections.abc import Callable
 from contextlib import suppress
-from pathlib import Path
 from socket import AF_UNIX, SOCK_STREAM, socket, socketpair
 from typing import cast
 
@@ -18,7 +18,6 @@ from emeterai.seal.messages import LENGTH, MESSAGE_SIZE_BYTES_MAX, Answer, Refus
 from emeterai.seal.refusals import PDF_TOO_COMPLEX, SEALER_BUSY
 
 _decode = msgspec.msgpack.Decoder[Answer](Answer).decode
-_TICKS_A_SECOND = os.sysconf("SC_CLK_TCK")
 _WORKED_SHARE = 0.4
 _START_TIMEOUT_S = 30.0
 _STARTS_MAX = 3
@@ -136,10 +135,10 @@ class Opener:
     def cpu_s(self) -> float:
         """The processor time that the process has used so far, in seconds; 0 when it cannot be told."""
         try:
-            fields = Path(f"/proc/{self.pid}/stat").read_text().rpartition(")")[2].split()
+            # The number that clock_getcpuclockid(3) gives for a process; /proc takes twenty times as long.
+            return time.clock_gettime(~self.pid << 3 | 2)
         except OSError:
             return 0.0
-        return (int(fields[11]) + int(fields[12])) / _TICKS_A_SECOND
 
     async def kill(self) -> None:
         """End the process now and reap it."""
@@ -181,8 +180,8 @@ class OpenerPool:
         """Start all openers. Raises OpenerStartError when one cannot be started."""
         await asyncio.gather(*(self._add() for _ in range(self._size)))
 
-    async def ask(self, request: Request, *, timeout_s: float | None = None) -> Answer:
-        """The opener's answer, within `timeout_s` or else the pool's own limit.
+    async def ask(self, request: Request, *, timeout_s: float | None = None, wait_s: float | None = None) -> Answer:
+        """The opener's answer, within `timeout_s`, once one was free within `wait_s`, or else the pool's own limits.
 
         Raises Refused: what the opener refused; sealer_busy when none is free, or none gets to work, in time;
         pdf_too_complex when the file keeps an opener at work for too long, or has ended two of them. One that ends for
@@ -190,7 +189,7 @@ class OpenerPool:
         """
         limit_s = timeout_s or self._timeout_s
         for _ in range(2):
-            opener = await self._take()
+            opener = await self._take(self._timeout_s if wait_s is None else wait_s)
             before_s = opener.cpu_s()
             try:
                 answer = await opener.ask(request, timeout_s=limit_s)
@@ -224,14 +223,14 @@ class OpenerPool:
         await asyncio.gather(*(opener.kill() for opener in self._all))
         self._all.clear()
 
-    async def _take(self) -> Opener:
+    async def _take(self, wait_s: float) -> Opener:
         while not self._idle.empty():
             opener = self._idle.get_nowait()
             if not opener.gone:
                 return opener
             self._replace(opener)
         try:
-            async with asyncio.timeout(self._timeout_s):
+            async with asyncio.timeout(wait_s):
                 while (opener := await self._idle.get()).gone:
                     self._replace(opener)
                 return opener

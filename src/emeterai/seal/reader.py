@@ -6,6 +6,8 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Self
 
+import msgspec
+
 from emeterai.core.refusal import Refused
 from emeterai.seal.messages import (
     Depict,
@@ -72,12 +74,20 @@ class FileReader:
         """The certificates (DER) that a seal of ours leads to, as of now."""
         return self._roots()
 
-    async def inspect(self, path: Path, *, password: str | None = None) -> Report:
+    async def inspect(self, path: Path, *, password: str | None = None, wait_s: float | None = None) -> Report:
         """What a file is. Raises Refused when it could not be sealed, so that nobody pays for it.
 
         When the report says `repaired`, what can be sealed is not the file itself but what `repair` makes of it.
+        It waits for a free opener at most `wait_s` (sealer_busy).
         """
-        answer = await self._pool.ask(Inspect(path_text(path), self._size_bytes_max, password))
+        request = Inspect(path_text(path), self._size_bytes_max, password, look=True)
+        try:
+            answer = await self._pool.ask(request, timeout_s=_LOOKING_S, wait_s=wait_s)
+        except Refused as refused:
+            if refused.kind is not PDF_TOO_COMPLEX:
+                raise
+            # Pages that cannot be looked at in time do not make a file one that cannot be sealed.
+            answer = await self._pool.ask(msgspec.structs.replace(request, look=False))
         assert isinstance(answer, Inspected)
         return answer.report
 

@@ -25,8 +25,8 @@ PDF_TOO_LARGE = RefusalKind(
 PDF_ENCRYPTED = RefusalKind(
     "pdf_encrypted",
     422,
-    "Berkas ini terkunci kata sandi. Simpan ulang berkas sebagai PDF tanpa kata sandi, lalu unggah lagi.",
-    "This file is locked by a password. Save it again as a PDF without a password, then upload it again.",
+    "Berkas ini terkunci kata sandi. Sertakan kata sandinya, atau simpan ulang tanpa kata sandi lalu unggah lagi.",
+    "This file is locked by a password. Give its password, or save it again without one, then upload it again.",
 )
 PDF_PASSWORD_WRONG = RefusalKind(
     "pdf_password_wrong",

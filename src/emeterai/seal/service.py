@@ -65,6 +65,7 @@ __all__ = [
 _SIGNERS_KEPT = 3
 _decode_plan = msgspec.msgpack.Decoder(Plan).decode
 _sealed = metrics.counter("emeterai_seals", "Seals made, by their level", ["level"])
+_sealed_at_level = {level: _sealed.labels(level) for level in ("B-B", "B-T")}
 _INLINE_SIZE_BYTES_MAX = 262_144
 """Up to this size a file is hashed at once (0.5 ms); beyond, threads keep the event loop free."""
 
@@ -196,7 +197,7 @@ class SealEngine:
         sha512.update(unsigned.after)
         signed = await signer.sign(sha512.digest())
         tail, level = await self._filled(unsigned, signed, wants_timestamp=token_room_bytes > 0)
-        _sealed.labels(level).inc()
+        _sealed_at_level[level].inc()
         sha256.update(tail)
         return SealedTail(
             tail=tail,
@@ -221,7 +222,10 @@ class SealEngine:
         except Refused as refused:
             raise refused if refused.kind is SEALER_BUSY else SEAL_NOT_VALID() from refused
         assert isinstance(answer, Reopened)
-        valid = await asyncio.to_thread(self._is_as_promised, original, tail, expected, answer.byte_range)
+        if expected.sealed_size_bytes <= _INLINE_SIZE_BYTES_MAX:
+            valid = self._is_as_promised(original, tail, expected, answer.byte_range)
+        else:
+            valid = await asyncio.to_thread(self._is_as_promised, original, tail, expected, answer.byte_range)
         if not (valid and answer.mark_on_page):
             raise SEAL_NOT_VALID()
 

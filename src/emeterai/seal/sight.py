@@ -98,15 +98,16 @@ class PageSight:
         scale = min(_PIXELS_A_POINT, _PIXELS_A_SIDE_MAX / max(width_pt, height_pt))
         width, height = max(1, round(width_pt * scale)), max(1, round(height_pt * scale))
         self._check_shape(width_pt, height_pt)
-        pixels = ctypes.create_string_buffer(b"\xff" * (width * height), width * height)
-        bitmap = library.FPDFBitmap_CreateEx(width, height, _GREY, pixels, width)
+        pixels = bytearray(b"\xff") * (width * height)
+        shared = (ctypes.c_char * len(pixels)).from_buffer(pixels)
+        bitmap = library.FPDFBitmap_CreateEx(width, height, _GREY, shared, width)
         if not bitmap:
             raise UnseenError
         try:
             library.FPDF_RenderPageBitmap(bitmap, self._page, 0, 0, width, height, 0, _WITH_ANNOTATIONS)
         finally:
             library.FPDFBitmap_Destroy(bitmap)
-        traces, bold = ink_of(pixels.raw, width=width, height=height, scale=scale)
+        traces, bold = ink_of(pixels, width=width, height=height, scale=scale)
         for box in self._annotations():
             traces.fill(box)
             bold.fill(box)

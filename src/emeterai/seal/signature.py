@@ -13,14 +13,13 @@ import msgspec
 
 from emeterai.seal.encryption import FileCipher
 
-_WIDTH = 10
 _HEAD = (
     b"%d 0 obj\n<</Type/Sig/Filter/Adobe.PPKLite/SubFilter/ETSI.CAdES.detached/Name%s/M(D:%s+00'00')/Reason%s"
-    b"/EMTR_Serial(%s)/EMTR_OriginalSize %d/EMTR_Duty %d/ByteRange[0 %s %s %s]/Contents"
+    b"/EMTR_Serial(%s)/EMTR_OriginalSize %d/EMTR_Duty %d"
 )
 _HEAD_ENCIPHERED = (
     b"%d 0 obj\n<</Type/Sig/Filter/Adobe.PPKLite/SubFilter/ETSI.CAdES.detached/Name%s/M%s/Reason%s\n"
-    b"%%/M(D:%s+00'00')/Reason()/EMTR_Serial(%s)\n/EMTR_OriginalSize %d/EMTR_Duty %d/ByteRange[0 %s %s %s]/Contents"
+    b"%%/M(D:%s+00'00')/Reason()/EMTR_Serial(%s)\n/EMTR_OriginalSize %d/EMTR_Duty %d"
 )
 """In an encrypted file strings are enciphered; a comment says in the clear, and signed, what a verifier must read."""
 FOOT = b">>\nendobj\n"
@@ -59,26 +58,22 @@ def check_serial(serial: str) -> None:
         raise ValueError("a serial is 1 to 64 characters A-Z0-9")
 
 
-def signature_head(
-    number: int,
-    facts: SealFacts,
-    *,
-    name: str,
-    reason: str,
-    byte_range: tuple[int, int, int],
-    cipher: FileCipher | None = None,
-) -> bytes:
-    """The dictionary up to its slot. Its length does not depend on `byte_range`, which may be zeros at first."""
+def signature_head(number: int, facts: SealFacts, *, name: str, reason: str, cipher: FileCipher | None = None) -> bytes:
+    """The dictionary up to what `byte_range_entry` writes."""
     check_serial(facts.serial)
     moment = facts.sealed_at.astimezone(UTC).strftime("%Y%m%d%H%M%S").encode()
-    places = (str(value).ljust(_WIDTH).encode() for value in byte_range)
-    numbers = (facts.original_size_bytes, facts.duty_idr, *places)
-    name_text, reason_text = (text_string(text, number, cipher) for text in (name, reason))
-    if cipher is None:
-        return _HEAD % (number, name_text, moment, reason_text, facts.serial.encode(), *numbers)
-    moment_text = text_string(f"D:{moment.decode()}+00'00'", number, cipher)
+    numbers = (facts.original_size_bytes, facts.duty_idr)
+    name_text, reason_text = text_string(name, number, cipher), text_string(reason, number, cipher)
     serial = facts.serial.encode()
+    if cipher is None:
+        return _HEAD % (number, name_text, moment, reason_text, serial, *numbers)
+    moment_text = text_string(f"D:{moment.decode()}+00'00'", number, cipher)
     return _HEAD_ENCIPHERED % (number, name_text, moment_text, reason_text, moment, serial, *numbers)
+
+
+def byte_range_entry(start: int, end: int, rest: int) -> bytes:
+    """What goes between the head and the slot: all but the slot is signed. Its length is always the same."""
+    return b"/ByteRange[0 %-10d %-10d %-10d]/Contents" % (start, end, rest)
 
 
 def text_string(text: str, number: int = 0, cipher: FileCipher | None = None) -> bytes:
@@ -87,7 +82,7 @@ def text_string(text: str, number: int = 0, cipher: FileCipher | None = None) ->
     if cipher is not None:
         return cipher.string(text.encode() if is_plain else b"\xfe\xff" + text.encode("utf-16-be"), number)
     if is_plain:
-        return b"(" + re.sub(rb"([()\\])", rb"\\\1", text.encode()) + b")"
+        return b"(" + text.replace("\\", "\\\\").replace("(", "\\(").replace(")", "\\)").encode() + b")"
     return b"<FEFF" + text.encode("utf-16-be").hex().upper().encode() + b">"
 
 
@@ -97,7 +92,7 @@ def find_seals(content: bytes) -> list[SealFound]:
     for match in PATTERN.finditer(content):
         moment, serial, original_size, duty, *byte_range, _ = match.groups()
         try:
-            sealed_at = datetime.strptime(moment.decode(), "%Y%m%d%H%M%S").replace(tzinfo=UTC)
+            sealed_at = datetime.fromisoformat(f"{moment[:8].decode()}T{moment[8:].decode()}Z")
             contents = bytes.fromhex(match[8].decode())
         except ValueError:
             continue

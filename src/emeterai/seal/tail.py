@@ -12,7 +12,7 @@ from math import cos, radians, sin
 from emeterai.seal.mark import Mark
 from emeterai.seal.model import Box, NewNumbers, Plan, SealOrder
 from emeterai.seal.place import rectangle_on_page
-from emeterai.seal.signature import FOOT, SealFacts, signature_head, text_string
+from emeterai.seal.signature import FOOT, SealFacts, byte_range_entry, signature_head, text_string
 
 _PRINT_AND_LOCKED = 132  # ISO 32000-2, table 167: bits 3 and 8
 _ID_SIZE_BYTES = 16
@@ -62,12 +62,11 @@ def build_tail(
         layout.add(numbers.form, b"<</Fields[%d 0 R]/SigFlags 3>>" % numbers.widget)
 
     facts = SealFacts(order.serial, order.sealed_at, plan.size_bytes, order.duty_idr)
-    reason = mark.reason_text(order)
     head = signature_head(
-        numbers.signature, facts, name=signer_name, reason=reason, byte_range=(0, 0, 0), cipher=plan.cipher
+        numbers.signature, facts, name=signer_name, reason=mark.reason_text(order), cipher=plan.cipher
     )
     layout.offsets[numbers.signature] = (layout.position, 0)
-    slot_start = layout.position + len(head)
+    slot_start = layout.position + len(head) + len(byte_range_entry(0, 0, 0))
     slot_end = slot_start + 2 * cms_size_bytes_max + 2
     after = FOOT + cross_reference(
         plan,
@@ -76,15 +75,8 @@ def build_tail(
         position=slot_end + len(FOOT),
         file_id=_file_id(plan, original_sha256, order),
     )
-    head = signature_head(
-        numbers.signature,
-        facts,
-        name=signer_name,
-        reason=reason,
-        byte_range=(slot_start, slot_end, len(after)),
-        cipher=plan.cipher,
-    )
-    return UnsignedTail(b"".join((*layout.parts, head)), slot_end - slot_start, after)
+    before = b"".join((*layout.parts, head, byte_range_entry(slot_start, slot_end, len(after))))
+    return UnsignedTail(before, slot_end - slot_start, after)
 
 
 class Layout:

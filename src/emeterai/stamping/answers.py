@@ -35,6 +35,7 @@ class DocumentAnswer(msgspec.Struct, frozen=True):
     pdf_version: str | None
     signatures: int | None
     notes: list[str]
+    locked: Annotated[bool, msgspec.Meta(description="It opens with its password only")]
     refusal: Why | None
     created_at: datetime
 
@@ -103,6 +104,7 @@ def document_answer(document: Document) -> DocumentAnswer:
         pdf_version=report.pdf_version if report else None,
         signatures=report.signatures if report else None,
         notes=report.notes if report else [],
+        locked=document.locked or document.wants_password,
         refusal=Why(refusal.code, refusal.id, refusal.en) if refusal else None,
         created_at=document.created_at,
     )

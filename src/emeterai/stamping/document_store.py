@@ -10,7 +10,7 @@ import msgspec
 
 from emeterai.infra.database import Connection, Database
 from emeterai.seal.model import Report
-from emeterai.stamping.model import Document, RepairedFile, document_from
+from emeterai.stamping.model import PASSWORD_CODES, Arrived, Document, RepairedFile, document_from
 
 
 class Part(msgspec.Struct, frozen=True):
@@ -39,16 +39,26 @@ async def insert_receiving(
         )
 
 
-async def insert_received(tx: Connection, rows: Sequence[tuple[UUID, UUID, str, int, bytes]]) -> None:
-    """Documents that arrived whole in one request: (id, account, name, size in bytes, SHA-256)."""
+async def insert_arrived(tx: Connection, arrivals: Sequence[Arrived]) -> None:
+    """Documents that arrived whole in one request, with what is known of them."""
     await tx.execute(
         """
-        INSERT INTO stamping.documents (id, account_id, name, size_bytes, received_bytes, digest, state)
-        SELECT id, account_id, name, size_bytes, size_bytes, digest, 'received'
-        FROM unnest($1::uuid[], $2::uuid[], $3::text[], $4::bigint[], $5::bytea[])
-            AS new(id, account_id, name, size_bytes, digest)
+        INSERT INTO stamping.documents (id, account_id, name, size_bytes, received_bytes, digest, state, report,
+                                        refusal_code, refusal_facts)
+        SELECT id, account_id, name, size_bytes, size_bytes, digest, state, report::jsonb, code, facts::jsonb
+        FROM unnest($1::uuid[], $2::uuid[], $3::text[], $4::bigint[], $5::bytea[], $6::text[], $7::text[], $8::text[],
+                    $9::text[])
+            AS new(id, account_id, name, size_bytes, digest, state, report, code, facts)
         """,
-        *(list(column) for column in zip(*rows, strict=True)),
+        [one.id for one in arrivals],
+        [one.account_id for one in arrivals],
+        [one.name for one in arrivals],
+        [one.size_bytes for one in arrivals],
+        [one.digest for one in arrivals],
+        [one.state.value for one in arrivals],
+        [one.report and msgspec.json.encode(one.report).decode() for one in arrivals],
+        [one.refusal_code for one in arrivals],
+        [msgspec.json.encode(one.refusal_facts).decode() if one.refusal_code else None for one in arrivals],
     )
 
 
@@ -167,6 +177,20 @@ async def refuse(tx: Connection, refusals: Mapping[UUID, tuple[str, Mapping[str,
         [code for code, _ in refusals.values()],
         [msgspec.json.encode(dict(facts)).decode() for _, facts in refusals.values()],
     )
+
+
+async def unlock(tx: Connection, document_id: UUID) -> bool:
+    """Refused for want of a password becomes received again; False when it is not refused for that any more."""
+    unlocked = await tx.fetchval(
+        """
+        UPDATE stamping.documents
+        SET state = 'received', refusal_code = NULL, refusal_facts = NULL, changed_at = now()
+        WHERE id = $1 AND state = 'refused' AND refusal_code = ANY($2::text[]) RETURNING true
+        """,
+        document_id,
+        list(PASSWORD_CODES),
+    )
+    return bool(unlocked)
 
 
 async def plans_of(db: Database, ids: Sequence[UUID]) -> dict[UUID, bytes]:

@@ -9,7 +9,6 @@ from collections.abc import AsyncIterator, Callable, Sequence
 from datetime import datetime
 from uuid import UUID
 
-import msgspec
 import structlog
 
 from emeterai.core.refusal import RefusalKind, Refused
@@ -18,12 +17,15 @@ from emeterai.infra import jobs
 from emeterai.infra.batching import Batcher
 from emeterai.infra.blobs import BlobMissingError, BlobStore
 from emeterai.infra.bus import Bus
+from emeterai.infra.crash_points import may_die_at
 from emeterai.infra.database import Database
 from emeterai.infra.ids import new_id
+from emeterai.infra.metrics import stage
 from emeterai.infra.waiting import wait_for
 from emeterai.stamping import document_store as store
 from emeterai.stamping.document_store import Part
-from emeterai.stamping.model import Document, original_key, parts_prefix
+from emeterai.stamping.model import Arrived, Document, original_key, parts_prefix
+from emeterai.stamping.passwords import Passwords, keep_passwords
 
 INSPECT = "inspect"
 """The kind of job that opens a received document."""
@@ -31,6 +33,7 @@ PIECE_BYTES = 1024 * 1024
 """An upload under way is made safe in pieces of this size, so a broken line loses less than one."""
 _NAME_LENGTH_MAX = 200
 _ASSEMBLIES_AT_ONCE = 4
+_HASHED_AT_ONCE_BYTES = 262_144
 _log = structlog.get_logger(__name__)
 
 DOCUMENT_UNKNOWN = RefusalKind(
@@ -81,35 +84,74 @@ class SenderGoneError(Exception):
     """The line broke in the middle of an upload. What arrived is kept; there is nobody to answer."""
 
 
-class _Whole(msgspec.Struct, frozen=True):
-    id: UUID
-    account_id: UUID
-    name: str
-    size_bytes: int
-    digest: bytes
-
-
 class Documents:
     """What people send. A document belongs to one account; to every other it does not exist."""
 
-    def __init__(self, db: Database, blobs: BlobStore, bus: Bus, *, size_bytes_max: int, upload_life_s: float) -> None:
+    def __init__(
+        self,
+        db: Database,
+        blobs: BlobStore,
+        bus: Bus,
+        passwords: Passwords,
+        *,
+        size_bytes_max: int,
+        upload_life_s: float,
+    ) -> None:
         self._db = db
         self._blobs = blobs
         self._bus = bus
+        self._passwords = passwords
         self.size_bytes_max = size_bytes_max
         self._upload_life_s = upload_life_s
         self._assembling = asyncio.Semaphore(_ASSEMBLIES_AT_ONCE)
-        self._arrivals: Batcher[_Whole, None] = Batcher(self._record_whole)
-        self._looks: Batcher[UUID, Document | None] = Batcher(self._find_many)
+        self._arrivals: Batcher[Arrived, None] = Batcher(self._record_many, name="receive")
+        self._looks: Batcher[UUID, Document | None] = Batcher(self._find_many, name="look_at_document")
 
-    async def receive(self, account_id: UUID, name: str, data: bytes) -> UUID:
-        """Keep a file that came in one request; answers its id. When this returns the bytes are safe."""
+    async def receive(self, account_id: UUID, name: str, data: bytes, *, password: str | None = None) -> UUID:
+        """Keep a file that came in one request; answers its id. When this returns it is safe and will be inspected.
+
+        With the `password` that opens it, when it is locked. Raises `password_tries_over`.
+        """
+        arrived = await self.keep(account_id, name, data, password=password)
+        await self.record(arrived)
+        return arrived.id
+
+    async def keep(self, account_id: UUID, name: str, data: bytes, *, password: str | None = None) -> Arrived:
+        """Make the bytes of a whole file safe. It belongs to nobody until it goes on record.
+
+        Raises `document_empty`, `document_too_large`, `password_tries_over`.
+        """
         self.check_size(len(data))
         document_id = new_id()
-        digest = await asyncio.to_thread(_sha256, data)
-        await self._blobs.put(original_key(document_id), data)
-        await self._arrivals.submit(_Whole(document_id, account_id, tidy_name(name), len(data), digest))
-        return document_id
+        with stage("receive"):
+            digest = _sha256(data) if len(data) <= _HASHED_AT_ONCE_BYTES else await asyncio.to_thread(_sha256, data)
+            kept = None
+            if password is not None:
+                await self._passwords.take_try(account_id, digest)
+                kept = self._passwords.enciphered(document_id, password)
+            await self._blobs.put(original_key(document_id), data)
+        may_die_at("upload.stored")
+        return Arrived(document_id, account_id, tidy_name(name), len(data), digest, kept)
+
+    async def record(self, arrived: Arrived) -> None:
+        """Put a kept file on record; when it is not inspected yet, it will be."""
+        await self._arrivals.submit(arrived)
+
+    async def unlock(self, document: Document, password: str) -> bool:
+        """Send a document that wants a password to inspection again; False when another request has just done so.
+
+        Raises `password_tries_over`.
+        """
+        assert document.digest is not None
+        await self._passwords.take_try(document.account_id, document.digest)
+        async with self._db.transaction() as tx:
+            unlocked = await store.unlock(tx, document.id)
+            if unlocked:
+                await keep_passwords(tx, {document.id: self._passwords.enciphered(document.id, password)})
+                await jobs.enqueue(tx, INSPECT, [document.id])
+        if unlocked:
+            self._bus.publish([INSPECT])
+        return unlocked
 
     async def begin(self, account_id: UUID, name: str, size_bytes: int) -> UUID:
         """Begin an upload in pieces of a file of `size_bytes`; answers its id."""
@@ -147,6 +189,7 @@ class Documents:
                     raise UPLOAD_TOO_LONG(size_bytes=document.size_bytes)
                 part = Part(reached, len(piece), f"{parts_prefix(document.id)}/{reached:012d}.{new_id()}")
                 await self._blobs.put(part.key, piece)
+                may_die_at("piece.stored")
                 pending.append(part)
                 reached += len(piece)
                 if is_intact is None:
@@ -170,6 +213,8 @@ class Documents:
         parts.clear()
         async with self._db.transaction() as tx:
             kept = await store.add_parts(tx, document_id, mine, offset=mine[0].start, life_s=self._upload_life_s)
+            may_die_at("piece.written")
+        may_die_at("piece.recorded")
         if not kept:
             await self._blobs.delete([part.key for part in mine])
             raise UPLOAD_OFFSET_WRONG(offset=(await self._get(document_id)).received_bytes)
@@ -185,10 +230,13 @@ class Documents:
                 return
             digest = await asyncio.to_thread(_sha256, data)
             await self._blobs.put(original_key(document_id), data)
+        may_die_at("upload.joined")
         async with self._db.transaction() as tx:
             finished = await store.finish_receiving(tx, document_id, digest)
             if finished:
                 await jobs.enqueue(tx, INSPECT, [document_id])
+            may_die_at("join.written")
+        may_die_at("join.recorded")
         if finished:
             self._bus.publish([INSPECT])
             await self._forget_parts(document_id)
@@ -279,12 +327,14 @@ class Documents:
         found = await store.find_many(self._db, ids)
         return [found.get(one) for one in ids]
 
-    async def _record_whole(self, arrivals: Sequence[_Whole]) -> list[None]:
+    async def _record_many(self, arrivals: Sequence[Arrived]) -> list[None]:
         async with self._db.transaction() as tx:
-            await store.insert_received(
-                tx, [(one.id, one.account_id, one.name, one.size_bytes, one.digest) for one in arrivals]
-            )
-            await jobs.enqueue(tx, INSPECT, [one.id for one in arrivals])
+            await store.insert_arrived(tx, arrivals)
+            if kept := {one.id: one.enciphered_password for one in arrivals if one.enciphered_password}:
+                await keep_passwords(tx, kept)
+            await jobs.enqueue(tx, INSPECT, [one.id for one in arrivals if one.state is DocumentState.RECEIVED])
+            may_die_at("upload.written")
+        may_die_at("upload.recorded")
         self._bus.publish([INSPECT])
         return [None] * len(arrivals)
 

@@ -4,16 +4,21 @@ from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Sequence
 
-from emeterai.infra import jobs
+from emeterai.infra import jobs, metrics
 from emeterai.infra.database import Database
 from emeterai.infra.jobs import Claim
 from emeterai.stamping.documents import INSPECT, Documents
 from emeterai.stamping.endings import Endings
 from emeterai.stamping.journey import Journey
 from emeterai.stamping.levels import UPGRADE, Levels
+from emeterai.stamping.orphans import Orphans
+from emeterai.stamping.passwords import Passwords
 from emeterai.stamping.service import SEAL
 
+KINDS = (INSPECT, SEAL, UPGRADE)
+"""Every kind of job that a sealer works on."""
 _RECLAIM_MAX = 1_000
+_leases_over = metrics.counter("emeterai_lease_expiries", "Jobs whose worker was silent for longer than its lease")
 
 
 def sealer_work(
@@ -27,15 +32,19 @@ def sealer_work(
 
 
 def steward_work(
-    db: Database, documents: Documents, endings: Endings
+    db: Database, documents: Documents, endings: Endings, passwords: Passwords, orphans: Orphans
 ) -> dict[str, tuple[float, Callable[[], Awaitable[object]]]]:
     """What the steward does, and every how many seconds."""
 
     async def reclaim() -> int:
-        return await jobs.reclaim(db, limit=_RECLAIM_MAX)
+        freed = await jobs.reclaim(db, limit=_RECLAIM_MAX)
+        _leases_over.inc(freed)
+        return freed
 
     return {
         "reclaim_jobs": (1.0, reclaim),
         "give_back_expired": (1.0, endings.sweep),
-        "finish_or_abandon_uploads": (10.0, documents.sweep),
+        "finish_or_abandon_uploads": (2.0, documents.sweep),
+        "remove_orphans": (60.0, orphans.sweep),
+        "forget_passwords": (10.0, passwords.sweep),
     }

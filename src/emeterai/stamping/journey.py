@@ -22,14 +22,19 @@ from emeterai.core.ledger import Reason
 from emeterai.core.refusal import RefusalKind, Refused
 from emeterai.core.stamping import DocumentState, StampState
 from emeterai.infra import jobs
-from emeterai.infra.blobs import BlobStore
+from emeterai.infra.blobs import BlobMissingError, BlobStore
 from emeterai.infra.bus import Bus
+from emeterai.infra.crash_points import may_die_at
 from emeterai.infra.database import Database
+from emeterai.infra.ids import new_id
 from emeterai.infra.jobs import Claim
+from emeterai.infra.metrics import stage
 from emeterai.seal.model import Report, SealedTail, SealOrder
+from emeterai.seal.refusals import PDF_ENCRYPTED
 from emeterai.stamping import document_store, store
 from emeterai.stamping.endings import Endings
 from emeterai.stamping.model import Document, RepairedFile, Stamp
+from emeterai.stamping.passwords import Passwords, drop_useless_passwords
 from emeterai.stamping.store import Sealed
 
 FILE_NOT_OPENED = RefusalKind(
@@ -61,21 +66,23 @@ class _Accepted(msgspec.Struct, frozen=True):
 
     report: Report
     repaired: RepairedFile | None = None
+    locked: bool = False
+    """It opened with its password only."""
 
 
 class Engine(Protocol):
     """What the journey needs of the sealing engine (seal.service.SealEngine)."""
 
-    async def inspect(self, path: Path) -> Report:
+    async def inspect(self, path: Path, *, password: str | None = None) -> Report:
         """What the file is. Raises a refusal when it cannot be sealed."""
 
-    async def repair(self, path: Path) -> bytes:
+    async def repair(self, path: Path, *, password: str | None = None) -> bytes:
         """The file written anew, when its report says that only this can be sealed. Raises a refusal."""
 
     async def seal(self, path: Path, order: SealOrder) -> SealedTail:
         """The bytes to append. Raises a refusal."""
 
-    async def read_back(self, original: Path, tail: Path, expected: SealedTail) -> None:
+    async def read_back(self, original: Path, tail: Path, expected: SealedTail, *, password: str | None = None) -> None:
         """Raises unless original and tail together are the sealed file that was meant."""
 
 
@@ -90,6 +97,7 @@ class Journey:
         endings: Endings,
         engine: Engine,
         *,
+        passwords: Passwords,
         base_url: str,
         attempts_max: int,
         clock: Callable[[], datetime],
@@ -99,15 +107,20 @@ class Journey:
         self._bus = bus
         self._endings = endings
         self._engine = engine
+        self._passwords = passwords
         self._base_url = base_url
         self._attempts_max = attempts_max
         self._clock = clock
 
     async def inspect(self, claims: Sequence[Claim]) -> None:
         """Received documents become ready, or refused before any quota is touched."""
+        may_die_at("inspect.claimed")
         documents = await document_store.find_many(self._db, [claim.id for claim in claims])
         received = {key: it for key, it in documents.items() if it.state is DocumentState.RECEIVED}
-        found = await self._try_all(claims, received, self._inspect_one, FILE_NOT_OPENED)
+        passwords = await self._passwords_of([it.id for it in received.values() if it.locked])
+        inspect_one = functools.partial(self._inspect_one, passwords)
+        found = await self._try_all(claims, received, inspect_one, FILE_NOT_OPENED)
+        may_die_at("inspect.found")
         async with self._db.transaction() as tx:
             ours = await jobs.finish(tx, [claim for claim in claims if claim.id in found or claim.id not in received])
             accepted = {key: it for key, it in found.items() if key in ours and isinstance(it, _Accepted)}
@@ -118,14 +131,20 @@ class Journey:
                 {key: it.repaired for key, it in accepted.items() if it.repaired},
             )
             await document_store.refuse(tx, {key: (it.code, it.facts) for key, it in refusals.items()})
+            opened = {key for key, it in accepted.items() if it.locked}
+            await drop_useless_passwords(tx, [received[key] for key in {*accepted, *refusals} - opened])
+            may_die_at("inspect.written")
+        may_die_at("inspect.recorded")
         self._bus.publish(ours)
 
     async def seal(self, claims: Sequence[Claim]) -> None:
         """Held stamps become sealed and settled, or their units go back with the reason."""
+        may_die_at("seal.claimed")
         stamps = await store.find_many(self._db, [claim.id for claim in claims])
         held = {key: it for key, it in stamps.items() if it.state is StampState.HELD}
         plans = await document_store.plans_of(self._db, [stamp.document_id for stamp in held.values()])
-        seal_one = functools.partial(self._seal_one, plans)
+        passwords = await self._passwords_of([stamp.document_id for stamp in held.values() if stamp.locked])
+        seal_one = functools.partial(self._seal_one, plans, passwords)
         found = await self._try_all(claims, held, seal_one, SEALING_FAILED)
         sealed = {key: it for key, it in found.items() if isinstance(it, Sealed)}
         refused = {key: it for key, it in found.items() if isinstance(it, Refused)}
@@ -135,36 +154,66 @@ class Journey:
             claims=[claim for claim in claims if claim.id in refused],
         )
 
-    async def _inspect_one(self, document: Document, claim: Claim) -> _Accepted:
+    async def _passwords_of(self, document_ids: Sequence[UUID]) -> dict[UUID, str]:
+        """What opens these locked documents; nothing is asked when there are none."""
+        return await self._passwords.kept(document_ids) if document_ids else {}
+
+    async def _inspect_one(self, passwords: Mapping[UUID, str], document: Document, claim: Claim) -> _Accepted:
         """Inspect; a file that only repair makes sealable is repaired now, and the repaired file made safe."""
         async with self._blobs.as_file(document.original_key) as path:
-            report = await self._engine.inspect(path)
+            try:
+                with stage("inspect"):
+                    report, password = await self._opened(path, passwords.get(document.id))
+            except Refused:
+                await _require_as_sent(document, path)
+                raise
+            locked = password is not None
             if not report.repaired:
-                return _Accepted(report)
-            content = await self._engine.repair(path)
-        key = f"repaired/{document.id}.{claim.attempt}"
+                return _Accepted(report, locked=locked)
+            await _require_as_sent(document, path)
+            content = await self._engine.repair(path, password=password)
+        # Attempts begin anew when a document is unlocked, so for locked ones they alone do not make a key that is new.
+        key = f"repaired/{document.id}.{claim.attempt}" + (f".{new_id()}" if locked else "")
         await self._blobs.put(key, content)
-        return _Accepted(report, RepairedFile(key, len(content), await asyncio.to_thread(_sha256, content)))
+        may_die_at("repair.stored")
+        return _Accepted(report, RepairedFile(key, len(content), await asyncio.to_thread(_sha256, content)), locked)
 
-    async def _seal_one(self, plans: Mapping[UUID, bytes], stamp: Stamp, claim: Claim) -> Sealed:
+    async def _opened(self, path: Path, password: str | None) -> tuple[Report, str | None]:
+        """What the file is, and the password if it does not open without."""
+        try:
+            return await self._engine.inspect(path), None
+        except Refused as refused:
+            if password is None or refused.kind is not PDF_ENCRYPTED:
+                raise
+        return await self._engine.inspect(path, password=password), password
+
+    async def _seal_one(
+        self, plans: Mapping[UUID, bytes], passwords: Mapping[UUID, str], stamp: Stamp, claim: Claim
+    ) -> Sealed:
         """Seal, make the tail safe, read it back from where it is kept, and only then call it sealed."""
-        sealed_at = self._clock()
+        sealed_at, password = self._clock(), passwords.get(stamp.document_id)
         order = SealOrder(
             serial=stamp.serial,
             verify_url=f"{self._base_url}/v/{stamp.serial}",
             sealed_at=sealed_at,
             page=stamp.page,
             box=stamp.box,
+            password=password,
             plan=plans.get(stamp.document_id, b""),
         )
         tail_key = f"tails/{stamp.id}.{claim.attempt}"
         async with self._blobs.as_file(stamp.base_key) as original:
-            made = await self._engine.seal(original, order)
+            with stage("seal"):
+                made = await self._engine.seal(original, order)
+            may_die_at("seal.made")
             if made.original_sha256 != stamp.base_digest:
                 raise ORIGINAL_DAMAGED()
             await self._blobs.put(tail_key, made.tail)
+            may_die_at("seal.stored")
             async with self._blobs.as_file(tail_key) as tail:
-                await self._engine.read_back(original, tail, made)
+                with stage("read_back"):
+                    await self._engine.read_back(original, tail, made, password=password)
+        may_die_at("seal.read_back")
         return Sealed(
             stamp_id=stamp.id,
             tail_key=tail_key,
@@ -208,6 +257,16 @@ class Journey:
 
 def _sha256(content: bytes) -> bytes:
     return hashlib.sha256(content).digest()
+
+
+async def _require_as_sent(document: Document, path: Path) -> None:
+    """Raises BlobMissingError when the store has lost or altered the file.
+
+    Sealing looks for itself. A file that is refused must be the sender's own, and so must one that is repaired:
+    what repair makes of half a file has a digest that sealing takes for right.
+    """
+    if await asyncio.to_thread(lambda: _sha256(path.read_bytes())) != document.digest:
+        raise BlobMissingError(document.original_key)
 
 
 def _reason_of(refused: Refused) -> Reason:

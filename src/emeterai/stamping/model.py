@@ -11,6 +11,10 @@ import msgspec
 from emeterai.core.refusal import Refused, refusal_from
 from emeterai.core.stamping import DocumentState, StampState
 from emeterai.seal.model import Box, Report
+from emeterai.seal.refusals import PDF_ENCRYPTED, PDF_PASSWORD_WRONG
+
+PASSWORD_CODES = (PDF_ENCRYPTED.code, PDF_PASSWORD_WRONG.code)
+"""The refusals that a password can put right."""
 
 
 class Document(msgspec.Struct, frozen=True):
@@ -32,6 +36,13 @@ class Document(msgspec.Struct, frozen=True):
     repaired_key: str | None
     repaired_bytes: int | None
     repaired_digest: bytes | None
+    locked: bool
+    """A password belongs to it: before inspection its sender says so, afterwards it is true."""
+
+    @property
+    def wants_password(self) -> bool:
+        """True when it was refused for want of the right password and nothing else."""
+        return self.state is DocumentState.REFUSED and self.refusal_code in PASSWORD_CODES
 
     @property
     def original_key(self) -> str:
@@ -47,6 +58,35 @@ class Document(msgspec.Struct, frozen=True):
     def refusal(self) -> Refused | None:
         """Why it cannot be stamped, when it cannot."""
         return refusal_from(self.refusal_code, self.refusal_facts) if self.refusal_code else None
+
+
+class Arrived(msgspec.Struct, frozen=True):
+    """A whole file whose bytes are safe and that is not on record yet.
+
+    With neither report nor refusal it has not been inspected. `digest` is SHA-256 of its bytes.
+    """
+
+    id: UUID
+    account_id: UUID
+    name: str
+    size_bytes: int
+    digest: bytes
+    enciphered_password: bytes | None = None
+    report: Report | None = None
+    refusal_code: str | None = None
+    refusal_facts: dict[str, str | int] = {}
+
+    @property
+    def base_key(self) -> str:
+        """Where its bytes are in the blob store."""
+        return original_key(self.id)
+
+    @property
+    def state(self) -> DocumentState:
+        """The state in which it goes on record."""
+        if self.refusal_code is not None:
+            return DocumentState.REFUSED
+        return DocumentState.RECEIVED if self.report is None else DocumentState.READY
 
 
 class Stamp(msgspec.Struct, frozen=True):
@@ -80,6 +120,8 @@ class Stamp(msgspec.Struct, frozen=True):
     addendum_bytes: list[int]
     document_name: str
     repaired_key: str | None
+    locked: bool
+    """Its file opens with its password only."""
     base_bytes: int
     """The length of what is below the seal: the original, or the repaired file."""
     base_digest: bytes
@@ -120,6 +162,10 @@ class StampWanted(msgspec.Struct, frozen=True):
     request_digest: bytes
     repaired_digest: bytes | None = None
     """SHA-256 of the repaired file, when the seal goes on that: then the register knows the serial by it."""
+    enciphered_password: bytes | None = None
+    """What opens a locked file, as it may be kept (passwords.py)."""
+    arrived: Arrived | None = None
+    """The document, when it is to go on record together with the hold."""
 
 
 class RepairedFile(msgspec.Struct, frozen=True):

@@ -15,6 +15,8 @@ from litestar.openapi.spec import (
 )
 from litestar.openapi.spec.enums import OpenAPIType
 
+from emeterai.stamping.passwords import PASSWORD_LENGTH_MAX
+
 
 @dataclass
 class StampOperation(Operation):
@@ -34,6 +36,7 @@ class StampOperation(Operation):
                 "place": text,
                 "cover": Schema(type=OpenAPIType.BOOLEAN),
                 "additional": Schema(type=OpenAPIType.BOOLEAN),
+                "password": _password(OpenAPIType.STRING),
             },
         )
         box = Schema(
@@ -56,6 +59,7 @@ class StampOperation(Operation):
                     type=OpenAPIType.BOOLEAN, description="Confirms that the mark may hide text or pictures"
                 ),
                 "additional": Schema(type=OpenAPIType.BOOLEAN),
+                "password": _password([OpenAPIType.STRING, OpenAPIType.NULL]),
             },
         )
         self.request_body = RequestBody(
@@ -65,6 +69,16 @@ class StampOperation(Operation):
             },
             required=True,
         )
+
+
+def _password(kind: OpenAPIType | list[OpenAPIType]) -> Schema:
+    return Schema(
+        type=kind,
+        format="password",  # type: ignore[arg-type]
+        write_only=True,
+        max_length=PASSWORD_LENGTH_MAX,
+        description="Opens a locked file; kept enciphered until its stamps have ended, an hour at most",
+    )
 
 
 def _header(name: str, description: str, *, integer: bool = False, required: bool = False) -> Parameter:

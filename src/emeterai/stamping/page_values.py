@@ -60,6 +60,7 @@ def document_value(document: Document) -> dict[str, Any]:
         "created_at": document.created_at,
         "state": document.state.value,
         "pages": document.report.pages if document.report else 0,
+        "wants_password": document.wants_password,
     }
 
 

@@ -26,7 +26,7 @@ from emeterai.infra.http import (
 )
 from emeterai.infra.ids import new_id
 from emeterai.seal.model import Report
-from emeterai.seal.refusals import PAGE_NOT_IN_DOCUMENT, PLACE_UNKNOWN
+from emeterai.seal.refusals import PAGE_NOT_IN_DOCUMENT, PDF_ENCRYPTED, PDF_PASSWORD_WRONG, PLACE_UNKNOWN
 from emeterai.stamping.answers import why_given_back
 from emeterai.stamping.asking import StampRequest
 from emeterai.stamping.documents import DOCUMENT_EMPTY, DOCUMENT_TOO_LARGE
@@ -39,6 +39,7 @@ from emeterai.stamping.page_values import (
     result_value,
     stamp_values,
 )
+from emeterai.stamping.passwords import checked_password
 from emeterai.stamping.placing import BOX_COVERS_TEXT
 from emeterai.stamping.routes import stream_sealed_file
 from emeterai.stamping.services import AnyRequest, StampingServices, services_of
@@ -81,6 +82,8 @@ _FIELD_OF = {
     PLACE_UNKNOWN: "place",
     DOCUMENT_STAMPED_BEFORE: "again",
     BOX_COVERS_TEXT: "cover",
+    PDF_ENCRYPTED: "password",
+    PDF_PASSWORD_WRONG: "password",
 }
 
 
@@ -144,12 +147,24 @@ class DocumentPages(Controller):
             request,
             "stamping/document.html",
             document=document_value(document),
+            form=_unlock_form(document),
             refusal=document.refusal,
             notes=note_values(document),
             stamps=stamp_values(await services.stamping.of_same_file(document)),
             available=await _available(services, caller),
             refresh_s=_refresh_s(request, pending=document.state is DocumentState.RECEIVED),
         )
+
+    @post("/{document_id:uuid}/kata-sandi")
+    async def unlock(self, request: AnyRequest, caller: WhoCalls, document_id: DocumentId) -> Response[Any]:
+        """Inspect a locked document again with its password; its page says what came of it."""
+        documents, fields = services_of(request).documents, await _checked_form(request)
+        document = await documents.get(caller.account_id, document_id)
+        password = checked_password(fields.get("password"))
+        if password is not None and document.wants_password:
+            await documents.unlock(document, password)
+            await documents.inspected(caller.account_id, document_id, wait_s=_PATIENCE_S)
+        return _go(paths.document(document.id))
 
     @get("/{document_id:uuid}/bubuhkan")
     async def choose(self, request: AnyRequest, caller: WhoCalls, document_id: DocumentId) -> Response[Any]:
@@ -249,6 +264,7 @@ async def _ask(services: StampingServices, caller: Caller, document: Document, f
         place=fields.get("place", "auto"),
         cover=fields.get("cover") == "1",
         additional=fields.get("again") == "1",
+        password=fields.get("password"),
     )
     try:
         stamp, is_new = await services.desk.ask(caller.account_id, wanted, idempotency_key=key)
@@ -284,9 +300,21 @@ async def _place_form(
         form=Form({name: value for name, value in fields.items() if name in _CHOICES and value}, errors),
         refusal=None if field else refused,
         earlier=refused.facts.get("stamp_id", earlier) if refused else earlier,
+        asks_password=field == "password" or await _needs_password(services, document),
         available=await _available(services, caller),
         idempotency_key=str(new_id()),
     )
+
+
+def _unlock_form(document: Document) -> Form:
+    """The form for the password of a locked document; the one that came before and was wrong is its error."""
+    wrong = document.refusal if document.refusal_code == PDF_PASSWORD_WRONG.code else None
+    return Form({}, (FieldError("password", wrong.id, wrong.en),)) if wrong else Form()
+
+
+async def _needs_password(services: StampingServices, document: Document) -> bool:
+    """Whether a further stamp must bring the password along, because none is kept any more."""
+    return document.locked and not await services.passwords.kept([document.id])
 
 
 def _page_of(text: str | None, report: Report) -> int:

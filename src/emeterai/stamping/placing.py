@@ -11,7 +11,7 @@ from emeterai.infra.blobs import BlobStore
 from emeterai.seal.model import Box, Geometry, Placement, Report
 from emeterai.seal.place import resolve_box
 from emeterai.seal.refusals import PAGE_NOT_IN_DOCUMENT
-from emeterai.stamping.model import Document
+from emeterai.stamping.model import Arrived, Document
 
 BOX_COVERS_TEXT = RefusalKind(
     "box_covers_text",
@@ -24,12 +24,14 @@ BOX_COVERS_TEXT = RefusalKind(
 class Look(Protocol):
     """Opens a file, in a limited process, to see where a mark goes (seal.reader.FileReader.placement)."""
 
-    def __call__(self, path: Path, *, page: int | None, box: Box | None, place: str) -> Awaitable[Placement]:
+    def __call__(
+        self, path: Path, *, page: int | None, box: Box | None, place: str, password: str | None
+    ) -> Awaitable[Placement]:
         """Where the mark will stand and whether it would hide anything."""
 
 
 async def place_mark(
-    document: Document,
+    document: Document | Arrived,
     blobs: BlobStore,
     look: Look,
     *,
@@ -37,8 +39,11 @@ async def place_mark(
     box: Box | None,
     place: str,
     cover: bool = False,
+    password: str | None = None,
 ) -> tuple[int, Box]:
     """The page and the square that are meant, on the page as seen. `cover`: it may hide text or pictures.
+
+    With a `password` the file is opened in any case, so that a wrong one is refused here (`pdf_password_wrong`).
 
     No page means the one where `auto` finds a place for stamps, else the last. Raises `page_not_in_document`,
     `box_off_page`, `box_too_small`, `place_unknown`, `box_covers_text`; this one names a free box when there is one.
@@ -52,10 +57,12 @@ async def place_mark(
     if size is not None:
         # What is wrong by its shape alone is refused without opening the file; what may cover anything needs no look.
         square = resolve_box(Geometry(0, 0, *size, rotate=0, user_unit=1), box, place)
-        if cover and (box is not None or place != "auto"):
+        if cover and password is None and (box is not None or place != "auto"):
             return number, square
-    async with blobs.as_file(document.base_key) as path:
-        found = await look(path, page=page, box=box, place=place)
+    found = report.place if page is None and box is None and place == "auto" and password is None else None
+    if found is None:
+        async with blobs.as_file(document.base_key) as path:
+            found = await look(path, page=page, box=box, place=place, password=password)
     if found.covers and not cover:
         raise BOX_COVERS_TEXT(page=found.page, **_suggestion(found.free_box))
     return found.page, found.box

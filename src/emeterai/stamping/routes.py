@@ -35,7 +35,14 @@ from emeterai.infra.http import (
     sent_form,
 )
 from emeterai.infra.waiting import wait_for
-from emeterai.seal.refusals import BOX_OFF_PAGE, BOX_TOO_SMALL, PAGE_NOT_IN_DOCUMENT, PLACE_UNKNOWN
+from emeterai.seal.refusals import (
+    BOX_OFF_PAGE,
+    BOX_TOO_SMALL,
+    PAGE_NOT_IN_DOCUMENT,
+    PDF_ENCRYPTED,
+    PDF_PASSWORD_WRONG,
+    PLACE_UNKNOWN,
+)
 from emeterai.stamping.answers import (
     DocumentAnswer,
     DocumentList,
@@ -44,11 +51,12 @@ from emeterai.stamping.answers import (
     document_answer,
     stamp_answer,
 )
-from emeterai.stamping.asking import StampRequest, box_from_text
+from emeterai.stamping.asking import StampRequest, StampWishes, box_from_text
 from emeterai.stamping.documents import DOCUMENT_EMPTY, DOCUMENT_TOO_LARGE, DOCUMENT_UNKNOWN
 from emeterai.stamping.download import sealed_file
 from emeterai.stamping.model import Stamp
 from emeterai.stamping.operation import StampOperation
+from emeterai.stamping.passwords import PASSWORD_TRIES_OVER, checked_password
 from emeterai.stamping.placing import BOX_COVERS_TEXT
 from emeterai.stamping.service import (
     DOCUMENT_NOT_READY,
@@ -75,12 +83,15 @@ _ASKING = (
     BOX_TOO_SMALL,
     PLACE_UNKNOWN,
     BOX_COVERS_TEXT,
+    PDF_ENCRYPTED,
+    PDF_PASSWORD_WRONG,
+    PASSWORD_TRIES_OVER,
 )
 _STAMP_AT_ONCE = {
     200: ResponseSpec(StampAnswer, generate_examples=False, description="The stamp that you had before"),
     201: ResponseSpec(StampAnswer, generate_examples=False, description="Sealed, or given back, while you waited"),
 }
-_FORM_FIELDS = {"page", "box", "place", "cover", "additional"}
+_FORM_FIELDS = {"page", "box", "place", "cover", "additional", "password"}
 
 Prefer = Annotated[
     str | None,
@@ -163,8 +174,14 @@ class StampRoutes(Controller):
     ) -> Response[StampAnswer]:
         """201 when it is sealed or given back already, 202 while sealing is under way, 200 for one you had before."""
         services, key = services_of(request), checked_idempotency_key(idempotency_key)
-        wanted = await _stamp_request(request, services, caller.account_id)
-        stamp, is_new = await services.desk.ask(caller.account_id, wanted, idempotency_key=key)
+        wanted = await _stamp_request(request)
+        if isinstance(wanted, StampRequest):
+            stamp, is_new = await services.desk.ask(caller.account_id, wanted, idempotency_key=key)
+        else:
+            wishes, file = wanted
+            stamp, is_new = await services.desk.ask_with_file(
+                caller.account_id, wishes, file.name, file.data, idempotency_key=key
+            )
         if not stamp.is_final:
             wait_s = preferred_wait_s(prefer)
             stamp = await services.stamping.ended(caller.account_id, stamp.id, wait_s=wait_s)
@@ -268,8 +285,15 @@ def _event(stamp: Stamp, services: StampingServices) -> ServerSentEventMessage:
     return ServerSentEventMessage(data=data, event=stamp.state.value, id=str(stamp.id))
 
 
-async def _stamp_request(request: AnyRequest, services: StampingServices, account_id: UUID) -> StampRequest:
-    """The request as JSON, or as a form whose file is received first."""
+class _SentFile(msgspec.Struct, frozen=True):
+    """The file of a form."""
+
+    name: str
+    data: bytes
+
+
+async def _stamp_request(request: AnyRequest) -> StampRequest | tuple[StampWishes, _SentFile]:
+    """The request as JSON, or as a form with its file."""
     content_type = request.headers.get("content-type", "").partition(";")[0].strip().lower()
     if content_type == "application/json":
         try:
@@ -287,11 +311,10 @@ async def _stamp_request(request: AnyRequest, services: StampingServices, accoun
     data = await file.read()
     if not data:
         raise DOCUMENT_EMPTY()
-    placed.document_id = await services.documents.receive(account_id, file.filename, data)
-    return placed
+    return placed, _SentFile(file.filename, data)
 
 
-def _placed(fields: dict[str, str]) -> StampRequest:
+def _placed(fields: dict[str, str]) -> StampWishes:
     """The place that a form names, checked before its file is kept."""
     unknown = set(fields) - _FORM_FIELDS
     if unknown:
@@ -299,13 +322,13 @@ def _placed(fields: dict[str, str]) -> StampRequest:
     page, box = fields.get("page") or None, fields.get("box") or None
     if page is not None and not (page.isascii() and page.isdigit() and len(page) < 10):
         raise REQUEST_MALFORMED(detail="page is a whole number")
-    return StampRequest(
-        document_id=UUID(int=0),
+    return StampWishes(
         page=None if page is None else int(page),
         box=None if box is None else box_from_text(box),
         place=fields.get("place") or "auto",
         cover=_flag(fields, "cover"),
         additional=_flag(fields, "additional"),
+        password=checked_password(fields.get("password")),
     )
 
 

@@ -8,19 +8,22 @@ from uuid import UUID
 
 from emeterai.core.ledger import Kind, Reason, Transfer
 from emeterai.core.refusal import RefusalKind, Refused
-from emeterai.core.stamping import Decision, DocumentState, EarlierStamp, StampState, Verdict, decide_request
+from emeterai.core.stamping import DocumentState, EarlierStamp, KnownStamps
 from emeterai.infra import jobs
 from emeterai.infra.batching import Batcher
 from emeterai.infra.bus import Bus
+from emeterai.infra.crash_points import may_die_at
 from emeterai.infra.database import Connection, Database
 from emeterai.infra.http import IDEMPOTENCY_KEY_REUSED
 from emeterai.infra.ids import new_id
+from emeterai.infra.metrics import stage
 from emeterai.infra.waiting import wait_for
 from emeterai.ledger.serials import SerialRegister, SerialWanted
 from emeterai.ledger.service import Ledger, OpenBook
-from emeterai.stamping import store
+from emeterai.stamping import document_store, store
 from emeterai.stamping.model import Document, Stamp, StampWanted
-from emeterai.stamping.store import NewStamp
+from emeterai.stamping.passwords import keep_passwords_of
+from emeterai.stamping.store import KnownStamp, NewStamp
 
 SEAL = "seal"
 """The kind of job that seals a held stamp."""
@@ -58,15 +61,16 @@ class Stamping:
         self._ledger = ledger
         self._serials = serials
         self._hold_life_s = hold_life_s
-        self._holds: Batcher[StampWanted, Asked] = Batcher(self._hold)
-        self._looks: Batcher[UUID, Stamp | None] = Batcher(self._find_many)
+        self._holds: Batcher[StampWanted, Asked] = Batcher(self._hold, name="hold")
+        self._looks: Batcher[UUID, Stamp | None] = Batcher(self._find_many, name="look_at_stamp")
 
     async def ask(self, wanted: StampWanted) -> Asked:
         """Hold one unit and take a serial for a stamp, or find the stamp that this request repeats.
 
         Raises `quota_not_enough`, `idempotency_key_reused`. When it returns, the stamp will end sealed or given back.
         """
-        return await self._holds.submit(wanted)
+        with stage("hold"):
+            return await self._holds.submit(wanted)
 
     async def get(self, account_id: UUID, stamp_id: UUID) -> Stamp:
         """A stamp of this account. Raises `stamp_unknown`, also for somebody else's."""
@@ -111,14 +115,20 @@ class Stamping:
         serials = await self._serials.draw(len(batch))
         async with self._db.transaction() as tx:
             book = await self._ledger.open_book(tx, {wanted.account_id for wanted in batch})
-            known = _Known(await store.earlier(tx, batch))
-            plans = [known.decide(wanted) for wanted in batch]
+            known = _known(await store.earlier(tx, batch))
+            decided = [_decide(known, wanted) for wanted in batch]
+            plans = [plan for plan, _ in decided]
             # A request that repeats another of its own batch got the same plan, which is written once.
             once = {plan.id: plan for plan in plans if isinstance(plan, NewStamp)}
+            await self._record_arrived(tx, batch, plans)
             new = await self._write(tx, book, list(once.values()), serials)
+            answers = [new[plan.id] if isinstance(plan, NewStamp) else plan for plan in plans]
+            await _keep_keys(tx, batch, answers, [keeps_key for _, keeps_key in decided])
+            may_die_at("hold.written")
+        may_die_at("hold.recorded")
         if new:
             self._bus.publish([SEAL])
-        return [new[plan.id] if isinstance(plan, NewStamp) else plan for plan in plans]
+        return answers
 
     async def _write(
         self, tx: Connection, book: OpenBook, plans: Sequence[NewStamp], serials: Sequence[str]
@@ -132,10 +142,23 @@ class Stamping:
             return dict(refused)
         taken = serials[: len(held)]
         await self._serials.take(tx, taken, [_serial_wanted(one) for one in held])
-        await store.insert(tx, held, taken)
+        made = await store.insert(tx, held, taken)
+        await keep_passwords_of(tx, [plan.wanted for plan in held])
         await jobs.enqueue(tx, SEAL, [plan.id for plan in held])
-        made = await store.find_many(tx, [plan.id for plan in held])
-        return {**refused, **{stamp_id: (stamp, True) for stamp_id, stamp in made.items()}}
+        return {**refused, **{stamp.id: (stamp, True) for stamp in made}}
+
+    async def _record_arrived(
+        self, tx: Connection, batch: Sequence[StampWanted], plans: Sequence[NewStamp | Asked | Refused]
+    ) -> None:
+        """Put the files that came with these requests on record: not those of a request that only repeats another."""
+        own = [
+            wanted.arrived
+            for wanted, plan in zip(batch, plans, strict=True)
+            if wanted.arrived is not None
+            and (isinstance(plan, Refused) or (isinstance(plan, NewStamp) and plan.wanted is wanted))
+        ]
+        if own:
+            await document_store.insert_arrived(tx, own)
 
     def _hold_of(self, plan: NewStamp) -> Transfer:
         return Transfer(
@@ -149,38 +172,42 @@ class Stamping:
         )
 
 
-class _Known:
-    """The stamps that a batch may repeat: those in the database, and those that the batch itself is about to make."""
-
-    def __init__(self, stamps: Sequence[Stamp]) -> None:
-        self._by_account: dict[UUID, list[tuple[EarlierStamp, Stamp | NewStamp]]] = {}
-        for stamp in stamps:
-            earlier = EarlierStamp(stamp.digest, stamp.copy, stamp.state, stamp.idempotency_key, stamp.request_digest)
-            self._by_account.setdefault(stamp.account_id, []).append((earlier, stamp))
-
-    def decide(self, wanted: StampWanted) -> NewStamp | Asked | Refused:
-        """What a request becomes: a new stamp, one that is there, or a refusal; one of this batch answers as new."""
-        mine = self._by_account.setdefault(wanted.account_id, [])
-        decision = decide_request(
-            [earlier for earlier, _ in mine],
-            digest=wanted.digest,
-            key=wanted.idempotency_key,
-            request_digest=wanted.request_digest,
-            additional=wanted.additional,
+def _known(found: Sequence[KnownStamp]) -> KnownStamps[NewStamp | Asked]:
+    """The stamps that a batch may repeat; those that it is about to make itself will be known by their plans."""
+    return KnownStamps(
+        (
+            it.stamp.account_id,
+            EarlierStamp(it.stamp.digest, it.stamp.copy, it.stamp.state, it.idempotency_key, it.request_digest),
+            (it.stamp, False),
         )
-        if decision.verdict is Verdict.KEY_REUSED:
-            return IDEMPOTENCY_KEY_REUSED()
-        if decision.earlier is not None:
-            same = mine[decision.earlier][1]
-            return same if isinstance(same, NewStamp) else (same, False)
-        plan = _plan(wanted, decision)
-        earlier = EarlierStamp(wanted.digest, plan.copy, StampState.HELD, wanted.idempotency_key, wanted.request_digest)
-        mine.append((earlier, plan))
-        return plan
+        for it in found
+    )
 
 
-def _plan(wanted: StampWanted, decision: Decision) -> NewStamp:
-    return NewStamp(wanted, new_id(), new_id(), new_id(), decision.copy)
+def _decide(known: KnownStamps[NewStamp | Asked], wanted: StampWanted) -> tuple[NewStamp | Asked | Refused, bool]:
+    """What a request becomes: a new stamp, one that is there, or a refusal; and whether its key must be kept."""
+    decision, answer = known.decide(
+        wanted.account_id,
+        digest=wanted.digest,
+        key=wanted.idempotency_key,
+        request_digest=wanted.request_digest,
+        additional=wanted.additional,
+        make=lambda copy: NewStamp(wanted, new_id(), new_id(), new_id(), copy),
+    )
+    return IDEMPOTENCY_KEY_REUSED() if answer is None else answer, decision.keeps_key
+
+
+async def _keep_keys(
+    tx: Connection, batch: Sequence[StampWanted], answers: Sequence[Asked | Refused], keeps_key: Sequence[bool]
+) -> None:
+    """Remember the keys of requests whose file, and not their key, found the stamp that answers them."""
+    answered = [
+        (wanted, answer[0].id)
+        for wanted, answer, is_kept in zip(batch, answers, keeps_key, strict=True)
+        if is_kept and not isinstance(answer, Refused)
+    ]
+    if answered:
+        await store.keep_keys(tx, answered)
 
 
 def _serial_wanted(plan: NewStamp) -> SerialWanted:

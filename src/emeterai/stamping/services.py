@@ -12,6 +12,7 @@ from emeterai.infra.settings import Settings
 from emeterai.ledger.service import Ledger
 from emeterai.stamping.asking import StampDesk
 from emeterai.stamping.documents import Documents
+from emeterai.stamping.passwords import Passwords
 from emeterai.stamping.service import Stamping
 from emeterai.web.csrf import Csrf
 from emeterai.web.pages import Pages
@@ -22,6 +23,7 @@ AnyRequest = Request[Any, Any, Any]
 class StampingServices(Protocol):
     """The part of the application's `state["services"]` that stamping uses."""
 
+    passwords: Passwords
     documents: Documents
     stamping: Stamping
     desk: StampDesk

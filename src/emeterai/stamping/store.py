@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from datetime import datetime
+from typing import Any
 from uuid import UUID
 
 import msgspec
@@ -22,6 +23,14 @@ class NewStamp(msgspec.Struct, frozen=True):
     hold_id: UUID
     ending_id: UUID
     copy: int
+
+
+class KnownStamp(msgspec.Struct, frozen=True):
+    """A stamp that a request may repeat, and key and request by which it is known: its own, or others it answered."""
+
+    stamp: Stamp
+    idempotency_key: str | None
+    request_digest: bytes
 
 
 class Sealed(msgspec.Struct, frozen=True):
@@ -48,18 +57,19 @@ class Raised(msgspec.Struct, frozen=True):
     sealed_digest: bytes
 
 
-_SELECT = """
-    SELECT stamps.*, documents.name AS document_name, documents.repaired_key,
-           coalesce(documents.repaired_bytes, documents.size_bytes) AS base_bytes,
-           coalesce(documents.repaired_digest, documents.digest) AS base_digest
-    FROM stamping.stamps JOIN stamping.documents ON documents.id = stamps.document_id
+_COLUMNS = """
+    stamps.*, documents.name AS document_name, documents.repaired_key, documents.locked,
+    coalesce(documents.repaired_bytes, documents.size_bytes) AS base_bytes,
+    coalesce(documents.repaired_digest, documents.digest) AS base_digest
 """
+_SELECT = f"SELECT {_COLUMNS} FROM stamping.stamps JOIN stamping.documents ON documents.id = stamps.document_id"
 
 
-async def insert(tx: Connection, stamps: Sequence[NewStamp], serials: Sequence[str]) -> None:
+async def insert(tx: Connection, stamps: Sequence[NewStamp], serials: Sequence[str]) -> list[Stamp]:
     """Held stamps, each with its serial."""
-    await tx.execute(
-        """
+    rows = await tx.fetch(
+        f"""
+        WITH stamps AS (
         INSERT INTO stamping.stamps (id, account_id, document_id, digest, copy, state, serial, hold_id, ending_id,
                                      page, box, idempotency_key, request_digest)
         SELECT id, account_id, document_id, digest, copy, 'held', serial, hold_id, ending_id, page,
@@ -68,6 +78,9 @@ async def insert(tx: Connection, stamps: Sequence[NewStamp], serials: Sequence[s
                     $9::int[], $10::float8[], $11::float8[], $12::float8[], $13::float8[], $14::text[], $15::bytea[])
             AS new(id, account_id, document_id, digest, copy, serial, hold_id, ending_id,
                    page, x0, y0, x1, y1, idempotency_key, request_digest)
+        RETURNING *
+        )
+        SELECT {_COLUMNS} FROM stamps JOIN stamping.documents ON documents.id = stamps.document_id
         """,
         [stamp.id for stamp in stamps],
         [stamp.wanted.account_id for stamp in stamps],
@@ -82,25 +95,47 @@ async def insert(tx: Connection, stamps: Sequence[NewStamp], serials: Sequence[s
         [stamp.wanted.idempotency_key for stamp in stamps],
         [stamp.wanted.request_digest for stamp in stamps],
     )
+    return [stamp_from(row) for row in rows]
 
 
-async def earlier(tx: Connection, wanted: Sequence[StampWanted]) -> list[Stamp]:
+async def earlier(tx: Connection, wanted: Sequence[StampWanted]) -> list[KnownStamp]:
     """The stamps that a batch of requests may repeat: same account and same digest, or same account and same key."""
     rows = await tx.fetch(
         f"""
-        {_SELECT} WHERE stamps.id IN (
-            SELECT stamps.id FROM unnest($1::uuid[], $2::bytea[]) AS asked(account_id, digest)
+        SELECT {_COLUMNS}, known.asked_key, known.asked_request
+        FROM (
+            SELECT stamps.id, NULL::text AS asked_key, NULL::bytea AS asked_request
+            FROM unnest($1::uuid[], $2::bytea[]) AS asked(account_id, digest)
             JOIN stamping.stamps USING (account_id, digest) WHERE stamps.state <> 'given_back'
             UNION
-            SELECT stamps.id FROM unnest($1::uuid[], $3::text[]) AS asked(account_id, idempotency_key)
+            SELECT stamps.id, NULL, NULL FROM unnest($1::uuid[], $3::text[]) AS asked(account_id, idempotency_key)
             JOIN stamping.stamps USING (account_id, idempotency_key) WHERE asked.idempotency_key IS NOT NULL
-        )
+            UNION
+            SELECT stamp_id, idempotency_key, request_digest
+            FROM unnest($1::uuid[], $3::text[]) AS asked(account_id, idempotency_key)
+            JOIN stamping.asked_keys USING (account_id, idempotency_key)
+        ) AS known
+        JOIN stamping.stamps ON stamps.id = known.id JOIN stamping.documents ON documents.id = stamps.document_id
         """,
         [one.account_id for one in wanted],
         [one.digest for one in wanted],
         [one.idempotency_key for one in wanted],
     )
-    return [stamp_from(row) for row in rows]
+    return [_known_from(row) for row in rows]
+
+
+async def keep_keys(tx: Connection, answered: Sequence[tuple[StampWanted, UUID]]) -> None:
+    """Remember the keys of requests that were answered with a stamp which another request had made."""
+    await tx.execute(
+        """
+        INSERT INTO stamping.asked_keys (account_id, idempotency_key, stamp_id, request_digest)
+        SELECT * FROM unnest($1::uuid[], $2::text[], $3::uuid[], $4::bytea[])
+        """,
+        [wanted.account_id for wanted, _ in answered],
+        [wanted.idempotency_key for wanted, _ in answered],
+        [stamp_id for _, stamp_id in answered],
+        [wanted.request_digest for wanted, _ in answered],
+    )
 
 
 async def settle(tx: Connection, sealed: Sequence[Sealed]) -> None:
@@ -144,6 +179,11 @@ async def add_addendum(tx: Connection, raised: Raised) -> bool:
         raised.sealed_digest,
     )
     return bool(found)
+
+
+async def limit_lock_wait(tx: Connection, wait_s: float) -> None:
+    """From here on, this transaction waits `wait_s` for each lock. Raises asyncpg.LockNotAvailableError after that."""
+    await tx.execute("SELECT set_config('lock_timeout', $1, true)", f"{round(wait_s * 1_000)}ms")
 
 
 async def give_back(tx: Connection, reasons: Mapping[UUID, tuple[Reason, Refused | None]]) -> None:
@@ -203,3 +243,12 @@ async def of_file(db: Database, account_id: UUID, digest: bytes) -> list[Stamp]:
         digest,
     )
     return [stamp_from(row) for row in rows]
+
+
+def _known_from(row: Any) -> KnownStamp:
+    values = dict(row)
+    key, request_digest = values.pop("asked_key"), values.pop("asked_request")
+    stamp = stamp_from(values)
+    if key is None:
+        return KnownStamp(stamp, stamp.idempotency_key, stamp.request_digest)
+    return KnownStamp(stamp, key, request_digest)

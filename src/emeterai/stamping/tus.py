@@ -28,6 +28,7 @@ from emeterai.stamping.documents import (
     DOCUMENT_EMPTY,
     DOCUMENT_TOO_LARGE,
     DOCUMENT_UNKNOWN,
+    PIECE_BYTES,
     UPLOAD_CHECKSUM_WRONG,
     UPLOAD_ENDED,
     UPLOAD_OFFSET_WRONG,
@@ -111,11 +112,16 @@ class Uploads(Controller):
         documents = services_of(request).documents
         size_bytes = _number_header(request, "upload-length")
         metadata = _metadata(request.headers.get("upload-metadata", ""))
-        document_id = await documents.begin(caller.account_id, metadata.get("filename", "dokumen.pdf"), size_bytes)
+        name = metadata.get("filename", "dokumen.pdf")
+        has_body = request.headers.get("content-type", "").startswith(BODY_TYPE)
+        if has_body and size_bytes <= PIECE_BYTES and request.headers.get("content-length") == str(size_bytes):
+            # The whole file in one piece: there is nothing to resume, so it need not be kept in pieces first.
+            data = await _whole_body(request, documents, size_bytes)
+            arrived = await services_of(request).desk.take_in(caller.account_id, name, data)
+            return _answer(201, {"location": f"/v1/uploads/{arrived.id}", "upload-offset": str(size_bytes)})
+        document_id = await documents.begin(caller.account_id, name, size_bytes)
         document = await documents.get(caller.account_id, document_id)
-        offset = 0
-        if request.headers.get("content-type", "").startswith(BODY_TYPE):
-            offset = await _append(request, documents, document, 0)
+        offset = await _append(request, documents, document, 0) if has_body else 0
         headers = {"location": f"/v1/uploads/{document_id}", "upload-offset": str(offset), **_expiry(document)}
         return _answer(201, headers)
 
@@ -216,18 +222,41 @@ def _expiry(document: Document) -> dict[str, str]:
     return {"upload-expires": format_datetime(document.expires_at, usegmt=True)}
 
 
-async def _append(request: AnyRequest, documents: Documents, document: Document, offset: int) -> int:
+async def _whole_body(request: AnyRequest, documents: Documents, size_bytes: int) -> bytes:
+    """A body that holds a file of `size_bytes`, checked against its checksum. Raises `upload_checksum_wrong`."""
+    documents.check_size(size_bytes)
+    checksum = _checksum(request)
+    try:
+        data = b"".join([chunk async for chunk in _body(request)])
+    except SenderGoneError as error:
+        raise REQUEST_MALFORMED(detail="the line broke before the end of the body") from error
+    if checksum is not None:
+        summed, expected = checksum
+        summed.update(data)
+        if summed.digest() != expected:
+            raise UPLOAD_CHECKSUM_WRONG()
+    return data
+
+
+def _checksum(request: AnyRequest) -> tuple[Any, bytes] | None:
+    """What `Upload-Checksum` promises: a digest to feed, and what it shall be. Raises `request_malformed`."""
     header = request.headers.get("upload-checksum")
     if header is None:
-        return await documents.append(document, offset, _body(request))
+        return None
     name, _, value = header.partition(" ")
     if name not in _CHECKSUMS:
         raise REQUEST_MALFORMED(detail=f"upload-checksum is one of {', '.join(_CHECKSUMS)}")
     try:
-        expected = base64.b64decode(value, validate=True)
+        return _CHECKSUMS[name](), base64.b64decode(value, validate=True)
     except binascii.Error as error:
         raise REQUEST_MALFORMED(detail="upload-checksum holds a base64 digest") from error
-    summed = _CHECKSUMS[name]()
+
+
+async def _append(request: AnyRequest, documents: Documents, document: Document, offset: int) -> int:
+    checksum = _checksum(request)
+    if checksum is None:
+        return await documents.append(document, offset, _body(request))
+    summed, expected = checksum
 
     async def body() -> AsyncIterator[bytes]:
         async for chunk in _body(request):

@@ -19,6 +19,8 @@ VERIFY_FILE = "/verifikasi/berkas"
 API_KEYS = "/kunci-api"
 API_DOCS = "/docs"
 REFUSALS = "/docs/refusals"
+INVARIANTS = "/invariants"
+INVARIANTS_KEY = "/invariants/key.pem"
 STATIC = "/static"
 
 
@@ -45,6 +47,11 @@ def document(document_id: object) -> str:
 def place(document_id: object) -> str:
     """Choose where the mark goes (GET), and stamp there (POST)."""
     return f"{document(document_id)}/bubuhkan"
+
+
+def unlock(document_id: object) -> str:
+    """Where the password of a locked document is posted to."""
+    return f"{document(document_id)}/kata-sandi"
 
 
 def stamp(stamp_id: object) -> str:

@@ -1,0 +1,94 @@
+"""The invariants in public: the steward's minute, its whole audit, and what anyone may read."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import structlog
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
+
+from emeterai.infra import metrics
+from emeterai.infra.database import Database
+from emeterai.ledger.check import Rule, check_ledger
+from emeterai.ledger.watch import LedgerWatch, Look
+from emeterai.stamping.audit import check_all_stamps, check_stamps
+from emeterai.status import store
+from emeterai.status.lines import FIRST_PREVIOUS, Line, SignedLine, digest_of, sign
+
+LINES_A_PAGE_MAX = 1_000
+_PARTS = ("bought", "available", "held", "used", "refunded")
+_stamps = metrics.gauge_latest("emeterai_ledger_stamps", "Stamps by the last look", ["part"])
+_broken = metrics.gauge_latest("emeterai_ledger_broken_rules", "Rules that the last look or audit found broken")
+_line_at_s = metrics.gauge_latest("emeterai_invariants_line_timestamp_seconds", "When the last public line was made")
+_fresh = metrics.counter("emeterai_invariants_transfers_checked", "New transfers that looks have checked")
+_log = structlog.get_logger(__name__)
+
+
+class PublicLines:
+    """What anyone may read."""
+
+    def __init__(self, db: Database) -> None:
+        self._db = db
+
+    async def newest(self, *, before: int | None = None, limit: int = 60) -> tuple[list[SignedLine], int | None]:
+        """The newest lines, oldest first, and `before` for those that came before them; None at the first line."""
+        found = await store.newest(self._db, before=before, limit=min(limit, LINES_A_PAGE_MAX))
+        earlier = found[0][0] if found and found[0][0] > 1 else None
+        return [line for _, line in found], earlier
+
+    async def key(self) -> bytes | None:
+        """The public key of the newest line; None while there is no line."""
+        lines, _ = await self.newest(limit=1)
+        return bytes.fromhex(lines[-1].key) if lines else None
+
+
+class Invariants:
+    """What the steward does: a look and a line each minute, and now and then the whole audit."""
+
+    def __init__(self, db: Database, *, secret: bytes, every_s: float, audit_every_s: float) -> None:
+        """`secret` is the 32 bytes of the Ed25519 key that signs."""
+        self._db = db
+        self._watch = LedgerWatch(db, every_s=every_s)
+        self._key = Ed25519PrivateKey.from_private_bytes(secret)
+        self._audit_every_s = audit_every_s
+
+    async def minute(self) -> None:
+        """Look at what is new and publish a line about it. Whatever keeps the look from its end leaves no line."""
+        seen = await self._watch.look(check_stamps)
+        if seen is None:
+            return
+        _tell(seen.rules)
+        await self._publish(seen)
+        _show(seen)
+
+    async def audit_if_due(self) -> None:
+        """Audit everything when it is time, when a look found something, or at the first start; then start over."""
+        if not await self._watch.wants_audit(self._audit_every_s):
+            return
+        rules = [*(await check_ledger(self._db)).rules, *await check_all_stamps(self._db)]
+        _tell(rules)
+        await self._watch.start_over(sorted({rule.name for rule in rules if rule.broken}))
+
+    async def _publish(self, seen: Look) -> None:
+        last = await store.newest(self._db, before=None, limit=1)
+        number, previous = (last[0][0] + 1, digest_of(last[0][1].line)) if last else (1, FIRST_PREVIOUS)
+        sums = {part: getattr(seen, part) for part in _PARTS}
+        line = Line(
+            number=number, at=seen.at.replace(microsecond=0), **sums, broken=len(seen.broken), previous=previous
+        )
+        if not await store.add(self._db, number, sign(line, self._key)):
+            _log.warning("line_published_by_another", number=number)
+
+
+def _tell(rules: Sequence[Rule]) -> None:
+    for rule in rules:
+        if rule.broken:
+            _log.error("ledger_rule_broken", rule=rule.name, broken=rule.broken, examples=rule.examples)
+
+
+def _show(seen: Look) -> None:
+    for part in _PARTS:
+        _stamps.labels(part).set(getattr(seen, part))
+    _broken.set(len(seen.broken))
+    _line_at_s.set(seen.at.timestamp())
+    _fresh.inc(seen.fresh)

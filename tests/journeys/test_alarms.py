@@ -1,0 +1,92 @@
+"""Alarms: the rules can be read, every metric in them is measured, and every alarm leads to its runbook and back."""
+
+from __future__ import annotations
+
+import asyncio
+import re
+from pathlib import Path
+from typing import Any
+
+import httpx
+import yaml
+from prometheus_client.parser import text_string_to_metric_families
+
+from papers import letter
+from running import Person, RunningService
+
+FOLDER = Path(__file__).parents[2] / "docs" / "runbooks"
+STAGES = {
+    "receive",
+    "inspect",
+    "hold",
+    "wait_seal",
+    "seal",
+    "blob_put",
+    "read_back",
+    "settle",
+    "database_wait",
+}
+
+
+def alarms() -> list[dict[str, Any]]:
+    """Every alerting rule."""
+    groups = yaml.safe_load((FOLDER / "alerts.yml").read_text(encoding="utf-8"))["groups"]
+    return [rule for group in groups for rule in group["rules"]]
+
+
+async def measured(service: RunningService) -> dict[str, list[dict[str, str]]]:
+    """The labels of every sample by its name."""
+    async with httpx.AsyncClient(base_url=service.base_url, trust_env=False) as client:
+        text = (await client.get("/metrics")).raise_for_status().text
+    samples: dict[str, list[dict[str, str]]] = {}
+    for family in text_string_to_metric_families(text):
+        for sample in family.samples:
+            samples.setdefault(sample.name, []).append(sample.labels)
+    return samples
+
+
+def test_every_alarm_is_whole() -> None:
+    """A name of its own, a condition, somebody to call, a sentence and a runbook."""
+    names = [alarm["alert"] for alarm in alarms()]
+    assert sorted(set(names)) == sorted(names)
+    for alarm in alarms():
+        assert alarm["labels"]["severity"] in {"page", "ticket"}
+        assert alarm["annotations"]["summary"].endswith(".")
+        assert re.search(r"[<>]", alarm["expr"]), alarm["alert"]
+
+
+def test_every_alarm_has_its_runbook_and_every_runbook_its_alarm() -> None:
+    """The runbook names the alarm in its title, so that one is found from the other."""
+    runbooks = {path.name: path.read_text(encoding="utf-8") for path in FOLDER.glob("*.md")}
+    used = set()
+    for alarm in alarms():
+        folder, _, name = alarm["annotations"]["runbook"].rpartition("/")
+        assert "docs/runbooks" == folder
+        assert f"`{alarm['alert']}`" in runbooks[name].splitlines()[0], alarm["alert"]
+        used.add(name)
+    assert set(runbooks) == used
+
+
+async def test_every_metric_of_an_alarm_is_measured(service: RunningService, buyer: Person) -> None:
+    """After one stamp each is on /metrics, with the labels that the condition asks for."""
+    assert 201 == (await buyer.stamp(letter())).status_code
+    async with asyncio.timeout(60):  # the first look comes a few seconds after the start
+        while "emeterai_ledger_broken_rules" not in (samples := await measured(service)):
+            await asyncio.sleep(0.5)
+    for alarm in alarms():
+        for name, labels in re.findall(r"(emeterai_\w+)(?:\{(.*?)\})?", alarm["expr"]):
+            assert name in samples, f"{alarm['alert']}: {name}"
+            for label, value in re.findall(r'(\w+)="([^"]*)"', labels):
+                assert value in {sample[label] for sample in samples[name]}, f"{alarm['alert']}: {label}={value}"
+
+
+async def test_every_stage_of_a_stamp_is_timed(service: RunningService, buyer: Person) -> None:
+    """From the first byte to the settlement; and batches are counted by what they are."""
+    assert 201 == (await buyer.stamp(letter())).status_code
+    samples = await measured(service)
+    assert STAGES <= {sample["stage"] for sample in samples["emeterai_stage_seconds_count"]}
+    batches = {sample["what"] for sample in samples["emeterai_batch_size_count"]}
+    assert {"hold", "seal", "settle"} <= batches
+    assert {"expired", "sealing_failed", "file_refused"} <= {
+        sample["reason"] for sample in samples["emeterai_units_given_back_total"]
+    }
