@@ -40,6 +40,7 @@ from emeterai.stamping.orphans import Orphans
 from emeterai.status.service import Invariants
 
 BATCH_MAX = 16
+BATCHES_AT_ONCE = 2
 WAITING_BATCH_MAX = 64
 """With a timestamp authority seals wait for the network more than for the machine, so more of them wait together."""
 _ASK_IF_DUE_S = 2.0
@@ -78,7 +79,15 @@ async def run_sealer(settings: Settings) -> None:
         levels = Levels(db, blobs, bus, engine, level_wanted=wanted, clock=utc_now) if settings.timestamp_url else None
         kinds = sealer_work(journey, levels)
         batch_max = WAITING_BATCH_MAX if settings.timestamp_url else BATCH_MAX
-        work = work_on(db, bus, kinds, worker=new_id(), batch_max=batch_max, lease_s=settings.lease_s)
+        work = work_on(
+            db,
+            bus,
+            kinds,
+            worker=new_id(),
+            batch_max=batch_max,
+            lease_s=settings.lease_s,
+            batches_at_once=BATCHES_AT_ONCE,
+        )
         await _until_told_to_stop(_together(work, watch.run()))
 
 

@@ -10,7 +10,6 @@ import asyncio
 import contextlib
 import os
 import re
-import secrets
 import tempfile
 import time
 from collections.abc import AsyncIterator, Iterator, Sequence
@@ -24,13 +23,14 @@ from obstore.exceptions import BaseError, NotFoundError
 from obstore.store import LocalStore, ObjectStore, from_url
 
 from emeterai.core.refusal import RefusalKind
+from emeterai.infra.batching import Batcher
+from emeterai.infra.durable_files import Named, write_all
 from emeterai.infra.metrics import stage
 
 CHUNK_BYTES = 256 * 1024
 _KEYS_A_PIECE = 1_000
 _HALF_WRITTEN = re.compile(r".+#\d+")
 """The name of a file in a local folder before it is whole."""
-_NEW_FILE = os.O_WRONLY | os.O_CREAT | os.O_EXCL
 
 _log = structlog.get_logger(__name__)
 
@@ -52,6 +52,7 @@ class BlobStore:
     def __init__(self, store: ObjectStore, folder: Path | None) -> None:
         self._store = store
         self._folder = folder
+        self._writes: Batcher[Named, None] = Batcher(self._write, name="blob_put", batch_max=64)
 
     @classmethod
     def local(cls, folder: Path) -> BlobStore:
@@ -73,9 +74,11 @@ class BlobStore:
             if self._folder is None:
                 await obstore.put_async(self._store, key, data)
             else:
-                # The library's local store does not sync; doing it afterwards costs a second thread and three more
-                # opens.
-                await asyncio.to_thread(_write, self._folder, key, data)
+                await self._writes.submit((key, data))  # the library's own local store does not sync
+
+    async def _write(self, files: Sequence[Named]) -> Sequence[OSError | None]:
+        assert self._folder is not None
+        return await asyncio.to_thread(write_all, self._folder, files)
 
     async def read(self, key: str) -> bytes:
         """All bytes of a blob. Raises BlobMissingError."""
@@ -156,46 +159,6 @@ def _errors_refused() -> Iterator[None]:
     except (BaseError, OSError) as error:
         _log.error("storage_failed", error=f"{type(error).__name__}: {error}")
         raise STORAGE_AWAY(retry_after_s=5) from error
-
-
-def _write(folder: Path, key: str, data: bytes) -> None:
-    """Write a file and force it, and the folders that name it, to the disk. It appears whole or not at all."""
-    path = f"{folder}/{key}"
-    staged = f"{path}#{secrets.randbits(62)}"  # a name that the library never lists
-    try:
-        descriptor = os.open(staged, _NEW_FILE, 0o600)
-    except FileNotFoundError:
-        _make_folders(Path(path).parent, folder)
-        descriptor = os.open(staged, _NEW_FILE, 0o600)
-    try:
-        left = memoryview(data)
-        while left:
-            left = left[os.write(descriptor, left) :]
-        os.fsync(descriptor)
-        os.rename(staged, path)  # noqa: PTH104 - as below
-    except BaseException:
-        Path(staged).unlink(missing_ok=True)
-        raise
-    finally:
-        os.close(descriptor)
-    _sync(os.path.dirname(path))  # noqa: PTH120 - pathlib takes 20 us, and this is on the path of every stamp
-
-
-def _make_folders(place: Path, top: Path) -> None:
-    """Make the folders between `top` and `place`, each on the disk before anything is put into it."""
-    if place == top or place.is_dir():
-        return
-    _make_folders(place.parent, top)
-    place.mkdir(exist_ok=True, mode=0o700)
-    _sync(str(place.parent))
-
-
-def _sync(place: str) -> None:
-    descriptor = os.open(place, os.O_RDONLY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)
 
 
 def _drop_leavings(folder: Path, before_s: float, *, depth: int = 0) -> int:

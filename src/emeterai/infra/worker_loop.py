@@ -23,16 +23,24 @@ Work = Callable[[Sequence[Claim]], Awaitable[None]]
 
 
 async def work_on(
-    db: Database, bus: Bus, work: Mapping[str, Work], *, worker: UUID, batch_max: int, lease_s: float
+    db: Database,
+    bus: Bus,
+    work: Mapping[str, Work],
+    *,
+    worker: UUID,
+    batch_max: int,
+    lease_s: float,
+    batches_at_once: int = 1,
 ) -> None:
-    """Claim and work until cancelled: one loop for each kind of job, and one that renews leases of work under way.
+    """Claim and work until cancelled: so many loops for each kind of job, and one that renews leases under way.
 
+    With two batches at once one is worked on while the other waits for the database.
     What is unfinished at the end is handed back, so that it does not wait for its lease to run out.
     """
     under_way: set[UUID] = set()
     try:
         async with asyncio.TaskGroup() as group:
-            for kind, function in work.items():
+            for kind, function in [*work.items()] * batches_at_once:
                 group.create_task(
                     _loop(db, bus, kind, function, under_way, worker=worker, batch_max=batch_max, lease_s=lease_s)
                 )

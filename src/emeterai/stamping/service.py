@@ -61,7 +61,7 @@ class Stamping:
         self._ledger = ledger
         self._serials = serials
         self._hold_life_s = hold_life_s
-        self._holds: Batcher[StampWanted, Asked] = Batcher(self._hold, name="hold")
+        self._holds: Batcher[StampWanted, Asked] = Batcher(self._hold, name="hold", window_s=0.005)
         self._looks: Batcher[UUID, Stamp | None] = Batcher(self._find_many, name="look_at_stamp")
 
     async def ask(self, wanted: StampWanted) -> Asked:
