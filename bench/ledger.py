@@ -35,11 +35,11 @@ from emeterai.infra.postgres import EmbeddedPostgres
 from emeterai.ledger.check import check_ledger
 from emeterai.ledger.service import Ledger
 
-ACCOUNTS = 10_000
+ACCOUNTS = 100_000
 QUOTA_EACH = 10_000_000
 SIZES = (1, 10, 100, 1_000)
 SPREADS = ("uniform", "skewed (Zipf)", "one hot account")
-CONNECTIONS, POSTERS, CALLERS = 16, 4, 512
+CONNECTIONS, POSTERS, CALLERS = 16, 8, 512
 """At once: connections of the peers and of ours one by one; processes that post batches; callers of one process."""
 _ZIPF_EXPONENT = 1.1
 _ZIPF_DRAWS = 1_000_000

@@ -104,8 +104,8 @@ class Documents:
         self.size_bytes_max = size_bytes_max
         self._upload_life_s = upload_life_s
         self._assembling = asyncio.Semaphore(_ASSEMBLIES_AT_ONCE)
-        self._arrivals: Batcher[Arrived, None] = Batcher(self._record_many, name="receive")
-        self._looks: Batcher[UUID, Document | None] = Batcher(self._find_many, name="look_at_document")
+        self._arrivals: Batcher[Arrived, None] = Batcher(self._record_many, name="receive", window_s=0.005)
+        self._looks: Batcher[UUID, Document | None] = Batcher(self._find_many, name="look_at_document", window_s=0.003)
 
     async def receive(self, account_id: UUID, name: str, data: bytes, *, password: str | None = None) -> UUID:
         """Keep a file that came in one request; answers its id. When this returns it is safe and will be inspected.
