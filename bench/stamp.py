@@ -11,6 +11,7 @@ import functools
 import json
 import os
 import re
+import resource
 import secrets
 import subprocess
 import sys
@@ -18,9 +19,11 @@ import tempfile
 from dataclasses import dataclass
 from pathlib import Path
 
+import httpx
 from cryptography.hazmat.primitives import hashes
 from cryptography.hazmat.primitives.asymmetric import padding, rsa
 from figures import Figures, parser, rate
+from prometheus_client.parser import text_string_to_metric_families
 
 from emeterai.core.ledger import Kind, Reason, Transfer
 from emeterai.infra.database import Database
@@ -71,6 +74,7 @@ async def measure(figures: Figures, folder: Path, load: Load) -> None:
         before = cpu_seconds(service)
         measured = await asyncio.to_thread(run_k6, service, folder, people, load)
         spent = {name: cpu - before.get(name, 0.0) for name, cpu in cpu_seconds(service).items()}
+        stages = await stage_ms(service)
         tpcb = await asyncio.to_thread(pgbench_tps, service, min(10.0, load.seconds))
         report = await check_ledger(db)
     finally:
@@ -78,6 +82,8 @@ async def measure(figures: Figures, folder: Path, load: Load) -> None:
         await service.stop()
     sealed, refused = measured.get("sealed", {}).get("count", 0), measured.get("refused", {}).get("count", 0)
     show(figures, measured, spent, sealed / load.seconds, tpcb)
+    for name, (mean_ms, whole_ms) in stages.items():
+        figures.say(f"stage: {name}", mean_ms, "ms", yardstick="all stages", yardstick_value=whole_ms)
     figures.note(f"sealed {sealed}, refused {refused}; the ledger: used {report.used}, held {report.held}")
     if not report.holds_true or report.used < sealed:
         sys.exit("the ledger and the answers do not agree")
@@ -99,6 +105,23 @@ def show(figures: Figures, measured: Metrics, spent: dict[str, float], per_s: fl
             figures.say(
                 f"CPU a stamp: {name}", cpu_ms, "ms", yardstick="all cores a stamp", yardstick_value=both_cores_ms
             )
+
+
+async def stage_ms(service: RunningService) -> dict[str, tuple[float, float]]:
+    """How long each stage of the work took on average, waits included, and all of them together; the longest first."""
+    async with httpx.AsyncClient(base_url=service.base_url, trust_env=False) as client:
+        text = (await client.get("/metrics")).raise_for_status().text
+    sums: dict[str, float] = {}
+    counts: dict[str, float] = {}
+    for family in text_string_to_metric_families(text):
+        for sample in family.samples:
+            if sample.name == "emeterai_stage_seconds_sum":
+                sums[sample.labels["stage"]] = sample.value
+            elif sample.name == "emeterai_stage_seconds_count":
+                counts[sample.labels["stage"]] = sample.value
+    means_ms = {name: sums[name] / count * 1e3 for name, count in counts.items() if count}
+    whole_ms = sum(means_ms.values())
+    return {name: (mean, whole_ms) for name, mean in sorted(means_ms.items(), key=lambda item: -item[1])}
 
 
 def sign(key: rsa.RSAPrivateKey) -> bytes:
@@ -158,25 +181,30 @@ def pgbench_tps(service: RunningService, seconds: float) -> float:
 
 
 def cpu_seconds(service: RunningService) -> dict[str, float]:
-    """Processor seconds that each role and its descendants have used so far."""
+    """Processor seconds that each role, its openers, and the load generators that have ended, have used so far."""
     ticks = os.sysconf("SC_CLK_TCK")
     parents: dict[int, tuple[int, float]] = {}
+    openers: set[int] = set()
     for entry in Path("/proc").iterdir():
         if entry.name.isdigit():
             try:
                 fields = (entry / "stat").read_text().rsplit(")", 1)[1].split()
+                if b"emeterai.seal.opener" in (entry / "cmdline").read_bytes():
+                    openers.add(int(entry.name))
             except OSError:
                 continue
-            own = sum(int(fields[index]) for index in (11, 12, 13, 14))
-            parents[int(entry.name)] = (int(fields[1]), own / ticks)
+            used_ticks = sum(int(fields[index]) for index in (11, 12, 13, 14))
+            parents[int(entry.name)] = (int(fields[1]), used_ticks / ticks)
     roles = {pid: name for name, pid in service.pids().items() if name != "supervisor"}
-    used: dict[str, float] = {}
+    generators = resource.getrusage(resource.RUSAGE_CHILDREN)
+    used = {"generator": generators.ru_utime + generators.ru_stime}
     for pid, (_, own) in parents.items():
         at = pid
         while at in parents and at not in roles:
             at = parents[at][0]
         if at in roles:
-            used[roles[at]] = used.get(roles[at], 0.0) + own
+            name = f"{roles[at]}, its opener" if pid in openers else roles[at]
+            used[name] = used.get(name, 0.0) + own
     return used
 
 
