@@ -44,6 +44,8 @@ CONNECTIONS, POSTERS, CALLERS = 16, 8, 512
 _ZIPF_EXPONENT = 1.1
 _ZIPF_DRAWS = 1_000_000
 _FILL_BATCH = 1_000
+# Python 3.11 looks a member of an enumeration up by a function, each time.
+_HOLD, _SETTLE, _CANCELLED, _SEALED = Kind.HOLD, Kind.SETTLE, Reason.CANCELLED, Reason.SEALED
 Measure = Callable[[float], Awaitable[float]]
 Accounts = Iterator[int]
 """Numbers of accounts, without end."""
@@ -206,14 +208,12 @@ async def rate_of(work: Callable[[], Awaitable[int]], tasks: int) -> float:
 
 def hold(account: UUID) -> Transfer:
     """One unit is set aside."""
-    return Transfer(new_id(), Kind.HOLD, Reason.CANCELLED, 1, account=account, subject=new_id(), life_s=600.0)
+    return Transfer(new_id(), _HOLD, _CANCELLED, 1, account=account, subject=new_id(), life_s=600.0)
 
 
 def settle(held: Transfer) -> Transfer:
     """It is used."""
-    return Transfer(
-        new_id(), Kind.SETTLE, Reason.SEALED, 1, account=held.account, hold_id=held.id, subject=held.subject
-    )
+    return Transfer(new_id(), _SETTLE, _SEALED, 1, account=held.account, hold_id=held.id, subject=held.subject)
 
 
 if __name__ == "__main__":

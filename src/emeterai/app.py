@@ -39,9 +39,8 @@ from emeterai.ledger.serials import SerialRegister
 from emeterai.ledger.service import Ledger
 from emeterai.purchase import pages as purchase_pages
 from emeterai.purchase import routes as purchase_routes
-from emeterai.purchase.sandbox import SandboxProvider
+from emeterai.purchase.choosing import pay_page_urls, payment_providers
 from emeterai.purchase.sandbox_server import create_sandbox_app
-from emeterai.purchase.sandbox_words import sandbox_secret
 from emeterai.purchase.service import Purchase
 from emeterai.seal.reader import FileReader
 from emeterai.sealing import open_reader
@@ -109,11 +108,6 @@ def kept_passwords(db: Database, settings: Settings) -> Passwords:
     return Passwords(db, local_secret(settings.data_path / "secrets", "passwords"))
 
 
-def payment_provider(settings: Settings) -> SandboxProvider:
-    """The payment provider: the sandbox, as long as no real one is configured."""
-    return SandboxProvider(settings.sandbox_url, sandbox_secret(settings.data_path))
-
-
 @asynccontextmanager
 async def open_services(settings: Settings, pages: Pages, csrf: Csrf) -> AsyncIterator[Services]:
     """Everything a web process works with, opened in order and closed in reverse."""
@@ -124,8 +118,9 @@ async def open_services(settings: Settings, pages: Pages, csrf: Csrf) -> AsyncIt
         bus = Bus(url)
         await bus.start()
         stack.push_async_callback(bus.close)
-        provider = payment_provider(settings)
-        stack.push_async_callback(provider.close)
+        providers = payment_providers(settings)
+        for provider in providers:
+            stack.push_async_callback(provider.close)
         reader = await open_reader(settings)
         stack.push_async_callback(reader.close)
         blobs, ledger, serials = blob_store(settings), Ledger(db), SerialRegister(db)
@@ -147,7 +142,7 @@ async def open_services(settings: Settings, pages: Pages, csrf: Csrf) -> AsyncIt
             ledger=ledger,
             serials=serials,
             accounts=Accounts(db, session_life_s=settings.session_life_s),
-            purchase=Purchase(db, ledger, settings, providers=[provider]),
+            purchase=Purchase(db, ledger, settings, providers=providers),
             passwords=passwords,
             documents=documents,
             stamping=stamping,
@@ -177,7 +172,7 @@ def create_served_sandbox() -> ASGIApp:
 def create_asgi(settings: Settings) -> ASGIApp:
     """The web application in its wrappers, which also see what no route answers."""
     https = settings.base_url.startswith("https://")
-    guarded = SecurityHeaders(create_app(settings), form_targets=(settings.sandbox_page_url,), https=https)
+    guarded = SecurityHeaders(create_app(settings), form_targets=pay_page_urls(settings), https=https)
     drained = DrainedRequests(guarded, size_bytes_max=_DRAINED_DOCUMENTS * settings.document_size_bytes_max)
     return MeasuredRequests(TrueMethods(drained, own_path=tus.Uploads.path))
 

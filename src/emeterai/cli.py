@@ -41,6 +41,7 @@ from emeterai.seal.reader import FileReader
 from emeterai.seal.service import SealEngine, SignerError, load_signer_from
 from emeterai.sealing import key_place, open_reader, opened_engine
 from emeterai.serve import serve
+from emeterai.stamping.audit import check_all_stamps
 from emeterai.status.lines import SignedLines, verify_lines
 from emeterai.walkthrough import WalkthroughError, walk
 from emeterai.worker import run_sealer, run_steward
@@ -118,16 +119,25 @@ def _add_files(commands: Any) -> None:
     seal.add_argument("--page", type=int, help="from 1; the last page without it")
     seal.add_argument("--box", type=_box, help="x0,y0,x1,y1 in points on the page as seen, origin bottom left")
     seal.add_argument("--place", default="auto", help="a preset place instead of a box")
-    seal.add_argument("--password", help="opens a locked PDF, which stays locked")
+    seal.add_argument("--password", type=_text, help="opens a locked PDF, which stays locked")
     seal.add_argument("--serial", type=_serial, help="a 22-character serial; a fresh specimen without it")
     inspect = commands.add_parser("inspect", help="can this file be sealed? exit 0 yes, 3 refused")
     inspect.add_argument("source", metavar="IN", type=Path)
-    inspect.add_argument("--password", help="opens a locked PDF")
+    inspect.add_argument("--password", type=_text, help="opens a locked PDF")
     verify = commands.add_parser("verify", help="exit 0 genuine and unchanged, 1 not")
     verify.add_argument("source", metavar="FILE", type=Path)
     for command, handler in ((seal, _seal), (inspect, _inspect), (verify, _verify)):
         command.add_argument("--json", action="store_true", help="print one JSON object")
         command.set_defaults(run=_in_loop(handler))
+
+
+def _text(argument: str) -> str:
+    """An argument that is text. Raises ArgumentTypeError for bytes that are none in this locale."""
+    try:
+        argument.encode()
+    except UnicodeEncodeError as error:
+        raise argparse.ArgumentTypeError("this is not text in UTF-8") from error
+    return argument
 
 
 def _in_loop(handler: Handler) -> Callable[[argparse.Namespace, Settings], int]:
@@ -290,6 +300,7 @@ async def _check(arguments: argparse.Namespace, settings: Settings) -> int:
     db = await Database.connect(database_url(settings), connections_max=1, wait_s=settings.database_wait_s)
     try:
         report = await check_ledger(db)
+        report = msgspec.structs.replace(report, rules=[*report.rules, *await check_all_stamps(db)])
     finally:
         await db.close()
     lines = [f"{'holds' if rule.broken == 0 else f'BROKEN {rule.broken} times'}  {rule.name}" for rule in report.rules]

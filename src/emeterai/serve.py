@@ -103,7 +103,11 @@ def _children(settings: Settings, environment: dict[str, str]) -> list[ChildSpec
     web_url, sandbox_url = f"http://{settings.host}:{settings.port}", settings.sandbox_url
     return [
         *specs,
-        role("sandbox", "sandbox", is_ready=lambda: _answers(f"{sandbox_url}/healthz")),
+        *(
+            [role("sandbox", "sandbox", is_ready=lambda: _answers(f"{sandbox_url}/healthz"))]
+            if "sandbox" in settings.payment_provider_names
+            else []
+        ),
         role("web", "web", is_ready=lambda: _answers(f"{web_url}/readyz")),
         *(role(f"sealer-{number}", "sealer") for number in range(1, settings.sealer_processes + 1)),
         role("steward", "steward"),

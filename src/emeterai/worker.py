@@ -12,7 +12,7 @@ import asyncpg
 import structlog
 
 from emeterai.accounts.service import Accounts
-from emeterai.app import blob_store, database_url, kept_passwords, payment_provider
+from emeterai.app import blob_store, database_url, kept_passwords
 from emeterai.core.refusal import Refused
 from emeterai.infra import jobs, metrics
 from emeterai.infra.bus import Bus
@@ -26,8 +26,9 @@ from emeterai.infra.settings import Settings
 from emeterai.infra.worker_loop import work_on
 from emeterai.ledger.serials import SerialRegister
 from emeterai.ledger.service import Ledger
+from emeterai.purchase.choosing import payment_providers
 from emeterai.purchase.jobs import SWEEP_EVERY_S, sweep_orders
-from emeterai.purchase.sandbox import SandboxProvider
+from emeterai.purchase.provider import PaymentProvider
 from emeterai.purchase.service import Purchase
 from emeterai.seal.rotation import KeyWatch
 from emeterai.sealing import key_place, level_wanted, opened_engine, patiently_loaded
@@ -94,12 +95,15 @@ async def run_sealer(settings: Settings) -> None:
 async def run_steward(settings: Settings) -> None:
     """Run every sweep at its own pace until SIGTERM. Several stewards at once do no harm."""
     async with _parts(settings) as (db, bus), AsyncExitStack() as stack:
-        provider = payment_provider(settings)
-        stack.push_async_callback(provider.close)
-        await _until_told_to_stop(_run_all(_tasks(settings, db, bus, provider)))
+        providers = payment_providers(settings)
+        for provider in providers:
+            stack.push_async_callback(provider.close)
+        await _until_told_to_stop(_run_all(_tasks(settings, db, bus, providers)))
 
 
-def _tasks(settings: Settings, db: Database, bus: Bus, provider: SandboxProvider) -> dict[str, tuple[float, Task]]:
+def _tasks(
+    settings: Settings, db: Database, bus: Bus, providers: list[PaymentProvider]
+) -> dict[str, tuple[float, Task]]:
     """Every sweep of the steward by its name: after how many seconds it is repeated, and what it does."""
     ledger, blobs, passwords = Ledger(db), blob_store(settings), kept_passwords(db, settings)
     documents = Documents(
@@ -111,7 +115,7 @@ def _tasks(settings: Settings, db: Database, bus: Bus, provider: SandboxProvider
         upload_life_s=settings.upload_life_s,
     )
     endings, orphans = Endings(db, bus, ledger, SerialRegister(db)), Orphans(db, blobs, clock=utc_now)
-    purchase = Purchase(db, ledger, settings, providers=[provider])
+    purchase = Purchase(db, ledger, settings, providers=providers)
     secret = local_secret(settings.data_path / "secrets", "invariants")
     every_s, audit_every_s = settings.invariants_every_s, settings.audit_every_s
     invariants = Invariants(db, secret=secret, every_s=every_s, audit_every_s=audit_every_s)

@@ -12,6 +12,7 @@ from obstore.store import LocalStore
 from emeterai.infra.blobs import BlobStore
 from emeterai.infra.bus import Bus
 from emeterai.seal.model import Report, SealedTail, SealOrder
+from emeterai.seal.refusals import SEALER_BUSY
 from emeterai.seal.service import SealEngine
 from spine import Died
 
@@ -145,3 +146,11 @@ class DeadEndBus(Bus):
     def publish(self, keys: Iterable[UUID | str]) -> None:
         """Die."""
         raise Died
+
+
+class NeverFree(Engine):
+    """No opener is ever free."""
+
+    async def inspect(self, path: Path, *, password: str | None = None) -> Report:
+        """Say so."""
+        raise SEALER_BUSY()

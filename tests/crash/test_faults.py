@@ -165,3 +165,13 @@ async def test_a_database_that_is_away_when_a_seal_is_ready_is_waited_for(
             await task
     assert StampState.SEALED is (await spine.now(stamp)).state
     await spine.assert_sound(stamp)
+
+
+async def test_a_busy_machine_is_no_reason_to_refuse_a_document_as_busy(spine: Spine, engine: SealEngine) -> None:
+    """Else "try again in a moment" would be said of it for ever; the last attempt says what its sender can do."""
+    account_id = new_id()
+    document_id = await spine.documents.receive(account_id, "surat.pdf", letter())
+    for _ in range(ATTEMPTS_MAX):
+        await spine.journey(failing.NeverFree(engine)).inspect(await spine.claim(INSPECT))
+    document = await spine.documents.get(account_id, document_id)
+    assert (DocumentState.REFUSED, "file_not_opened") == (document.state, document.refusal_code)

@@ -137,6 +137,16 @@ async def test_a_wrong_database_loses_nothing(spine: Spine) -> None:
     assert module._TOO_MANY == len(await keys(spine))
 
 
+async def test_many_parts_of_one_ended_upload_go(spine: Spine) -> None:
+    """They are many, and the database knows whose they were: it is the right one."""
+    upload = await spine.documents.begin(new_id(), "surat.pdf", 10)
+    await spine.documents.abandon(upload)
+    for start in range(module._TOO_MANY):
+        await spine.blobs.put(f"parts/{upload}/{start:012d}.x", b"1")
+    assert module._TOO_MANY == await swept(steward(spine))
+    assert set() == await keys(spine)
+
+
 async def test_a_run_is_bounded_and_the_walk_goes_on(spine: Spine, monkeypatch: pytest.MonkeyPatch) -> None:
     """Each run looks at so many pieces; in the end all were seen, and then the walk rests."""
     monkeypatch.setattr("emeterai.infra.blobs._KEYS_A_PIECE", 2)

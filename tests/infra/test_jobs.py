@@ -154,6 +154,19 @@ async def test_a_sign_of_life_lengthens_the_lease(db: Database) -> None:
     assert 0 == await jobs.reclaim(db, limit=10)
 
 
+async def test_a_sign_of_life_does_not_wait_for_a_finish_under_way(db: Database) -> None:
+    """One job is being finished; the leases of the others are renewed all the same."""
+    _, other = await enqueued(db, 2)
+    worker = new_id()
+    claims = await claimed(db, worker, lease_s=0)
+    async with db.transaction() as tx:
+        await jobs.finish(tx, [one for one in claims if one.id != other])
+        async with asyncio.timeout(5):
+            await jobs.renew(db, worker, [one.id for one in claims], lease_s=60)
+    assert 0 == await jobs.reclaim(db, limit=10)
+    assert {other} == await finished(db, claims)
+
+
 async def test_a_job_that_is_handed_back_waits_for_its_delay(db: Database) -> None:
     """Not before; then as the next attempt."""
     (job_id,) = await enqueued(db)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import json
 import os
 import subprocess
 import sys
@@ -12,6 +13,7 @@ import httpx
 import pytest
 from prometheus_client.parser import text_string_to_metric_families
 
+from emeterai.stamping.audit import HAS_STAMP
 from papers import letter
 from running import Person, RunningService
 
@@ -71,6 +73,8 @@ async def test_the_books_balance_after_all_that(service: RunningService) -> None
     command = [sys.executable, "-m", "emeterai", "ledger", "check", "--json"]
     checked = await asyncio.to_thread(subprocess.run, command, env=environment, capture_output=True, check=False)
     assert 0 == checked.returncode, checked.stdout.decode() + checked.stderr.decode()
+    rules = {rule["name"] for rule in json.loads(checked.stdout)["rules"]}
+    assert {"every balance equals the sum of its transfers", HAS_STAMP} <= rules
 
 
 async def test_metrics_name_nobody(anyone: httpx.AsyncClient, buyer: Person) -> None:

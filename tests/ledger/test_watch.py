@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import AsyncIterator, Sequence
 from contextlib import suppress
+from datetime import timedelta
 from urllib.parse import urlsplit
 from uuid import UUID
 
@@ -18,13 +19,18 @@ from emeterai.infra.postgres import EmbeddedPostgres
 from emeterai.ledger import check
 from emeterai.ledger.check import Rule, check_ledger
 from emeterai.ledger.service import Ledger
-from emeterai.ledger.watch import ADDS_UP, LedgerWatch, Look
+from emeterai.ledger.watch import ADDS_UP, AuditStart, LedgerWatch, Look
 from emeterai.ledger.watch_queries import OPEN_HOLDS, RULES
 
 
 async def no_more(_: Connection, __: Sequence[UUID]) -> list[Rule]:
     """The ledger alone."""
     return []
+
+
+async def start_over(watch: LedgerWatch, broken: Sequence[str]) -> None:
+    """As after a whole audit that took no time."""
+    await watch.start_over(await watch.begin_audit(), broken)
 
 
 @pytest.fixture
@@ -37,7 +43,7 @@ def ledger(db: Database) -> Ledger:
 async def watch(db: Database) -> LedgerWatch:
     """A watch that has started from an empty ledger and looks whenever it is asked."""
     watch = LedgerWatch(db, every_s=0)
-    await watch.start_over([])
+    await start_over(watch, [])
     return watch
 
 
@@ -100,7 +106,7 @@ async def test_nothing_is_told_before_the_first_audit(db: Database) -> None:
     watch = LedgerWatch(db, every_s=0)
     assert await watch.look(no_more) is None
     assert await watch.wants_audit(3_600)
-    await watch.start_over([])
+    await start_over(watch, [])
     assert (0, 0, 0, 0, 0) == sums(await looked(watch))
     assert not await watch.wants_audit(3_600)
     assert await watch.wants_audit(0)
@@ -141,7 +147,7 @@ async def test_a_transfer_that_commits_late_is_not_missed(db: Database, ledger: 
 async def test_a_transaction_that_waits_long_before_its_first_write_is_not_missed(db: Database, ledger: Ledger) -> None:
     """It gets its number when it writes, above the horizon, and posts with the time of its start, however long ago."""
     watch = LedgerWatch(db, every_s=0, margin_s=0)
-    await watch.start_over([])
+    await start_over(watch, [])
     async with db.transaction() as tx:
         await tx.fetchval("SELECT now()")
         for bought in (1, 2):
@@ -175,7 +181,7 @@ async def test_a_rolled_back_transfer_never_counts(ledger: Ledger, watch: Ledger
 async def test_stewards_take_turns(db: Database, ledger: Ledger) -> None:
     """Of several that look at once one sees; until it is time again nobody does."""
     stewards = [LedgerWatch(db, every_s=600) for _ in range(4)]
-    await stewards[0].start_over([])
+    await start_over(stewards[0], [])
     looks = await asyncio.gather(*(steward.look(no_more) for steward in stewards))
     assert 1 == sum(look is not None for look in looks)
     assert await stewards[1].look(no_more) is None
@@ -257,13 +263,13 @@ async def test_a_look_finds_the_broken_rule_and_asks_for_the_audit(
 
 async def test_what_only_the_audit_found_stays_told(db: Database, ledger: Ledger, watch: LedgerWatch) -> None:
     """Every look repeats it, until an audit finds it mended; and that audit comes long before its day."""
-    await watch.start_over(["a rule"])
+    await start_over(watch, ["a rule"])
     assert ["a rule"] == (await looked(watch)).broken
     assert not await watch.wants_audit(3_600)
     async with db.transaction() as tx:
         await tx.execute("UPDATE ledger.watch SET audited_at = now() - interval '11 minutes'")
     assert await watch.wants_audit(3_600)
-    await watch.start_over([])
+    await start_over(watch, [])
     assert [] == (await looked(watch)).broken
 
 
@@ -289,9 +295,87 @@ async def test_starting_over_remakes_the_sums(db: Database, ledger: Ledger, watc
         await tx.execute("UPDATE ledger.watch SET used = 100")
     async with db.transaction() as tx:
         await post_in(tx, ledger, [credit(new_id(), 7)])
-        await watch.start_over([])
+        await start_over(watch, [])
     assert (12, 9, 1, 1, 1) == sums(await looked(watch))
     assert [] == (await looked(watch)).broken
+
+
+@pytest.mark.parametrize("is_posted_before", [True, False])
+async def test_what_a_look_finds_during_an_audit_is_not_forgotten(
+    ledger: Ledger, watch: LedgerWatch, intruder: asyncpg.Connection, is_posted_before: bool
+) -> None:
+    """The audit did not see it: one more is wanted, and what was posted since the audit began is left to looks."""
+    begun = None if is_posted_before else await watch.begin_audit()
+    await ledger.post([credit(new_id(), 5)])
+    begun = begun or await watch.begin_audit()
+    await intruder.execute("UPDATE ledger.balances SET bought = 4")
+    assert ADDS_UP in (await looked(watch)).broken
+    await watch.start_over(begun, [])
+    assert await watch.wants_audit(3_600)
+    look = await looked(watch)
+    assert (is_posted_before, 5) == (look.broken == [], look.bought)
+
+
+async def test_an_audit_that_did_not_end_stays_wanted(db: Database, ledger: Ledger, watch: LedgerWatch) -> None:
+    """Also what a look wanted meanwhile, when another steward's audit began before that and ends after it."""
+    other = await watch.begin_audit()
+    assert await watch.wants_audit(3_600)
+    async with db.transaction() as tx:
+        await tx.execute("UPDATE ledger.watch SET audit_wanted = true")
+    await watch.begin_audit()
+    await watch.start_over(other, [])
+    assert await watch.wants_audit(3_600)
+    await start_over(watch, [])
+    assert not await watch.wants_audit(3_600)
+
+
+@pytest.mark.parametrize("is_audited", [True, False])
+async def test_what_was_posted_before_the_oldest_open_transaction_began_is_not_lost(
+    db: Database, ledger: Ledger, is_audited: bool
+) -> None:
+    """It has ended, with an earlier time and a later number than a transaction that holds the horizon down."""
+    watch = LedgerWatch(db, every_s=0, margin_s=0)
+    await start_over(watch, [])
+    async with db.connection() as early:
+        beginning = early.transaction()
+        await beginning.start()
+        async with db.transaction() as slow:
+            await post_in(slow, ledger, [credit(new_id())])
+            await post_in(early, ledger, [credit(new_id(), 7)])
+            await beginning.commit()
+            await (start_over(watch, []) if is_audited else looked(watch))
+            assert 7 == (await looked(watch)).bought
+    assert [8, 8] == [(await looked(watch)).bought for _ in range(2)]
+
+
+@pytest.mark.parametrize("mark", ["looked_at", "posted_from", "audited_at"])
+async def test_after_the_clock_was_set_back_an_audit_comes_first(
+    db: Database, ledger: Ledger, watch: LedgerWatch, intruder: asyncpg.Connection, mark: str
+) -> None:
+    """Until it has ended nobody looks, even when the clock has passed the old time; then nothing is missing."""
+    await ledger.post([credit(new_id())])
+    await looked(watch)
+    await intruder.execute(f"UPDATE ledger.watch SET {mark} = now() + interval '1 hour'")
+    await ledger.post([credit(new_id(), 2)])
+    assert await watch.look(no_more) is None
+    assert await watch.wants_audit(3_600)
+    begun = await watch.begin_audit()
+    await intruder.execute("UPDATE ledger.watch SET posted_from = now() - interval '1 second'")
+    assert await watch.look(no_more) is None
+    await ledger.post([credit(new_id(), 4)])
+    await intruder.execute("UPDATE ledger.transfers SET posted_at = now() - interval '1 hour' WHERE amount = 4")
+    await watch.start_over(begun, [])
+    assert not await watch.wants_audit(3_600)
+    looks = [await looked(watch) for _ in range(2)]
+    assert [(1, 7, []), (0, 7, [])] == [(look.fresh, look.bought, look.broken) for look in looks]
+
+
+async def test_the_clock_may_be_set_back_during_an_audit(ledger: Ledger, watch: LedgerWatch) -> None:
+    """The next look reads from the time that rules when the sums are remade."""
+    begun = await watch.begin_audit()
+    await watch.start_over(AuditStart(begun.horizon, begun.posted_from + timedelta(hours=1)), [])
+    await ledger.post([credit(new_id())])
+    assert 1 == (await looked(watch)).bought
 
 
 @pytest.mark.parametrize(

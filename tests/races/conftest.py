@@ -31,6 +31,17 @@ def no_lock(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 @pytest.fixture
+async def no_guard(db: Database, monkeypatch: pytest.MonkeyPatch) -> None:
+    """What the writing itself finds out is removed: whether balances cover it, and whether holds are open."""
+    async with db.transaction() as tx:
+        await tx.execute(
+            "ALTER TABLE ledger.balances DROP CONSTRAINT balances_check, DROP CONSTRAINT balances_held_check"
+        )
+    assert ledger_store._WRITE.count("<> $16") == 1
+    monkeypatch.setattr(ledger_store, "_WRITE", ledger_store._WRITE.replace("<> $16", "< $16 - 1000"))
+
+
+@pytest.fixture
 def widen(monkeypatch: pytest.MonkeyPatch) -> Widen:
     """Widen the window: after they have read with this function of a store, two wait for each other.
 

@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from seal_judges import qr_codes, rendered
 from seal_orders import SERIAL, SealBytes, order_of
 from seal_photos import PHOTOS, photos
-from seal_samples import LETTER, classic
+from seal_samples import LETTER, classic, objects_of_a_letter
 
 from emeterai.seal.glyphs import glyph_width, text_path
 from emeterai.seal.service import Box
@@ -57,6 +57,32 @@ async def test_the_mark_keeps_the_form_of_pdf_a(seal: SealBytes) -> None:
             str(instruction.operator) for instruction in pikepdf.parse_content_stream(pdf.make_stream(content))
         }
     assert operators <= PATH_OPERATORS
+
+
+PROFILE = b"<</N %d/Length 4>>stream\nICC.\nendstream"
+CLAIM = b"<</Type/Metadata/Subtype/XML/Length 6>>stream\npdfaid\nendstream"
+INTENT = b"/OutputIntents[<</Type/OutputIntent/S/GTS_PDFA1/DestOutputProfile 6 0 R>>]"
+OUTPUT_INTENTS = {
+    "none": (b"", b"null", False),
+    "RGB": (INTENT, PROFILE % 3, False),
+    "CMYK": (INTENT, PROFILE % 4, True),
+    "grey": (INTENT, PROFILE % 1, True),
+    "none, though it claims to be PDF/A": (b"/Metadata 6 0 R", CLAIM, True),
+    "a profile that is none": (INTENT, b"[]", False),
+}
+
+
+@pytest.mark.parametrize("name", OUTPUT_INTENTS)
+async def test_the_colours_of_the_mark_respect_the_output_intent(name: str, seal: SealBytes) -> None:
+    """Where it is not for RGB, what the mark draws in device colours is given a meaning (ISO 19005-2, 6.2.4.3)."""
+    catalog, extra, calibrated = OUTPUT_INTENTS[name]
+    sealed, _ = await seal(classic(objects_of_a_letter(catalog=catalog, extra={6: extra})))
+    with pikepdf.open(io.BytesIO(sealed)) as pdf:
+        appearance = pdf.Root.AcroForm.Fields[0].AP.N
+        for form in (appearance, appearance.Resources.XObject.Art):
+            colours = form.get("/Resources", pikepdf.Dictionary()).get("/ColorSpace", pikepdf.Dictionary())
+            assert (["/DefaultGray", "/DefaultRGB"] if calibrated else []) == sorted(colours.keys())
+    assert [URL] == [text for text, _ in qr_codes(rendered(sealed))]
 
 
 async def test_the_mark_is_announced_to_screen_readers(seal: SealBytes) -> None:

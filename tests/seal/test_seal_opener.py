@@ -16,6 +16,7 @@ from seal_orders import order_of
 from seal_samples import LETTER, classic
 
 from emeterai.core.refusal import Refused
+from emeterai.seal.limits import SWOLLEN_SIZE_BYTES
 from emeterai.seal.service import SealEngine, Signer
 
 ATTEMPTS = 10
@@ -133,6 +134,24 @@ async def test_a_bomb_costs_only_itself(hasty: SealEngine, letter: Path, tmp_pat
         await hasty.inspect(bomb)
     assert "pdf_too_complex" == refused.value.code
     assert 1 == (await hasty.inspect(letter)).pages
+
+
+async def test_an_opener_that_a_file_has_swollen_is_no_fault_of_ours(signer: Signer, tmp_path: Path) -> None:
+    """On a machine so busy that the opener hardly got to work, a bomb still has its name."""
+    bomb = tmp_path / "bomb.pdf"
+    bomb.write_bytes(_bomb())
+    engine = await SealEngine.start(signer=signer, openers=1, size_bytes_max=25_000_000, timeout_s=2)
+    try:
+        pid = engine.opener_pids[0]
+        request = asyncio.create_task(engine.seal(bomb, order_of()))
+        while int(Path(f"/proc/{pid}/statm").read_text().split()[1]) * os.sysconf("SC_PAGE_SIZE") < SWOLLEN_SIZE_BYTES:
+            await asyncio.sleep(0.001)
+        os.kill(pid, signal.SIGSTOP)
+        with pytest.raises(Refused) as refused:
+            await request
+        assert "pdf_too_complex" == refused.value.code
+    finally:
+        await engine.close()
 
 
 def test_the_opener_is_confined(engine: SealEngine) -> None:

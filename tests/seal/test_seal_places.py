@@ -117,6 +117,17 @@ async def test_a_box_with_swapped_corners_means_the_same_box(engine: SealEngine,
     assert straight == swapped
 
 
+@pytest.mark.parametrize("size", [(40, 30), (300, 72), (54, 54), (60, 400)])
+async def test_on_a_small_page_the_mark_is_smaller(size: tuple[int, int], engine: SealEngine, tmp_path: Path) -> None:
+    """It fills a page that is smaller than the smallest mark; what placing finds is not refused later, when paid."""
+    path = tmp_path / "file.pdf"
+    path.write_bytes(classic(objects_of_a_letter(page=b"/MediaBox[0 0 %d %d]" % size)))
+    found = await engine.placement(path, order_of())
+    assert min(SIDE_PT_MIN, *size) <= found.box.x1 - found.box.x0 <= min(size)
+    assert 0 <= min(found.box.x0, found.box.y0)
+    assert found.box == (await engine.seal(path, order_of(box=found.box))).box
+
+
 SIZES = st.floats(60, 3_000)
 
 

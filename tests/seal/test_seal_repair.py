@@ -11,7 +11,7 @@ from mutations import mutated
 from seal_judges import judged_by_pdfsig, judged_by_pyhanko, qr_codes, rendered
 from seal_odd import DAMAGED, PASSWORD, SOUND, encrypted
 from seal_orders import SealBytes, order_of
-from seal_samples import LETTER, MUSEUM, classic, signed_by_somebody
+from seal_samples import LETTER, MUSEUM, classic, objects_of_a_letter, signed_by_somebody
 
 from emeterai.core.refusal import Refused
 from emeterai.seal.service import SealEngine, Signer
@@ -48,6 +48,39 @@ async def test_a_damaged_file_is_not_sealed_as_it_is(name: str, engine: SealEngi
     with pytest.raises(Refused) as refused:
         await engine.seal(path, order_of())
     assert refused.value.code in {"pdf_broken", "pdf_numbers_exhausted"}
+
+
+def _twice() -> bytes:
+    """Three pages, of which the second is the first once more: the same object."""
+    objects = objects_of_a_letter(extra={6: b"<</Type/Page/Parent 2 0 R/Resources<<>>>>"})
+    objects[2] = objects[2].replace(b"[3 0 R]/Count 1", b"[3 0 R 3 0 R 6 0 R]/Count 3")
+    return classic(objects)
+
+
+async def test_a_page_that_stands_in_the_tree_twice_becomes_two(
+    seal: SealBytes, engine: SealEngine, tmp_path: Path
+) -> None:
+    """The last page could be stamped as it is, but others could not; after repair each one can."""
+    path = tmp_path / "twice.pdf"
+    path.write_bytes(_twice())
+    assert (True, 3) == ((report := await engine.inspect(path)).repaired, report.pages)
+    repaired = await engine.repair(path)
+    for page in (1, 2, 3):
+        sealed, _ = await seal(repaired, page=page)
+        assert 1 == len(qr_codes(rendered(sealed, page - 1)))
+
+
+async def test_a_page_of_a_signed_file_that_cannot_be_stamped_is_refused_when_it_is_chosen(
+    engine: SealEngine, tmp_path: Path
+) -> None:
+    """A signed file is not repaired. Its last page can be stamped; the others are refused before a unit is held."""
+    path = tmp_path / "twice.pdf"
+    path.write_bytes(await signed_by_somebody(_twice()))
+    assert not (await engine.inspect(path)).repaired
+    assert 3 == (await engine.placement(path, order_of(page=3))).page
+    with pytest.raises(Refused) as refused:
+        await engine.placement(path, order_of(page=2))
+    assert "pdf_broken" == refused.value.code
 
 
 async def test_repair_keeps_what_is_on_the_page_and_makes_the_same_bytes_again(

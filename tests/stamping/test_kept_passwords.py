@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import io
 import secrets
 from collections.abc import AsyncIterator, Awaitable, Callable
@@ -20,7 +21,7 @@ from emeterai.seal.model import Box, SealedTail
 from emeterai.seal.service import SealEngine, load_signer
 from emeterai.stamping.documents import INSPECT
 from emeterai.stamping.model import Document, Stamp, StampWanted
-from emeterai.stamping.passwords import TRIES_MAX, Passwords
+from emeterai.stamping.passwords import TRIES_MAX, Passwords, keep_passwords
 from papers import PASSWORD, letter, locked
 from spine import SIZE_BYTES_MAX, Died, Spine
 
@@ -227,6 +228,24 @@ async def test_a_stamp_is_never_held_without_its_password(spine: LockedSpine) ->
     stamp, _ = await spine.stamping.ask(second)
     await spine.seal()
     assert StampState.SEALED is (await spine.now(stamp)).state
+
+
+async def test_a_hold_on_its_way_keeps_its_password(spine: LockedSpine) -> None:
+    """Who forgets while another request's hold is being written waits for it, and then sees that it is held."""
+    document = await spine.document(locked(letter()))
+    stamp = await spine.stamp_on(document)
+    kept = {document.id: spine.passwords.enciphered(document.id, PASSWORD)}
+    other = await spine.document(letter(), None)
+    move = "UPDATE stamping.stamps SET document_id = $1 WHERE id = $2"
+    async with spine.db.transaction() as tx:
+        await tx.execute(move, other.id, stamp.id)
+    async with spine.db.transaction() as hold:
+        await keep_passwords(hold, kept)
+        forgetting = asyncio.create_task(spine.passwords.forget_unless_held(document.id))
+        await asyncio.sleep(0.3)
+        await hold.execute(move, document.id, stamp.id)
+    await forgetting
+    assert {document.id: PASSWORD} == await spine.passwords.kept([document.id])
 
 
 async def test_files_without_a_password_never_ask_for_one(spine: LockedSpine, database_url: str) -> None:

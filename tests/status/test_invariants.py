@@ -11,6 +11,8 @@ import pytest
 
 from emeterai.infra.database import Database
 from emeterai.ledger import watch as watching
+from emeterai.ledger.check import Rule
+from emeterai.stamping.audit import check_all_stamps
 from emeterai.status import service as module
 from emeterai.status.lines import Line, SignedLine, verify_lines
 from emeterai.status.service import Invariants, PublicLines
@@ -95,6 +97,30 @@ async def test_a_broken_stamp_is_told_and_audited_at_once(spine: Spine) -> None:
     found = await spine.db.fetchval("SELECT broken FROM ledger.watch")
     assert "a stamp has its serial: taken, affixed or void as it is held, sealed or given back" in found
     assert stamp
+
+
+async def test_what_breaks_behind_the_audit_is_told_and_audited_again(
+    spine: Spine, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The audit had passed the place already when a look found it broken: no line forgets it."""
+    invariants = steward(spine.db)
+    await invariants.audit_if_due()
+    await spine.held()
+
+    async def broken_behind(db: Database) -> list[Rule]:
+        rules = await check_all_stamps(db)
+        await spine._write("UPDATE ledger.serials SET state = 'void', ended_at = now()")
+        await invariants.minute()
+        return rules
+
+    with monkeypatch.context() as patch:
+        patch.setattr(module, "check_all_stamps", broken_behind)
+        await spine._write("UPDATE ledger.watch SET audit_wanted = true")
+        await invariants.audit_if_due()
+    assert await invariants._watch.wants_audit(3_600)
+    await invariants.audit_if_due()
+    await invariants.minute()
+    assert [True, True] == [read(line).broken > 0 for line in await published(spine.db)]
 
 
 async def test_stewards_at_once_publish_one_chain(spine: Spine) -> None:

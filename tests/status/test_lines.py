@@ -11,7 +11,7 @@ import msgspec
 import pytest
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
-from emeterai.status.lines import FIRST_PREVIOUS, Line, SignedLine, digest_of, public_pem, sign, verify_lines
+from emeterai.status.lines import FIRST_PREVIOUS, Line, SignedLine, digest_of, is_late, public_pem, sign, verify_lines
 
 KEY, OTHER_KEY = (Ed25519PrivateKey.from_private_bytes(bytes([byte]) * 32) for byte in (1, 2))
 START = datetime(2026, 11, 21, tzinfo=UTC)
@@ -36,6 +36,12 @@ def test_an_untouched_chain_is_proven() -> None:
             proof = verify_lines(part, key=key)
             assert ([], len(part), 0, 0) == (proof.faults, proof.lines, proof.gaps, proof.broken)
     assert (1, 5, [lines[0].key]) == (proof.first, verify_lines(lines).last, proof.keys)
+
+
+def test_a_newest_line_that_is_old_is_late() -> None:
+    """Two minutes and a half without the next one: what it says may not be true any more."""
+    newest = msgspec.json.decode(chain(3)[-1].line, type=Line)
+    assert [False, True] == [is_late(newest, newest.at + timedelta(seconds=seconds)) for seconds in (150, 151)]
 
 
 def test_no_lines_prove_nothing() -> None:

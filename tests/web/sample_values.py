@@ -7,6 +7,7 @@ from typing import Any
 from uuid import UUID
 
 from emeterai.core.refusal import RefusalKind, Refused
+from emeterai.purchase.model import Channel, PaymentCode
 from emeterai.status.lines import Line
 from emeterai.web.forms import FieldError, Form
 
@@ -83,7 +84,11 @@ ORDER = {
     "created_at": AT,
     "expires_at": LATER,
     "settled_at": None,
+    "code": None,
+    "qr": None,
 }
+QRIS = PaymentCode(Channel.QRIS, "00020101021226670016ID.CO.CONTOH.WWW0118936005030000089874021452040000530336054062")
+ACCOUNT = PaymentCode(Channel.VIRTUAL_ACCOUNT, "988722169919500", "BNI")
 DOCUMENT = {
     "id": ID,
     "name": NAME,

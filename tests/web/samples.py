@@ -6,6 +6,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from sample_values import (
+    ACCOUNT,
     AT,
     BROKEN_LINES,
     BUY,
@@ -21,6 +22,7 @@ from sample_values import (
     ORDER,
     PAYMENT,
     PLACE,
+    QRIS,
     QUOTA,
     READY,
     SAMPLE_REFUSAL,
@@ -32,6 +34,7 @@ from sample_values import (
     verdict,
 )
 
+from emeterai.purchase.qr_picture import qr_picture
 from emeterai.seal.refusals import PDF_PASSWORD_WRONG
 from emeterai.stamping.placing import BOX_COVERS_TEXT
 from emeterai.web.forms import FieldError, Form
@@ -99,6 +102,16 @@ SAMPLES = [
         "order_pending", "purchase/order.html", {"order": ORDER, "returned": False, "refresh_s": 10, "available": 0}
     ),
     Sample("order_returned", "purchase/order.html", {"order": ORDER, "returned": True, "refresh_s": 5, "available": 0}),
+    Sample(
+        "order_qris",
+        "purchase/order.html",
+        {"order": {**ORDER, "code": QRIS, "qr": qr_picture(QRIS)}, "returned": False, "refresh_s": 10, "available": 0},
+    ),
+    Sample(
+        "order_account",
+        "purchase/order.html",
+        {"order": {**ORDER, "code": ACCOUNT}, "returned": False, "refresh_s": 10, "available": 0},
+    ),
     Sample(
         "order_paid",
         "purchase/order.html",
@@ -266,9 +279,10 @@ SAMPLES = [
         {"documents": LISTED, "newer_url": None, "older_url": "/dokumen?cursor=abc"},
     ),
     Sample("documents_empty", "stamping/documents.html", {"documents": [], "newer_url": None, "older_url": None}),
-    Sample("invariants", "status/invariants.html", {"lines": LINES, "key": SHA256}, signed_in=False),
-    Sample("invariants_broken", "status/invariants.html", {"lines": BROKEN_LINES, "key": SHA256}),
-    Sample("invariants_none", "status/invariants.html", {"lines": [], "key": None}, signed_in=False),
+    Sample("invariants", "status/invariants.html", {"lines": LINES, "late": False, "key": SHA256}, signed_in=False),
+    Sample("invariants_late", "status/invariants.html", {"lines": LINES, "late": True, "key": SHA256}),
+    Sample("invariants_broken", "status/invariants.html", {"lines": BROKEN_LINES, "late": False, "key": SHA256}),
+    Sample("invariants_none", "status/invariants.html", {"lines": [], "late": False, "key": None}, signed_in=False),
     Sample("verify", "verify/verify.html", {"form": Form(), "size_bytes_max": 25_000_000}, signed_in=False),
     Sample(
         "verify_errors",

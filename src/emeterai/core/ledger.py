@@ -10,12 +10,13 @@ the immutable transfers. docs/accounts.md shows each movement as a two-line tabl
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 from enum import StrEnum
 from math import isfinite
 from operator import attrgetter
+from typing import NamedTuple
 from uuid import UUID
 
 from emeterai.core.refusal import RefusalKind, Refused
@@ -53,6 +54,19 @@ class Kind(StrEnum):
     RELEASE = "release"
     REFUND = "refund"
     MONEY = "money"
+
+
+# Python 3.11 looks a member up by a function, each time.
+_CREDIT, _HOLD, _SETTLE, _RELEASE, _REFUND, _MONEY = (
+    Kind.CREDIT,
+    Kind.HOLD,
+    Kind.SETTLE,
+    Kind.RELEASE,
+    Kind.REFUND,
+    Kind.MONEY,
+)
+_SPENDING = frozenset({_HOLD, _REFUND})
+_TAKING = _SPENDING | {_SETTLE}
 
 
 class Unit(StrEnum):
@@ -116,19 +130,19 @@ class Transfer:
     @property
     def unit(self) -> Unit:
         """Stamps for quota movements, rupiah for money."""
-        return Unit.IDR if self.kind is Kind.MONEY else Unit.STAMP
+        return Unit.IDR if self.kind is _MONEY else Unit.STAMP
 
     @property
     def lines(self) -> tuple[UUID, UUID]:
         """The two lines of double entry: the account debited and the account credited."""
-        if self.kind is Kind.MONEY:
+        if self.kind is _MONEY:
             assert self.debit is not None
             assert self.credit is not None
             return self.debit, self.credit
         assert self.account is not None
-        if self.kind is Kind.CREDIT:
+        if self.kind is _CREDIT:
             return Counter.ISSUED, self.account
-        return self.account, Counter.REFUNDED if self.kind is Kind.REFUND else Counter.USED
+        return self.account, Counter.REFUNDED if self.kind is _REFUND else Counter.USED
 
     def content(self) -> tuple[object, ...]:
         """What must be the same when the same id comes again."""
@@ -137,18 +151,17 @@ class Transfer:
     def __post_init__(self) -> None:
         if self.amount <= 0:
             raise ValueError("a transfer moves at least one unit")
-        if (self.kind is Kind.SETTLE or self.kind is Kind.RELEASE) != (self.hold_id is not None):
+        if (self.kind is _SETTLE or self.kind is _RELEASE) != (self.hold_id is not None):
             raise ValueError("a settle or release, and nothing else, names its hold")
-        if (self.kind is Kind.HOLD) != (self.life_s is not None):
+        if (self.kind is _HOLD) != (self.life_s is not None):
             raise ValueError("a hold, and nothing else, has a life")
         if self.life_s is not None and not isfinite(self.life_s):
             raise ValueError("a hold ends: its life is a number of seconds")
-        if (self.kind is Kind.MONEY) == (self.account is not None):
+        if (self.kind is _MONEY) == (self.account is not None):
             raise ValueError("quota movements name one account; money names a debit and a credit")
 
 
-@dataclass(frozen=True, slots=True)
-class Balance:
+class Balance(NamedTuple):
     """The balance of a quota account, in stamps."""
 
     bought: int = 0
@@ -162,6 +175,9 @@ class Balance:
         return self.bought - self.held - self.used - self.refunded
 
 
+_NOTHING = Balance()
+
+
 @dataclass(frozen=True, slots=True)
 class OpenHold:
     """A hold that has not ended."""
@@ -173,8 +189,7 @@ class OpenHold:
     expires_at: datetime
 
 
-@dataclass(frozen=True, slots=True)
-class Posted:
+class Posted(NamedTuple):
     """The answer to a transfer that is in the ledger; `again` when it was there before this call."""
 
     transfer: Transfer
@@ -197,6 +212,15 @@ class Book:
     """Transfer id to content, for ids of the batch that are already in the ledger."""
     posted: dict[UUID, Transfer] = field(default_factory=dict)
     """Transfer id to what this book decided to post."""
+
+    @classmethod
+    def assuming(cls, balances: dict[UUID, Balance], transfers: Sequence[Transfer]) -> Book:
+        """A book on the assumption that every id is new, and every hold to be ended open as its ending says.
+
+        Who writes what it decides has to find that true; whoever reads a refusal in it has to ask another book.
+        """
+        open_holds = {it.hold_id: (it.account, it.amount) for it in transfers if it.hold_id and it.account}
+        return cls({account: balances.get(account, _NOTHING) for account in accounts_of(transfers)}, open_holds)
 
     def decide(self, transfers: Sequence[Transfer]) -> list[Answer]:
         """Answer each transfer in order, exactly as if they had come one by one; update the balances held here."""
@@ -221,17 +245,17 @@ class Book:
 
     def _move(self, transfer: Transfer) -> Refused | None:
         kind, account, amount = transfer.kind, transfer.account, transfer.amount
-        if kind is Kind.MONEY:
+        if kind is _MONEY:
             return None
         assert account is not None
         if transfer.hold_id is not None:
             return self._end_hold(transfer, account, transfer.hold_id)
-        now = self.balances.get(account) or Balance()
-        if kind is Kind.CREDIT:
+        now = self.balances.get(account, _NOTHING)
+        if kind is _CREDIT:
             self.balances[account] = Balance(now.bought + amount, now.held, now.used, now.refunded)
         elif now.available < amount:
             return QUOTA_NOT_ENOUGH(available=now.available, needed=amount)
-        elif kind is Kind.HOLD:
+        elif kind is _HOLD:
             self.balances[account] = Balance(now.bought, now.held + amount, now.used, now.refunded)
             self.open_holds[transfer.id] = (account, amount)
         else:
@@ -244,20 +268,48 @@ class Book:
             ended = self.endings.get(hold_id)
             if ended is None:
                 return HOLD_UNKNOWN()
-            return HOLD_SETTLED() if ended is Kind.SETTLE else HOLD_RELEASED()
+            return HOLD_SETTLED() if ended is _SETTLE else HOLD_RELEASED()
         if held != (account, transfer.amount):
             self.open_holds[hold_id] = held
             return HOLD_UNKNOWN()
         now = self.balances[account]
-        used = transfer.amount if transfer.kind is Kind.SETTLE else 0
+        used = transfer.amount if transfer.kind is _SETTLE else 0
         self.balances[account] = Balance(now.bought, now.held - transfer.amount, now.used + used, now.refunded)
         self.endings[hold_id] = transfer.kind
         return None
 
 
+def may_be_assumed(transfers: Sequence[Transfer]) -> bool:
+    """Whether `Book.assuming` serves: none of the transfers makes room for another, in a balance or with a hold.
+
+    A balance that covers all such transfers together covers each of them in its turn, whatever comes between.
+    """
+    if not all(transfer.kind in _TAKING for transfer in transfers):
+        return False
+    ending = {transfer.hold_id for transfer in transfers if transfer.hold_id is not None}
+    return not ending or ending.isdisjoint(transfer.id for transfer in transfers)
+
+
+def changes(before: Mapping[UUID, Balance], after: Mapping[UUID, Balance]) -> dict[UUID, Balance]:
+    """What was added to each balance that is another one now, in the order that `after` has them."""
+    added = {}
+    for account, now in after.items():
+        was = before[account]
+        if was is not now:
+            added[account] = Balance(
+                now.bought - was.bought, now.held - was.held, now.used - was.used, now.refunded - was.refunded
+            )
+    return added
+
+
 def accounts_of(transfers: Sequence[Transfer]) -> list[UUID]:
     """The quota accounts that a batch moves, each once, sorted: the order in which they are locked."""
     return in_order(transfer.account for transfer in transfers if transfer.account is not None)
+
+
+def spenders_of(transfers: Sequence[Transfer]) -> list[UUID]:
+    """Those of the accounts whose balance decides about a transfer."""
+    return in_order(it.account for it in transfers if it.account is not None and it.kind in _SPENDING)
 
 
 def in_order(accounts: Iterable[UUID]) -> list[UUID]:

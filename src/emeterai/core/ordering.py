@@ -39,6 +39,8 @@ class ChargeState(StrEnum):
     SETTLED = "settled"
     EXPIRED = "expired"
     CANCELLED = "cancelled"
+    REVERSED = "reversed"
+    """Refused, or taken back after it was settled: an order without money ends, a paid one is a case for staff."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -99,7 +101,7 @@ def order_move(seen: Seen | None, total_idr: int, *, overdue: bool) -> OrderMove
             return OrderMove.SETTLE if seen.pays(total_idr) else OrderMove.QUARANTINE
         case ChargeState.EXPIRED:
             return OrderMove.EXPIRE
-        case ChargeState.CANCELLED:
+        case ChargeState.CANCELLED | ChargeState.REVERSED:
             return OrderMove.CANCEL
         case ChargeState.PENDING:
             return OrderMove.EXPIRE if overdue else None

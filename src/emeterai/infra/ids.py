@@ -2,11 +2,16 @@
 
 from __future__ import annotations
 
-from uuid import UUID
+from uuid import UUID, SafeUUID
 
-from uuid_utils.compat import uuid7
+from uuid_utils import uuid7
+
+_new, _set, _safety = object.__new__, object.__setattr__, SafeUUID.unknown
 
 
 def new_id() -> UUID:
     """A fresh UUIDv7."""
-    return uuid7()
+    made = _new(UUID)
+    _set(made, "int", uuid7().int)
+    _set(made, "is_safe", _safety)
+    return made

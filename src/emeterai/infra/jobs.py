@@ -71,12 +71,16 @@ async def finish(tx: Connection, claims: Sequence[Claim]) -> set[UUID]:
 
 
 async def renew(db: Database, worker: UUID, ids: Sequence[UUID], *, lease_s: float) -> None:
-    """Lengthen the leases that `worker` still holds on these jobs: the sign of life during long work."""
+    """Lengthen the leases that `worker` still holds on these jobs: the sign of life during long work.
+
+    Skips rows that someone is finishing right now: waiting for one would keep the others from being renewed, and two
+    who each wait for a row of the other would be a deadlock.
+    """
     async with db.transaction() as tx:
         await tx.execute(
             """
             UPDATE infra.jobs SET lease_until = now() + make_interval(secs => $3)
-            WHERE id = ANY($2::uuid[]) AND worker = $1
+            WHERE id IN (SELECT id FROM infra.jobs WHERE id = ANY($2::uuid[]) AND worker = $1 FOR UPDATE SKIP LOCKED)
             """,
             worker,
             list(ids),

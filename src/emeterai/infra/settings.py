@@ -47,7 +47,7 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     session_life_s: Count = 30 * 86_400
     hold_life_s: Seconds = 60.0
     """A held unit whose stamp has not been made by then returns by itself."""
-    lease_s: Seconds = 8.0
+    lease_s: Seconds = 5.0
     """A worker that is silent for this long is taken for dead and its work is given to another."""
     seal_attempts_max: Count = 3
     order_life_s: Count = 86_400
@@ -66,6 +66,18 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     """The sandbox payment provider's port; 0: the web port plus one."""
     sandbox_public_url: str = ""
     """How people's browsers reach the sandbox's pay page; empty: `http://HOST:SANDBOX_PORT`."""
+    payment_providers: str = "sandbox"
+    """`sandbox`, `midtrans` and `xendit`, with commas between: orders go to the first that is well."""
+    payment_bank: str = "bni"
+    """Where the virtual accounts are kept: `bca`, `bni` or `bri`."""
+    midtrans_url: str = "https://api.sandbox.midtrans.com"
+    midtrans_server_key_file: str = ""
+    """Holds the server key of the merchant at Midtrans, on its first line."""
+    xendit_url: str = "https://api.xendit.co"
+    xendit_secret_key_file: str = ""
+    """Holds the secret key of the business at Xendit, on its first line."""
+    xendit_callback_token_file: str = ""
+    """Holds the token that Xendit sends with each notification, on its first line."""
     key_file: str = ""
     """The PEM file of the sealing key; empty: a local test authority is made at first run."""
     certificate_file: str = ""
@@ -105,6 +117,11 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     def sandbox_url(self) -> str:
         """Where the sandbox payment provider listens, for programs on this machine."""
         return f"http://{self.host}:{self.sandbox_port or self.port + 1}"
+
+    @property
+    def payment_provider_names(self) -> tuple[str, ...]:
+        """The names of the payment providers, in their order of preference."""
+        return tuple(name.strip() for name in self.payment_providers.split(",") if name.strip())
 
     @property
     def sandbox_page_url(self) -> str:

@@ -8,13 +8,26 @@ commits together.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from datetime import datetime
 from uuid import UUID
 
 import asyncpg
 
-from emeterai.core.ledger import Answer, Balance, Book, Kind, OpenHold, Posted, Transfer, accounts_of, in_order
+from emeterai.core.ledger import (
+    Answer,
+    Balance,
+    Book,
+    Kind,
+    OpenHold,
+    Posted,
+    Transfer,
+    accounts_of,
+    changes,
+    in_order,
+    may_be_assumed,
+    spenders_of,
+)
 from emeterai.core.refusal import Refused
 from emeterai.infra.batching import Batcher
 from emeterai.infra.database import Connection, Database
@@ -22,6 +35,8 @@ from emeterai.ledger import store
 from emeterai.ledger.model import Movement
 
 _POST_TRIES_MAX = 3
+_LANES = 2
+"""So many batches of `post_one` are under way at once, each of accounts of its own: they never wait for each other."""
 _NO_TRANSFERS_FAULT = (
     Refused,
     OSError,
@@ -30,6 +45,14 @@ _NO_TRANSFERS_FAULT = (
     asyncpg.InsufficientResourcesError,
 )
 """The database is busy, full or away, or was too slow: trying the transfers by themselves would only add to that."""
+
+_OVERTAKEN = (
+    asyncpg.UniqueViolationError,
+    asyncpg.CheckViolationError,
+    asyncpg.SerializationError,
+    asyncpg.DeadlockDetectedError,
+)
+"""What was assumed is not so, or not any more; nothing was written."""
 
 
 class OpenBook:
@@ -46,12 +69,16 @@ class OpenBook:
     async def post(self, transfers: Sequence[Transfer]) -> list[Answer]:
         """Post transfers of locked accounts, in order, each with its own answer. Visible after the commit."""
         await store.read_earlier(self._tx, transfers, self._book)
+        before = dict(self._book.balances)
         answers = self._book.decide(transfers)
-        fresh = [answer.transfer for answer in answers if isinstance(answer, Posted) and not answer.again]
-        if fresh:
-            touched = {transfer.account for transfer in fresh if transfer.account is not None}
-            await store.write(self._tx, fresh, {account: self._book.balances[account] for account in touched})
+        await _write(self._tx, answers, changes(before, self._book.balances))
         return answers
+
+
+async def _write(connection: Connection, answers: Sequence[Answer], changed: Mapping[UUID, Balance]) -> None:
+    fresh = [answer.transfer for answer in answers if isinstance(answer, Posted) and not answer.again]
+    if fresh:
+        await store.write(connection, fresh, changed)
 
 
 class Ledger:
@@ -59,7 +86,7 @@ class Ledger:
 
     def __init__(self, db: Database) -> None:
         self._db = db
-        self._ones: Batcher[Transfer, Answer] = Batcher(self._post_apart)
+        self._lanes: list[Batcher[Transfer, Answer]] = [Batcher(self._post_apart) for _ in range(_LANES)]
 
     async def open_book(self, tx: Connection, accounts: Iterable[UUID], *, opening: bool = False) -> OpenBook:
         """Lock the balances of `accounts` until `tx` ends. Call it first and once in a transaction.
@@ -90,9 +117,12 @@ class Ledger:
     async def post_one(self, transfer: Transfer) -> Posted:
         """Post one transfer, in one transaction with those that arrive in the same millisecond or two.
 
-        Raises its refusal. Whatever becomes of the others, it is answered as if it had come alone, in its turn.
+        Raises its refusal. Whatever becomes of the others, it is answered as if it had come alone, in its turn among
+        those of its account.
         """
-        posted = await self._ones.submit(transfer)
+        account = transfer.account
+        lane = 0 if account is None else account.int % len(self._lanes)
+        posted = await self._lanes[lane].submit(transfer)
         assert isinstance(posted, Posted)
         return posted
 
@@ -109,10 +139,33 @@ class Ledger:
         return [*await self._post_apart(transfers[:middle]), *await self._post_apart(transfers[middle:])]
 
     async def _post_once(self, transfers: Sequence[Transfer]) -> list[Answer]:
+        if may_be_assumed(transfers):
+            answers = await self._post_assumed(transfers)
+            if answers is not None:
+                return answers
         opening = any(transfer.kind is Kind.CREDIT for transfer in transfers)
         async with self._db.transaction() as tx:
             book = await self._open_sorted(tx, accounts_of(transfers), opening=opening)
             return await book.post(transfers)
+
+    async def _post_assumed(self, transfers: Sequence[Transfer]) -> list[Answer] | None:
+        """Post without a lock, in one statement that finds out whether it may; None when these need the lock.
+
+        They do when a transfer may be refused or is there already, or when another transaction was faster.
+        """
+        spenders = spenders_of(transfers)
+        try:
+            async with self._db.connection() as connection:
+                balances = await store.read_balances(connection, spenders) if spenders else {}
+                book = Book.assuming(balances, transfers)
+                before = dict(book.balances)
+                answers = book.decide(transfers)
+                if any(isinstance(answer, Refused) for answer in answers):
+                    return None
+                await _write(connection, answers, changes(before, book.balances))
+        except _OVERTAKEN:
+            return None
+        return answers
 
     async def balance(self, account: UUID) -> Balance:
         """The balance of one account; zero for one that was never credited."""

@@ -13,13 +13,15 @@ from emeterai.infra.database import Connection, Database
 from emeterai.ledger.model import Movement
 
 _END_OF_TIME = datetime.max.replace(tzinfo=UTC)
-# A join and not `= ANY`: a row that another transaction changed meanwhile is judged again, by itself, and not against
-# the whole array.
-_BALANCES = """
-    SELECT balance.account, bought, held, used, refunded
-    FROM unnest($1::text::uuid[]) AS wanted(account) JOIN ledger.balances AS balance USING (account)
+# One by one in the order of the array, whatever the plan knows of the table. Not `= ANY`: a row that others changed
+# meanwhile is judged again, by itself, and not against the whole array.
+_BALANCES_IN_ORDER = """
+    SELECT balance.* FROM unnest($1::text::uuid[]) AS wanted(account) CROSS JOIN LATERAL (
+        SELECT account, bought, held, used, refunded FROM ledger.balances WHERE account = wanted.account {which}
+    ) AS balance
 """
-_LOCKED = f"{_BALANCES} ORDER BY balance.account FOR NO KEY UPDATE OF balance"
+_BALANCES = _BALANCES_IN_ORDER.format(which="OFFSET 0")
+_LOCKED = _BALANCES_IN_ORDER.format(which="FOR NO KEY UPDATE")
 # The bounds let partitions be skipped when the statement's plan is kept. A row without a kind is an open hold.
 _EARLIER = """
     SELECT id, kind, reason, amount, debit, credit, hold_id, subject FROM ledger.transfers
@@ -28,27 +30,37 @@ _EARLIER = """
     SELECT id, NULL, NULL, amount, account, NULL, NULL, NULL FROM ledger.holds WHERE id = ANY($4::text::uuid[])
 """
 _ENDINGS = "SELECT hold_id, kind FROM ledger.transfers WHERE hold_id = ANY($1::text::uuid[])"
+# Balances first, so that whoever writes holds those; then the holds that end, which have to be open. What the
+# transaction did not find as it was decided upon undoes the statement. Changes come in the order of locks.
 _WRITE = """
     WITH new AS MATERIALIZED (
         SELECT * FROM unnest($1::text::uuid[], $2::text::text[], $3::text::text[], $4::text::bigint[],
                              $5::text::uuid[], $6::text::uuid[], $7::text::uuid[], $8::text::uuid[],
                              $9::text::float8[])
             AS new(id, kind, reason, amount, debit, credit, hold_id, subject, open_for_s)
-    ), posted AS (
-        INSERT INTO ledger.transfers (id, kind, reason, amount, debit, credit, hold_id, subject)
-        SELECT id, kind, reason, amount, debit, credit, hold_id, subject FROM new
+    ), moved AS (
+        UPDATE ledger.balances AS balance
+        SET bought = balance.bought + coalesce(change.bought, 0), held = balance.held + coalesce(change.held, 0),
+            used = balance.used + coalesce(change.used, 0),
+            refunded = balance.refunded + coalesce(change.refunded, 0)
+        FROM unnest($10::text::uuid[], $11::text::bigint[], $12::text::bigint[], $13::text::bigint[],
+                    $14::text::bigint[]) AS change(account, bought, held, used, refunded)
+        WHERE balance.account = change.account RETURNING true
+    ), ended AS (
+        DELETE FROM ledger.holds WHERE id = ANY(ARRAY(SELECT hold_id FROM new WHERE hold_id IS NOT NULL))
+        RETURNING id, account, amount
     ), opened AS (
         INSERT INTO ledger.holds (id, account, amount, subject, expires_at)
         SELECT id, debit, amount, subject, now() + make_interval(secs => open_for_s)
         FROM new WHERE open_for_s IS NOT NULL
-    ), ended AS (
-        DELETE FROM ledger.holds WHERE id = ANY($10::text::uuid[])
+    ), posted AS (
+        INSERT INTO ledger.transfers (id, kind, reason, amount, debit, credit, hold_id, subject)
+        SELECT id, kind, reason, amount, debit, credit, hold_id, subject FROM new
     )
-    UPDATE ledger.balances AS balance
-    SET bought = after.bought, held = after.held, used = after.used, refunded = after.refunded
-    FROM unnest($11::text::uuid[], $12::text::bigint[], $13::text::bigint[], $14::text::bigint[], $15::text::bigint[])
-        AS after(account, bought, held, used, refunded)
-    WHERE balance.account = after.account
+    SELECT CASE WHEN (SELECT count(*) FROM moved) <> $15 THEN ledger.refuse_overtaken()
+                WHEN (SELECT count(*) FROM ended) <> $16 THEN ledger.refuse_overtaken()
+                WHEN EXISTS (SELECT id, account, amount FROM ended EXCEPT SELECT hold_id, debit, amount FROM new)
+                    THEN ledger.refuse_overtaken() END
 """
 
 
@@ -63,11 +75,9 @@ async def open_accounts(tx: Connection, accounts: Sequence[UUID]) -> None:
 async def lock_accounts(tx: Connection, accounts: Sequence[UUID]) -> dict[UUID, Balance]:
     """Lock balance rows and answer them as they stand under the lock; one that was never credited is absent.
 
-    The ORDER BY keeps any plan from locking them in another order than everybody's.
+    They are locked in the order in which they come, which has to be everybody's.
     """
-    return _balances(
-        await tx.fetch(f"{_BALANCES} ORDER BY balance.account FOR NO KEY UPDATE OF balance", array_text(accounts))
-    )
+    return _balances(await tx.fetch(_LOCKED, array_text(accounts)))
 
 
 async def read_balances(connection: Connection | Database, accounts: Sequence[UUID]) -> dict[UUID, Balance]:
@@ -97,9 +107,16 @@ async def read_earlier(tx: Connection, transfers: Sequence[Transfer], book: Book
         book.endings.update({row["hold_id"]: Kind(row["kind"]) for row in rows})
 
 
-async def write(tx: Connection, transfers: Sequence[Transfer], balances: Mapping[UUID, Balance]) -> None:
-    """Write decided transfers, the balances they lead to, and the holds they open and end, in one round trip."""
-    ended = {transfer.hold_id for transfer in transfers if transfer.hold_id is not None}
+async def write(tx: Connection, transfers: Sequence[Transfer], changes: Mapping[UUID, Balance]) -> None:
+    """Write decided transfers, what they add to each balance, and the holds they open and end, in one round trip.
+
+    `changes` are in the order of locks. Raises asyncpg's SerializationError and writes nothing when a hold that should
+    end is not open as the transfer says, and CheckViolationError when a balance does not cover its change.
+    """
+    hold_ids = [transfer.hold_id for transfer in transfers]
+    ended = {hold_id for hold_id in hold_ids if hold_id is not None}
+    # Only a hold has a life; one that these very transfers end is not open for any time.
+    brief = {transfer.id for transfer in transfers if transfer.id in ended} if ended else ended
     lines = [transfer.lines for transfer in transfers]
     columns: tuple[Sequence[Cell], ...] = (
         [transfer.id for transfer in transfers],
@@ -108,18 +125,21 @@ async def write(tx: Connection, transfers: Sequence[Transfer], balances: Mapping
         [transfer.amount for transfer in transfers],
         [debit for debit, _ in lines],
         [credit for _, credit in lines],
-        [transfer.hold_id for transfer in transfers],
+        hold_ids if ended else (),
         [transfer.subject for transfer in transfers],
-        # Only a hold has a life; one that these very transfers end is not open for any time.
-        [transfer.life_s if transfer.id not in ended else None for transfer in transfers],
-        list(ended),
-        list(balances),
-        [balance.bought for balance in balances.values()],
-        [balance.held for balance in balances.values()],
-        [balance.used for balance in balances.values()],
-        [balance.refunded for balance in balances.values()],
+        [None if brief and transfer.id in brief else transfer.life_s for transfer in transfers],
+        list(changes),
+        _or_empty([change.bought for change in changes.values()]),
+        _or_empty([change.held for change in changes.values()]),
+        _or_empty([change.used for change in changes.values()]),
+        _or_empty([change.refunded for change in changes.values()]),
     )
-    await tx.execute(_WRITE, *(array_text(column) for column in columns))
+    await tx.fetchval(_WRITE, *(array_text(column) for column in columns), len(changes), len(ended) - len(brief))
+
+
+def _or_empty(column: Sequence[int]) -> Sequence[int]:
+    """Nothing for a column of zeros: `unnest` fills what is missing with NULL, which is sooner read."""
+    return column if any(column) else ()
 
 
 async def expired_holds(db: Database, limit: int, *, without: Sequence[UUID]) -> list[OpenHold]:

@@ -54,11 +54,18 @@ class Look(msgspec.Struct, frozen=True):
     broken: list[str]
 
 
+class AuditStart(msgspec.Struct, frozen=True):
+    """Where the books stood before a whole audit began: what it may count as verified is below `horizon`."""
+
+    horizon: int
+    posted_from: datetime
+
+
 class LedgerWatch:
     """Looks at what is new, every `every_s`. Several stewards may have one each: one of them looks."""
 
     def __init__(self, db: Database, *, every_s: float, margin_s: float = 60.0) -> None:
-        """`margin_s` is for transactions of other users, whose start is hidden, and for a clock that is set back."""
+        """`margin_s` is for transactions of other users, whose start is hidden, and for a clock set back by less."""
         self._db = db
         self._every_s = every_s
         self._margin_s = margin_s
@@ -66,7 +73,8 @@ class LedgerWatch:
     async def look(self, more: MoreRules) -> Look | None:
         """Check what is new and move on, unless a rule is broken; then the whole audit is asked for.
 
-        None when there is nothing to start from (see `start_over`), and before it is time to look again.
+        None when there is nothing to start from (see `start_over`), before it is time to look again, and when the
+        clock of the database was set back: then times do not tell what is new, until an audit has started over.
         """
         return await _retried(lambda: self._look_once(more))
 
@@ -96,32 +104,44 @@ class LedgerWatch:
                 await tx.execute(
                     _ADVANCE,
                     window[2],
-                    posted_from,
+                    min(posted_from, totals["grows_from"] or posted_from),
                     *(totals[f"settled_{part}"] for part in ("bought", "held", "used", "refunded")),
                 )
         return _seen(position, totals, rules, broken)
 
     async def wants_audit(self, every_s: float) -> bool:
-        """Whether the whole ledger should be audited now: never yet, long ago, or because a look found something."""
+        """Whether the whole ledger should be audited now.
+
+        Never yet, long ago, one did not end, a look found something, or the clock was set back.
+        """
         return bool(await self._db.fetchval(_WANTS_AUDIT, every_s, _AUDIT_AGAIN_S))
 
-    async def start_over(self, broken: Sequence[str]) -> None:
-        """Remake the sums from the transfers after a whole audit, which found these rules `broken`.
+    async def begin_audit(self) -> AuditStart:
+        """Call this before a whole audit; `start_over` takes the answer. Until then the audit stays wanted.
 
-        Meanwhile nobody looks.
+        What was wanted before is answered by this audit, what a look wants from now on is not.
         """
-        await _retried(lambda: self._start_over_once(broken))
-
-    async def _start_over_once(self, broken: Sequence[str]) -> None:
         posted_from = await self._oldest_start()
+        async with self._db.transaction() as tx:
+            return AuditStart(horizon=await tx.fetchval(_BEGIN_AUDIT), posted_from=posted_from)
+
+    async def start_over(self, begun: AuditStart, broken: Sequence[str]) -> None:
+        """Remake the sums after a whole audit, which found these rules `broken`, as far as the audit surely saw.
+
+        The next look checks everything from there. While the sums are remade nobody looks.
+        """
+        await _retried(lambda: self._start_over_once(begun, broken))
+
+    async def _start_over_once(self, begun: AuditStart, broken: Sequence[str]) -> None:
+        start = (min(begun.posted_from, await self._oldest_start()), begun.horizon)
         async with (
             self._db.connection() as tx,
             tx.transaction(isolation="repeatable_read"),
         ):
             await tx.execute("SET LOCAL statement_timeout = '600s'; SET LOCAL enable_seqscan = on")
             await tx.fetch("SELECT FROM ledger.watch FOR UPDATE")
-            await tx.execute(REMAKE_ACCOUNTS, posted_from, timeout=600)
-            await tx.execute(REMAKE_SUMS, posted_from, list(broken), timeout=600)
+            await tx.execute(REMAKE_ACCOUNTS, *start, timeout=600)
+            await tx.execute(REMAKE_SUMS, *start, list(broken), timeout=600)
 
     async def _oldest_start(self) -> datetime:
         """No transaction that is under way, or begins later, posts with an earlier time. Read before the snapshot."""
@@ -173,21 +193,33 @@ def _seen(position: Any, totals: Any, rules: list[Rule], broken: Sequence[str]) 
     )
 
 
-_POSITION = """
+_CLOCK_WENT_BACK = "(looked_at > now() AND looked_at < 'infinity' OR posted_from > now() OR audited_at > now())"
+_POSITION = f"""
     SELECT watch.*, now() AS at, pg_snapshot_xmin(pg_current_snapshot())::text::bigint AS next_horizon
-    FROM ledger.watch WHERE looked_at <= now() - make_interval(secs => $1) FOR UPDATE SKIP LOCKED
+    FROM ledger.watch WHERE looked_at <= now() - make_interval(secs => $1) AND NOT {_CLOCK_WENT_BACK}
+    FOR UPDATE SKIP LOCKED
 """
 _ADVANCE = """
     UPDATE ledger.watch SET horizon = $1, posted_from = $2, bought = bought + $3, held = held + $4, used = used + $5,
         refunded = refunded + $6, looked_at = now()
 """
 _WANT_AUDIT = "UPDATE ledger.watch SET looked_at = now(), audit_wanted = audit_wanted OR $1"
-_WANTS_AUDIT = """
+_WANTS_AUDIT = f"""
     SELECT NOT EXISTS (
-        SELECT FROM ledger.watch WHERE NOT audit_wanted AND audited_at > now() - make_interval(secs => $1)
-            AND (broken = '{}' OR audited_at > now() - make_interval(secs => $2))
+        SELECT FROM ledger.watch WHERE NOT audit_wanted AND NOT {_CLOCK_WENT_BACK}
+            AND audited_at > now() - make_interval(secs => $1)
+            AND (broken = '{{}}' OR audited_at > now() - make_interval(secs => $2))
     )
 """
+_BEGIN_AUDIT = f"""
+    WITH begun AS (
+        UPDATE ledger.watch SET audited_at = '-infinity', audit_wanted = audit_wanted AND audited_at = '-infinity',
+            looked_at = CASE WHEN {_CLOCK_WENT_BACK} THEN 'infinity' ELSE looked_at END
+    )
+    SELECT pg_snapshot_xmin(pg_current_snapshot())::text::bigint
+"""
+"""An audit that began before and has not ended answers for what was wanted since: then it stays wanted. A clock that
+was set back comes by the same times again, so nobody looks until an audit has started over, however late that is."""
 _OLDEST_START = """
     SELECT least(clock_timestamp(), min(xact_start)) - make_interval(secs => $1) FROM pg_stat_activity
     WHERE datname = current_database() AND pid <> pg_backend_pid()

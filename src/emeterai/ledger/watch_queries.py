@@ -1,6 +1,7 @@
 """The SQL of the watch. What is new is taken once into a table of the look's own; the rules read that.
 
 To take it: $1 is the horizon of the look before, $2 the earliest `posted_at` above it, $3 the horizon of this look.
+To remake the sums: $1 is the earliest `posted_at` above the horizon $2.
 """
 
 from __future__ import annotations
@@ -10,12 +11,12 @@ from emeterai.core.ledger import Counter
 MAKE_FRESH = """
     CREATE TEMPORARY TABLE fresh (
         id uuid, kind text, reason text, amount bigint, debit uuid, credit uuid, hold_id uuid, subject uuid,
-        may_grow boolean
+        posted_at timestamptz, may_grow boolean
     ) ON COMMIT DROP
 """
 TAKE_FRESH = """
     INSERT INTO pg_temp.fresh
-    SELECT id, kind, reason, amount, debit, credit, hold_id, subject, ledger.written_since(xmin, $3)
+    SELECT id, kind, reason, amount, debit, credit, hold_id, subject, posted_at, ledger.written_since(xmin, $3)
     FROM ledger.transfers WHERE posted_at >= $2 AND ledger.written_since(xmin, $1)
 """
 _SUMS = """
@@ -35,11 +36,12 @@ _EXPECTED = f"""
         SELECT {_ACCOUNT} AS account, {_SUMS} FROM pg_temp.fresh WHERE kind <> 'money' GROUP BY 1
     ) AS moved LEFT JOIN ledger.watched USING (account)
 """
-_VERIFIED = "NOT (posted_at >= $1 AND ledger.written_since(xmin, (SELECT horizon FROM this)))"
-_THIS = "WITH this AS MATERIALIZED (SELECT pg_snapshot_xmin(pg_current_snapshot())::text::bigint AS horizon)"
+_ABOVE = "posted_at >= $1::timestamptz - interval '1 day' AND ledger.written_since(xmin, $2)"
+"""The transaction decides. The time only keeps out rows so old that their transaction ids may have come round again;
+a day is more than a clock is set back, and far less than 2^31 transactions take."""
 
 TOTALS = f"""
-    SELECT count(*) AS fresh,
+    SELECT count(*) AS fresh, min(posted_at) FILTER (WHERE may_grow) AS grows_from,
         array_agg(DISTINCT subject) FILTER (WHERE kind IN ('hold', 'settle', 'release') AND subject IS NOT NULL)
             AS subjects,
         coalesce(sum(amount) FILTER (WHERE debit = '{Counter.ISSUED}'), 0)::bigint AS bought,
@@ -66,8 +68,8 @@ ADVANCE_ACCOUNTS = f"""
 """
 
 REMAKE_ACCOUNTS = f"""
-    {_THIS}, summed AS (
-        SELECT {_ACCOUNT} AS account, {_SUMS} FROM ledger.transfers WHERE kind <> 'money' AND {_VERIFIED} GROUP BY 1
+    WITH summed AS (
+        SELECT {_ACCOUNT} AS account, {_SUMS} FROM ledger.transfers WHERE kind <> 'money' AND NOT ({_ABOVE}) GROUP BY 1
     ), gone AS (
         DELETE FROM ledger.watched WHERE NOT EXISTS (SELECT FROM summed WHERE summed.account = watched.account)
     )
@@ -79,12 +81,13 @@ REMAKE_ACCOUNTS = f"""
 """
 
 REMAKE_SUMS = f"""
-    {_THIS}, summed AS (SELECT {_SUMS} FROM ledger.transfers WHERE kind <> 'money' AND {_VERIFIED})
+    WITH summed AS (SELECT {_SUMS} FROM ledger.transfers WHERE kind <> 'money' AND NOT ({_ABOVE}))
     INSERT INTO ledger.watch AS watch (horizon, posted_from, bought, held, used, refunded, audited_at, broken)
-    SELECT (SELECT horizon FROM this), $1, bought, held, used, refunded, now(), $2::text[] FROM summed
+    SELECT $2, least($1::timestamptz, (SELECT min(posted_at) FROM ledger.transfers WHERE {_ABOVE})),
+        bought, held, used, refunded, now(), $3::text[] FROM summed
     ON CONFLICT (only_row) DO UPDATE SET horizon = excluded.horizon, posted_from = excluded.posted_from,
         bought = excluded.bought, held = excluded.held, used = excluded.used, refunded = excluded.refunded,
-        audited_at = excluded.audited_at, broken = excluded.broken, audit_wanted = false, looked_at = '-infinity'
+        audited_at = excluded.audited_at, broken = excluded.broken, looked_at = '-infinity'
 """
 
 # The rules of the whole audit (check.py), in its words, as far as new transfers can break them.

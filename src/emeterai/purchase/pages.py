@@ -16,6 +16,7 @@ from emeterai.core.refusal import Refused
 from emeterai.infra.http import checked_idempotency_key
 from emeterai.infra.ids import new_id
 from emeterai.infra.settings import Settings
+from emeterai.purchase.qr_picture import qr_picture
 from emeterai.purchase.service import ORDER_QUANTITY_INVALID, Order, OrderState, Purchase
 from emeterai.web import paths
 from emeterai.web.csrf import Csrf, checked_form, texts_of
@@ -197,6 +198,8 @@ def _shown(order: Order) -> dict[str, Any]:
         "created_at": order.created_at,
         "expires_at": order.expires_at,
         "settled_at": order.paid_at,
+        "code": order.code if order.is_payable else None,
+        "qr": qr_picture(order.code) if order.is_payable else None,
     }
 
 

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from datetime import datetime
+from decimal import Decimal
 from typing import Protocol
 from uuid import UUID
 
@@ -37,6 +39,9 @@ NOTIFICATION_UNREADABLE = RefusalKind(
     "Isi pemberitahuan ini tidak dapat dibaca; periksa bentuknya.",
     "The content of this notification cannot be read; check its format.",
 )
+_AMOUNT_MAX = 10**15
+_DECIMALS_MAX = 4
+_CURRENCY = re.compile(r"[A-Z]{3}")
 
 
 class PaymentProvider(Protocol):
@@ -45,6 +50,20 @@ class PaymentProvider(Protocol):
     @property
     def name(self) -> str:
         """The name in addresses and tables: lower case, never changed."""
+        ...
+
+    @property
+    def signs_notifications(self) -> bool:
+        """Whether a notification proves what it says; if not, it only says that there is something to ask about."""
+        ...
+
+    @property
+    def is_healthy(self) -> bool:
+        """Whether asking it now makes sense."""
+        ...
+
+    async def close(self) -> None:
+        """Give the connections back."""
         ...
 
     async def create_charge(self, request: ChargeRequest) -> Charge:
@@ -61,3 +80,18 @@ class PaymentProvider(Protocol):
         Raises `notification_forged`, `notification_stale` or `notification_unreadable`.
         """
         ...
+
+
+def is_money(amount: Decimal, currency: str) -> bool:
+    """Whether this can be an amount of money: not negative, finite, of a sane size, in a currency as ISO 4217 has."""
+    exponent = amount.as_tuple().exponent
+    is_plain = isinstance(exponent, int) and exponent >= -_DECIMALS_MAX and 0 <= amount < _AMOUNT_MAX
+    return is_plain and _CURRENCY.fullmatch(currency) is not None
+
+
+def order_id_of(text: str) -> UUID | None:
+    """The order that a provider names, or None when this cannot be one of ours."""
+    try:
+        return UUID(text)
+    except ValueError:
+        return None

@@ -26,6 +26,7 @@ from emeterai.infra.http import (
     problems,
     read_cursor,
 )
+from emeterai.purchase.model import PaymentCode
 from emeterai.purchase.provider import (
     NOTIFICATION_FORGED,
     NOTIFICATION_STALE,
@@ -75,6 +76,10 @@ class OrderView(msgspec.Struct, frozen=True, kw_only=True):
     total_idr: int
     provider: str
     pay_url: Annotated[str | None, msgspec.Meta(description="Where to pay; null when there is nothing to pay.")]
+    payment_code: Annotated[
+        PaymentCode | None,
+        msgspec.Meta(description="What to pay with, where `pay_url` is our page: a QR code's text or an account."),
+    ]
     created_at: datetime
     expires_at: datetime
     paid_at: datetime | None
@@ -219,6 +224,7 @@ def _view(order: Order) -> OrderView:
         total_idr=order.total_idr,
         provider=order.provider,
         pay_url=order.pay_url if order.is_payable else None,
+        payment_code=order.code if order.is_payable else None,
         created_at=order.created_at,
         expires_at=order.expires_at,
         paid_at=order.paid_at,

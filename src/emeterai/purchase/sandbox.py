@@ -6,7 +6,6 @@ import asyncio
 import re
 from collections.abc import Mapping
 from datetime import datetime
-from decimal import Decimal
 from typing import TypeVar
 from uuid import UUID
 
@@ -21,6 +20,8 @@ from emeterai.purchase.provider import (
     NOTIFICATION_UNREADABLE,
     PROVIDER_UNAVAILABLE,
     RETRY_AFTER_S,
+    is_money,
+    order_id_of,
 )
 from emeterai.purchase.sandbox_words import (
     PROVIDER_NAME,
@@ -40,11 +41,8 @@ _LIMITS = httpx.Limits(max_connections=16, max_keepalive_connections=8)
 _TRIES = 2
 _PAUSE_S = 0.2
 _TOLERANCE_S = 300
-_AMOUNT_MAX = 10**15
-_DECIMALS_MAX = 4
 _TIMESTAMP = re.compile(r"[0-9]{1,12}")
 _EVENT_ID = re.compile(r"[!-~]{1,100}")
-_CURRENCY = re.compile(r"[A-Z]{3}")
 _STATES = {
     SandboxState.PENDING: ChargeState.PENDING,
     SandboxState.SETTLEMENT: ChargeState.SETTLED,
@@ -58,6 +56,8 @@ class SandboxProvider:
     """The sandbox as a `PaymentProvider`; `url` is the provider's own, `secret` is shared with it."""
 
     name = PROVIDER_NAME
+    signs_notifications = True
+    is_healthy = True
 
     def __init__(self, url: str, secret: bytes) -> None:
         self._secret = secret
@@ -110,7 +110,7 @@ class SandboxProvider:
             raise NOTIFICATION_UNREADABLE()
         return Notice(
             event_id=event.event_id,
-            order_id=_order_id(event.order_id),
+            order_id=order_id_of(event.order_id),
             state=_STATES[event.state],
             amount=event.amount,
             currency=event.currency,
@@ -142,17 +142,4 @@ def _decoded(body: bytes, words: type[_Words]) -> _Words | None:
         decoded = msgspec.json.decode(body, type=words)
     except (msgspec.DecodeError, msgspec.ValidationError):
         return None
-    return decoded if _is_money(decoded.amount, decoded.currency) else None
-
-
-def _is_money(amount: Decimal, currency: str) -> bool:
-    exponent = amount.as_tuple().exponent
-    is_plain = isinstance(exponent, int) and exponent >= -_DECIMALS_MAX and 0 <= amount < _AMOUNT_MAX
-    return is_plain and _CURRENCY.fullmatch(currency) is not None
-
-
-def _order_id(text: str) -> UUID | None:
-    try:
-        return UUID(text)
-    except ValueError:
-        return None
+    return decoded if is_money(decoded.amount, decoded.currency) else None

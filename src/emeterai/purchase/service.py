@@ -28,11 +28,11 @@ from emeterai.infra.ids import new_id
 from emeterai.infra.settings import Settings
 from emeterai.ledger.service import Ledger
 from emeterai.purchase import store
-from emeterai.purchase.model import ChargeRequest, Order
-from emeterai.purchase.provider import PROVIDER_UNAVAILABLE, RETRY_AFTER_S, PaymentProvider
-from emeterai.web import paths
+from emeterai.purchase.model import Order
+from emeterai.purchase.provider import PROVIDER_UNAVAILABLE, PaymentProvider
+from emeterai.purchase.providers import PROVIDER_UNKNOWN, Providers
 
-__all__ = ["PROVIDER_UNAVAILABLE", "Order", "OrderState", "Purchase"]
+__all__ = ["PROVIDER_UNAVAILABLE", "PROVIDER_UNKNOWN", "Order", "OrderState", "Purchase"]
 
 ORDER_QUANTITY_INVALID = RefusalKind(
     "order_quantity_invalid",
@@ -51,12 +51,6 @@ ORDER_NOT_OPEN = RefusalKind(
     409,
     "Pesanan ini tidak lagi menunggu pembayaran; lihat keadaannya di halaman pesanan.",
     "This order is no longer awaiting payment; see its state on the order's page.",
-)
-PROVIDER_UNKNOWN = RefusalKind(
-    "provider_unknown",
-    404,
-    "Penyedia pembayaran ini tidak dikenal; periksa alamatnya.",
-    "This payment provider is not known; check the address.",
 )
 
 ORDERS_A_PAGE_MAX = 100
@@ -83,8 +77,7 @@ class Purchase:
         self._db = db
         self._ledger = ledger
         self._settings = settings
-        self._providers = {provider.name: provider for provider in providers}
-        self._preferred = providers[0].name
+        self._providers = Providers(providers, base_url=settings.base_url)
         self._turns = asyncio.Semaphore(_WORKED_AT_ONCE)
         self._waiting = 0
 
@@ -122,22 +115,10 @@ class Purchase:
         if not order.is_payable:
             raise ORDER_NOT_OPEN()
         if order.pay_url is None:
-            base = self._settings.base_url
-            provider = self._providers.get(order.provider)
-            if provider is None:
-                raise PROVIDER_UNAVAILABLE(retry_after_s=RETRY_AFTER_S)
-            charge = await provider.create_charge(
-                ChargeRequest(
-                    order_id=order.id,
-                    amount_idr=order.total_idr,
-                    expires_at=order.expires_at,
-                    notify_url=f"{base}/v1/payments/{order.provider}/notifications",
-                    return_url=f"{base}{paths.order(order.id)}?kembali=1",
-                )
-            )
+            provider, charge = await self._providers.charge(order)
             may_die_at("charge.opened")
             async with self._db.transaction() as tx:
-                await store.write_charge(tx, order.id, charge)
+                await store.write_charge(tx, order.id, charge, provider=provider)
             may_die_at("charge.recorded")
         return await self.order(account_id, order_id)
 
@@ -184,9 +165,7 @@ class Purchase:
         `body` is what came over the wire, byte by byte. Raises `provider_unknown` and the refusals of
         `PaymentProvider.parse_notification`; then nothing was changed. `service_busy` makes the provider send it again.
         """
-        provider = self._providers.get(provider_name)
-        if provider is None:
-            raise PROVIDER_UNKNOWN()
+        provider = self._providers.named(provider_name)
         try:
             notice = provider.parse_notification(headers, body, now=now)
         except Refused as refused:
@@ -243,10 +222,10 @@ class Purchase:
 
         With `is_last` the watch over the order ends, but never without an answer as long as there is one to be had.
         """
-        seen = await self._ask(order)
+        seen = await self._providers.ask(order)
         async with self._db.transaction() as tx:
             after, _ = await self._apply(tx, order, seen)
-            if is_last and (seen is not None or not self._can_ask(order)):
+            if is_last and (seen is not None or not self._providers.can_ask(order)):
                 await store.end_checks(tx, order.id)
             may_die_at("check.written")
         may_die_at("check.recorded")
@@ -269,29 +248,19 @@ class Purchase:
                 closed_watch_s=_CLOSED_WATCH_S,
             )
 
-    def _can_ask(self, order: Order) -> bool:
-        return order.provider_reference is not None and order.provider in self._providers
-
-    async def _ask(self, order: Order) -> Seen | None:
-        if order.provider_reference is None or not self._can_ask(order):
-            return None
-        try:
-            return await self._providers[order.provider].status(order.id, order.provider_reference)
-        except Refused as refused:
-            _log.info("provider_not_asked", order=str(order.id), provider=order.provider, code=refused.code)
-            return None
-
     async def _work(self, notification_id: UUID) -> None:
-        notice = await store.unworked_notice(self._db, notification_id)
-        if notice is None:
+        found = await store.unworked_notice(self._db, notification_id)
+        if found is None:
             return
+        sender, notice, doubtful = found
         order = await store.order_by_id(self._db, notice.order_id) if notice.order_id is not None else None
+        seen = await self._providers.believed(sender, notice, order, doubtful=doubtful) if order is not None else None
         async with self._db.transaction() as tx:
             if order is None:
                 outcome = "unknown_order"
             else:
-                after, moved = await self._apply(tx, order, notice.seen)
-                outcome = _outcome(after, notice.seen, moved=moved)
+                after, moved = await self._apply(tx, order, seen)
+                outcome = _outcome(after, seen, moved=moved)
             await store.write_outcome(tx, notification_id, outcome)
             may_die_at("payment.written")
         may_die_at("payment.recorded")
@@ -324,7 +293,7 @@ class Purchase:
             account_id=account_id,
             quantity=quantity,
             price=self.quote(quantity),
-            provider=self._preferred,
+            provider=self._providers.preferred,
             idempotency_key=idempotency_key,
             request_digest=hashlib.sha256(request).digest(),
             transfers=(new_id(), new_id(), new_id(), new_id()),
@@ -350,8 +319,11 @@ async def _all(works: Iterable[Coroutine[Any, Any, object]]) -> None:
             raise outcome
 
 
-def _outcome(after: Order, seen: Seen, *, moved: bool) -> str:
-    if after.is_contradicted_by(seen):
+def _outcome(after: Order, seen: Seen | None, *, moved: bool) -> str:
+    if after.is_reversed_by(seen):
+        _log.warning("paid_order_reversed", order=str(after.id))
+        return "reversed"
+    if seen is not None and after.is_contradicted_by(seen):
         _log.warning("paid_order_contradicted", order=str(after.id))
         return "contradicted"
     return after.state.value if moved else "unchanged"

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
 from typing import Any
 from uuid import UUID
 
@@ -12,10 +11,11 @@ import msgspec
 
 from emeterai.core.ordering import ChargeState, OrderState, Price, Seen
 from emeterai.infra.database import Connection, Database
-from emeterai.purchase.model import Charge, Notice, Order
+from emeterai.purchase.model import Channel, Charge, Notice, Order, PaymentCode
 
 _ORDER = """
     id, account_id, quantity, duty_idr, fee_idr, total_idr, state, provider, provider_reference, pay_url,
+    pay_channel, pay_code, pay_bank,
     request_digest, payment_transfer, duty_transfer, fee_transfer, credit_transfer, seen_amount, seen_currency, checks,
     created_at, expires_at, paid_at, changed_at, expires_at <= now() AS overdue
 """
@@ -94,15 +94,21 @@ async def orders_of(db: Database, account_id: UUID, *, before: UUID | None, limi
     return [_order(row) for row in rows]
 
 
-async def write_charge(tx: Connection, order_id: UUID, charge: Charge) -> None:
-    """Remember the provider's charge; an order that has one keeps it."""
+async def write_charge(tx: Connection, order_id: UUID, charge: Charge, *, provider: str) -> None:
+    """Remember the charge and who opened it; an order that has one keeps it."""
     await tx.execute(
         """
-        UPDATE purchase.orders SET provider_reference = $2, pay_url = $3 WHERE id = $1 AND provider_reference IS NULL
+        UPDATE purchase.orders SET provider = $2, provider_reference = $3, pay_url = $4,
+            pay_channel = $5, pay_code = $6, pay_bank = $7
+        WHERE id = $1 AND provider_reference IS NULL
         """,
         order_id,
+        provider,
         charge.reference,
         charge.pay_url,
+        charge.code.channel.value if charge.code else None,
+        charge.code.text if charge.code else None,
+        charge.code.bank if charge.code else None,
     )
 
 
@@ -208,16 +214,26 @@ async def unworked_notification_of(db: Database, provider: str, event_id: str) -
     return found
 
 
-async def unworked_notice(db: Database, notification_id: UUID) -> Notice | None:
-    """A notification that has no outcome yet."""
+async def unworked_notice(db: Database, notification_id: UUID) -> tuple[str, Notice, bool] | None:
+    """A notification that has no outcome yet, the provider that sent it, and whether it is in doubt.
+
+    Settled money is in doubt when its order has a reversal on record: which of the two came later, the provider knows.
+    """
     row = await db.fetchrow(
         """
-        SELECT event_id, order_id, state, amount, currency FROM purchase.notifications
-        WHERE id = $1 AND outcome IS NULL
+        SELECT provider, event_id, order_id, state, amount, currency, state = 'settled' AND EXISTS (
+            SELECT FROM purchase.notifications AS taken
+            WHERE taken.order_id = told.order_id AND taken.state = 'reversed'
+        ) AS doubtful
+        FROM purchase.notifications AS told WHERE id = $1 AND outcome IS NULL
         """,
         notification_id,
     )
-    return Notice(**{**dict(row), "state": ChargeState(row["state"])}) if row is not None else None
+    if row is None:
+        return None
+    values = dict(row)
+    provider, doubtful = values.pop("provider"), values.pop("doubtful")
+    return provider, Notice(**{**values, "state": ChargeState(values["state"])}), doubtful
 
 
 async def unworked_notifications(db: Database, *, older_than_s: float, limit: int) -> list[UUID]:
@@ -243,5 +259,7 @@ async def write_outcome(tx: Connection, notification_id: UUID, outcome: str) -> 
 
 
 def _order(row: asyncpg.Record) -> Order:
-    values: Mapping[str, Any] = dict(row)
-    return Order(**{**values, "state": OrderState(values["state"])})
+    values: dict[str, Any] = dict(row)
+    channel, text, bank = (values.pop(name) for name in ("pay_channel", "pay_code", "pay_bank"))
+    code = PaymentCode(Channel(channel), text, bank) if channel is not None else None
+    return Order(**{**values, "state": OrderState(values["state"]), "code": code})

@@ -16,6 +16,7 @@ from pikepdf import Array, Dictionary, Object, Pdf
 
 from emeterai.core.refusal import Refused
 from emeterai.seal.certification import certification, refuse_forbidden
+from emeterai.seal.colours import wants_calibrated
 from emeterai.seal.encryption import FileCipher, Method
 from emeterai.seal.free_numbers import FOR_A_SEAL, declared_numbers, first_free_number
 from emeterai.seal.geometry import page_geometry
@@ -189,6 +190,11 @@ class Document:
         """How many pages there are."""
         return len(self.pdf.pages)
 
+    @property
+    def has_made_up_pages(self) -> bool:
+        """Whether qpdf shows a page that is no object of the file's own: one that stands in the tree twice, or bare."""
+        return self.is_doubtful and any(page.obj.objgen not in self._written for page in self.pdf.pages)
+
     def locate(self, page: int | None) -> tuple[int, Geometry]:
         """The number and geometry of a page (None: the last). Refused: no pages, or not this one."""
         pages = len(self.pdf.pages)
@@ -231,6 +237,7 @@ class Document:
             id_first=self._id_first(),
             cipher=cipher,
             numbers_declared=declared_numbers(self.pdf),
+            calibrated=wants_calibrated(self.pdf.Root),
         )
 
     def plan_validation(self, certificates: int, crls: int, ocsps: int) -> Plan:

@@ -89,7 +89,7 @@ class Sheet:
 
     def _on_page(self, box: Box) -> bool:
         width, height = self._size_pt
-        edge = min(_EDGE_PT, (min(width, height) - (box.x1 - box.x0)) / 2)
+        edge = max(0.0, min(_EDGE_PT, (min(width, height) - (box.x1 - box.x0)) / 2))
         return box.x0 >= edge and box.y0 >= edge and box.x1 <= width - edge and box.y1 <= height - edge
 
 

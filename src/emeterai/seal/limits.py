@@ -10,7 +10,8 @@ import signal
 from pathlib import Path
 
 MEMORY_SIZE_BYTES_MAX = 1024 * 1024 * 1024
-_SWOLLEN_SIZE_BYTES = MEMORY_SIZE_BYTES_MAX // 3
+SWOLLEN_SIZE_BYTES = MEMORY_SIZE_BYTES_MAX // 3
+"""A process that holds more has met a file that is to blame."""
 _LARGEST_KB = re.compile(r"^VmHWM:\s+(\d+) kB$", re.MULTILINE)
 _OPEN_FILES_MAX = 32
 _PR_SET_PDEATHSIG, _PR_SET_DUMPABLE, _PR_SET_NO_NEW_PRIVS = 1, 4, 38
@@ -51,8 +52,8 @@ def allow_cpu(seconds: int) -> None:
 
 def swollen() -> bool:
     """Whether this process has ever held so much memory that a file must be to blame; then it should end soon."""
-    if resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024 <= _SWOLLEN_SIZE_BYTES:
+    if resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024 <= SWOLLEN_SIZE_BYTES:
         return False
     # That number outlives exec: a large parent's memory counts in it. VmHWM does not, and takes twenty times as long.
     found = _LARGEST_KB.search(Path("/proc/self/status").read_text())
-    return found is None or int(found[1]) * 1024 > _SWOLLEN_SIZE_BYTES
+    return found is None or int(found[1]) * 1024 > SWOLLEN_SIZE_BYTES

@@ -203,6 +203,8 @@ class Plan(msgspec.Struct, frozen=True):
     """How strings and streams are enciphered, when the file is encrypted."""
     numbers_declared: int = 0
     """`/Size` of the original's trailer, when it makes sense: in an update it may grow only."""
+    calibrated: bool = False
+    """The mark's colours must not be those of a device: the file is PDF/A and its output intent is not for RGB."""
 
 
 class NewNumbers(msgspec.Struct, frozen=True):

@@ -43,8 +43,11 @@ from emeterai.seal.messages import (
     frame,
 )
 from emeterai.seal.model import Placement, Plan, Report
-from emeterai.seal.refusals import PDF_BROKEN, PDF_SIGNED_AND_BROKEN
+from emeterai.seal.refusals import PDF_BROKEN, PDF_SIGNED_AND_BROKEN, PDF_TOO_COMPLEX
 from emeterai.seal.repairing import MENDABLE, rewritten
+
+_REWRITTEN_SIZE_BYTES_MAX = 524_288
+"""What a tail may take beyond the bound of files, without the mark, the signature and the cross-reference."""
 
 
 def main(descriptor: int, parent_pid: int, cpu_s: int) -> None:
@@ -100,6 +103,8 @@ def _inspected(file: BinaryIO, request: Inspect) -> Report:
     try:
         with opened(file, size_bytes_max=bound, password=password) as document:
             report = document.report(_planned(document, file, request, page=None))
+            if document.has_made_up_pages and "signed" not in report.notes:
+                raise PDF_BROKEN()
             if request.look:
                 report.place = _looked(document, request)
             return report
@@ -132,6 +137,10 @@ def _looked(document: Document, request: Inspect) -> Placement | None:
 def _planned(document: Document, file: BinaryIO, request: Inspect | PlanSeal, *, page: int | None) -> Plan:
     """How to append a seal. It is rehearsed where qpdf found anything wrong, so that nobody pays for one in vain."""
     plan = document.plan(page)
+    rewritten_size_bytes = sum(len(rewrite.body) for rewrite in plan.rewrites)
+    if plan.size_bytes + rewritten_size_bytes > request.size_bytes_max + _REWRITTEN_SIZE_BYTES_MAX:
+        # With its tail the file would be larger than what is read back, and verified.
+        raise PDF_TOO_COMPLEX()
     if document.is_doubtful:
         # Imported when first needed: most openers never meet such a file.
         from emeterai.seal.rehearsal import rehearse  # noqa: PLC0415
@@ -150,17 +159,19 @@ def _found(document: Document, request: FindPlace) -> Found:
     # Imported when first needed: most openers never look at a page.
     from emeterai.seal.finding import find_place  # noqa: PLC0415
 
-    return Found(
-        find_place(
-            request.path,
-            document.locate,
-            pages=document.pages,
-            page=request.page,
-            box=request.box,
-            place=request.place,
-            password=request.password,
-        )
+    found = find_place(
+        request.path,
+        document.locate,
+        pages=document.pages,
+        page=request.page,
+        box=request.box,
+        place=request.place,
+        password=request.password,
     )
+    if found.page != document.pages and document.has_made_up_pages:
+        # Inspection has planned for the last page only; what cannot be sealed on this one is refused before it is paid.
+        document.plan(found.page)
+    return Found(found)
 
 
 def _verified(file: BinaryIO, request: Verify) -> Verified:

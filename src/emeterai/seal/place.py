@@ -8,9 +8,10 @@ from emeterai.seal.model import MARK_SIDE_PT, PLACES, Box, Geometry
 from emeterai.seal.refusals import BOX_OFF_PAGE, BOX_TOO_SMALL, PLACE_UNKNOWN
 
 SIDE_PT_MIN = 54
-"""The smallest mark that may be asked for: 19 mm."""
+"""The smallest mark that may be asked for: 19 mm; on a page that is smaller itself, one as large as the page."""
 _MARGIN_PT = 36.0
 _TOLERANCE_PT = 0.5
+_ROUNDING_PT = 0.01
 
 
 def resolve_box(geometry: Geometry, box: Box | None, place: str) -> Box:
@@ -34,7 +35,7 @@ def _within(geometry: Geometry, box: Box) -> Box:
     if not inside:
         raise BOX_OFF_PAGE(width_pt=f"{width:.0f}", height_pt=f"{height:.0f}")
     side = min(abs(box.x1 - box.x0), abs(box.y1 - box.y0))
-    if side < SIDE_PT_MIN:
+    if side < min(SIDE_PT_MIN, width - _ROUNDING_PT, height - _ROUNDING_PT):
         raise BOX_TOO_SMALL(side_pt_min=SIDE_PT_MIN)
     x0, y0 = (box.x0 + box.x1 - side) / 2, (box.y0 + box.y1 - side) / 2
     return Box(x0, y0, x0 + side, y0 + side)

@@ -8,12 +8,14 @@ import sys
 import time
 from collections.abc import Callable
 from contextlib import suppress
+from pathlib import Path
 from socket import AF_UNIX, SOCK_STREAM, socket, socketpair
 from typing import cast
 
 import msgspec
 
 from emeterai.core.refusal import refusal_from
+from emeterai.seal.limits import SWOLLEN_SIZE_BYTES
 from emeterai.seal.messages import LENGTH, MESSAGE_SIZE_BYTES_MAX, Answer, RefusedAnswer, Request, Unreadable, frame
 from emeterai.seal.refusals import PDF_TOO_COMPLEX, SEALER_BUSY
 
@@ -140,6 +142,14 @@ class Opener:
         except OSError:
             return 0.0
 
+    def is_swollen(self) -> bool:
+        """Whether the process holds so much memory that the file must be to blame, however little it could work."""
+        try:
+            pages = int(Path(f"/proc/{self.pid}/statm").read_text().split()[1])
+        except (OSError, IndexError):
+            return False
+        return pages * os.sysconf("SC_PAGE_SIZE") > SWOLLEN_SIZE_BYTES
+
     async def kill(self) -> None:
         """End the process now and reap it."""
         self._transport.abort()
@@ -200,9 +210,9 @@ class OpenerPool:
                 continue
             except TimeoutError as error:
                 # An opener that hardly got to work was starved by this machine: that is our fault, not the file's.
-                worked_s = opener.cpu_s() - before_s
+                has_worked = opener.cpu_s() - before_s >= limit_s * _WORKED_SHARE or opener.is_swollen()
                 self._replace(opener)
-                raise (PDF_TOO_COMPLEX() if worked_s >= limit_s * _WORKED_SHARE else SEALER_BUSY()) from error
+                raise (PDF_TOO_COMPLEX() if has_worked else SEALER_BUSY()) from error
             except BaseException:
                 self._replace(opener)
                 raise

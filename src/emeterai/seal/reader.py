@@ -88,6 +88,9 @@ class FileReader:
                 raise
             # Pages that cannot be looked at in time do not make a file one that cannot be sealed.
             answer = await self._pool.ask(msgspec.structs.replace(request, look=False))
+            assert isinstance(answer, Inspected)
+            # Named here, so that asking for a stamp need not find out again, at the price of another two openers.
+            answer.report.place = _unread(answer.report)
         assert isinstance(answer, Inspected)
         return answer.report
 
@@ -155,6 +158,18 @@ class FileReader:
         await self._pool.close()
 
 
+def _unread(report: Report) -> Placement:
+    """The place that the geometry of the last page alone gives."""
+    last = Geometry(0, 0, *report.page_sizes_pt[-1], rotate=0, user_unit=1)
+    return Placement(report.pages, resolve_box(last, None, "auto"), covers=False, reason="unread")
+
+
 def path_text(path: Path) -> str:
-    """The path as an opener, which works in another folder, finds it."""
-    return str(path.absolute())
+    """The path as an opener, which works in another folder, finds it. Raises OSError when it is not UTF-8."""
+    text = str(path.absolute())
+    if not text.isascii():
+        try:
+            text.encode()
+        except UnicodeEncodeError as error:
+            raise OSError("the name of this file, or of a folder above it, is not UTF-8; rename it") from error
+    return text

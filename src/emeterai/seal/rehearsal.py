@@ -18,7 +18,6 @@ from emeterai.seal.tail import build_tail
 _ORDER = SealOrder(serial="0" * 22, verify_url="", sealed_at=datetime(2000, 1, 1, tzinfo=UTC))
 _BOX = Box(0, 0, 80, 80)
 _SLOT_SIZE_BYTES = 16
-_TAIL_SIZE_BYTES_MAX = 1_048_576
 
 
 def rehearse(plan: Plan, original: BinaryIO, *, password: str | None) -> None:
@@ -36,8 +35,7 @@ def rehearse(plan: Plan, original: BinaryIO, *, password: str | None) -> None:
     original.seek(0)
     content = original.read() + unsigned.filled(b"")
     start, rest = plan.size_bytes + len(unsigned.before), len(unsigned.after)
-    bound = plan.size_bytes + _TAIL_SIZE_BYTES_MAX
-    with opened(io.BytesIO(content), size_bytes_max=bound, password=password) as document:
+    with opened(io.BytesIO(content), size_bytes_max=len(content), password=password) as document:
         found = document.newest_seal(plan.page)
     if found.byte_range != [0, start, len(content) - rest, rest] or not found.mark_on_page:
         raise PDF_BROKEN()

@@ -16,6 +16,12 @@ from emeterai.seal.signature import FOOT, SealFacts, byte_range_entry, signature
 
 _PRINT_AND_LOCKED = 132  # ISO 32000-2, table 167: bits 3 and 8
 _ID_SIZE_BYTES = 16
+_CALIBRATED = (
+    b"/ColorSpace<</DefaultGray[/CalGray<</WhitePoint[.9505 1 1.089]/Gamma 2.2>>]"
+    b"/DefaultRGB[/CalRGB<</WhitePoint[.9505 1 1.089]/Gamma[2.2 2.2 2.2]"
+    b"/Matrix[.4124 .2126 .0193 .3576 .7152 .1192 .1805 .0722 .9505]>>]>>"
+)
+"""What device colours then mean: those of sRGB (ISO 32000-2, 8.6.5.6)."""
 
 
 class SlotOverflowError(Exception):
@@ -55,7 +61,7 @@ def build_tail(
     layout = Layout(plan.size_bytes)
     for rewrite in plan.rewrites:
         layout.add(rewrite.number, rewrite.body, generation=rewrite.generation)
-    layout.add(numbers.art, _form_stream(plan, numbers.art, mark.art, b"/BBox[0 0 80 80]"))
+    layout.add(numbers.art, _art_object(plan, mark, numbers))
     layout.add(numbers.mark, _mark_object(plan, overlay, numbers))
     layout.add(numbers.widget, _widget(plan, order, numbers, mark=mark, box=box))
     if plan.new_form:
@@ -105,11 +111,16 @@ def _form_stream(plan: Plan, number: int, content: bytes, entries: bytes) -> byt
     )
 
 
+def _art_object(plan: Plan, mark: Mark, numbers: NewNumbers) -> bytes:
+    resources = b"/Resources<<%b>>" % _CALIBRATED if plan.calibrated else b""
+    return _form_stream(plan, numbers.art, mark.art, b"/BBox[0 0 80 80]" + resources)
+
+
 def _mark_object(plan: Plan, overlay: bytes, numbers: NewNumbers) -> bytes:
     turn = radians(plan.geometry.rotate)
     c, s = round(cos(turn)), round(sin(turn))
-    entries = b"/BBox[0 0 80 80]/Matrix[%d %d %d %d 0 0]/Resources<</XObject<</Art %d 0 R>>>>" % (
-        c, s, -s, c, numbers.art,
+    entries = b"/BBox[0 0 80 80]/Matrix[%d %d %d %d 0 0]/Resources<</XObject<</Art %d 0 R>>%b>>" % (
+        c, s, -s, c, numbers.art, _CALIBRATED if plan.calibrated else b"",
     )  # fmt: skip
     return _form_stream(plan, numbers.mark, overlay, entries)
 

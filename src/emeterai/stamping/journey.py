@@ -248,8 +248,12 @@ class Journey:
         try:
             return await work(thing, claim)
         except Refused as refused:
-            transient = refused.kind.status >= _OUR_FAULT and claim.attempt < self._attempts_max
-            return None if transient else refused
+            if refused.kind.status < _OUR_FAULT:
+                return refused
+            if claim.attempt < self._attempts_max:
+                return None
+            # "Try again in a moment" is no reason to refuse a document for good; a stamp keeps why it was given back.
+            return last_word(attempts=claim.attempt) if isinstance(thing, Document) else refused
         except Exception:  # noqa: BLE001 - a bug in one step must cost that stamp only, and gives its unit back
             _log.exception("step_failed", job=str(claim.id), kind=claim.kind, attempt=claim.attempt)
             return None if claim.attempt < self._attempts_max else last_word(attempts=claim.attempt)

@@ -2,8 +2,8 @@
 
 A blob is written before the row that names it, so "no row" alone proves nothing. One is removed only when it is old,
 when what it belongs to can no longer take it up, and when both were still so at a second look some time later. A blob
-of an unknown stamp, or of an unknown kind, is never touched; and many orphans at once are no orphans but a database
-that is not the one these blobs belong to.
+of an unknown stamp, or of an unknown kind, is never touched; and many at once whose document was never heard of are no
+orphans but a sign that the database is not the one these blobs belong to.
 """
 
 from __future__ import annotations
@@ -90,9 +90,10 @@ class Orphans:
         written_before = self._clock() - timedelta(seconds=self._age_s)
         old = [key for key, written_at in piece if written_at < written_before]
         found = await self._unowned(old)
-        if len(found) >= _TOO_MANY and 2 * len(found) > len(old):
+        strangers = [key for key, is_known in found.items() if not is_known]
+        if len(strangers) >= _TOO_MANY and 2 * len(strangers) > len(old):
             _refused.inc()
-            _log.error("too_many_orphans", found=len(found), looked_at=len(old), examples=found[:5])
+            _log.error("too_many_orphans", found=len(strangers), looked_at=len(old), examples=strangers[:5])
             return
         for key in found:
             self._suspects.setdefault(key, time.monotonic())
@@ -100,7 +101,7 @@ class Orphans:
     async def _remove_confirmed(self) -> int:
         looked_before = time.monotonic() - self._second_look_s
         due = [key for key, at in self._suspects.items() if at <= looked_before]
-        confirmed = await self._unowned(due)
+        confirmed = list(await self._unowned(due))
         await self._blobs.delete(confirmed)
         for key in due:
             del self._suspects[key]
@@ -109,8 +110,8 @@ class Orphans:
             _log.info("orphans_removed", count=len(confirmed), examples=confirmed[:5])
         return len(confirmed)
 
-    async def _unowned(self, keys: Sequence[str]) -> list[str]:
-        """Of these keys those that no row points to and that none can take up any more."""
+    async def _unowned(self, keys: Sequence[str]) -> dict[str, bool]:
+        """Of these keys those that no row points to and none can take up any more: is what they belonged to known?"""
         known = [found for key in keys if (found := _KEY.fullmatch(key))]
         rows = await self._db.fetch(
             _UNOWNED,
@@ -118,12 +119,13 @@ class Orphans:
             [found["kind"] for found in known],
             [UUID(found["owner"]) for found in known],
         )
-        return [row["key"] for row in rows]
+        return {row["key"]: row["is_known"] for row in rows}
 
 
 # A held stamp, a document under inspection and an upload under way may take up what is there; a file may be raised.
 _UNOWNED = """
-    SELECT blob.key FROM unnest($1::text[], $2::text[], $3::uuid[]) AS blob(key, kind, owner)
+    SELECT blob.key, blob.kind = 'tails' OR EXISTS (SELECT FROM stamping.documents WHERE id = blob.owner) AS is_known
+    FROM unnest($1::text[], $2::text[], $3::uuid[]) AS blob(key, kind, owner)
     WHERE CASE blob.kind
         WHEN 'originals' THEN NOT EXISTS (
             SELECT FROM stamping.documents WHERE id = blob.owner AND state <> 'abandoned')

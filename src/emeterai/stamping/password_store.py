@@ -50,6 +50,11 @@ async def unlocked(tx: Connection, document_ids: Sequence[UUID]) -> None:
 
 async def forget_unless_held(tx: Connection, document_ids: Sequence[UUID]) -> None:
     """Forget the passwords of documents on which every stamp has ended."""
+    # First the rows, so that a hold which is just being written is waited for; the next statement then sees its stamp.
+    await tx.execute(
+        "SELECT FROM stamping.passwords WHERE document_id = ANY($1::uuid[]) ORDER BY document_id FOR UPDATE",
+        list(document_ids),
+    )
     await tx.execute(
         """
         DELETE FROM stamping.passwords WHERE document_id = ANY($1::uuid[]) AND NOT EXISTS (

@@ -68,6 +68,11 @@ def digest_of(line: str) -> str:
     return hashlib.sha256(line.encode()).hexdigest()
 
 
+def is_late(line: Line, now: datetime) -> bool:
+    """Whether the line after this newest one is missing, so that nothing has been checked since."""
+    return now - line.at > _GAP
+
+
 def sign(line: Line, key: Ed25519PrivateKey) -> SignedLine:
     """The line as it is published."""
     text = msgspec.json.encode(line)

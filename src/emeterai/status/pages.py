@@ -10,7 +10,8 @@ from litestar.di import NamedDependency, Provide
 
 from emeterai.accounts.callers import optional_caller
 from emeterai.accounts.service import Caller
-from emeterai.status.lines import Line
+from emeterai.infra.clock import utc_now
+from emeterai.status.lines import Line, is_late
 from emeterai.status.routes import HasLines, lines_of
 from emeterai.web import paths
 from emeterai.web.pages import Pages
@@ -38,11 +39,13 @@ class InvariantPages(Controller):
     ) -> Response[bytes]:
         """The newest lines, newest first."""
         signed, _ = await lines_of(request).newest(limit=_LINES_SHOWN)
+        lines = [msgspec.json.decode(one.line, type=Line) for one in reversed(signed)]
         services = cast("PageServices", request.app.state["services"])
         return services.pages.render(
             request,
             "status/invariants.html",
-            lines=[msgspec.json.decode(one.line, type=Line) for one in reversed(signed)],
+            lines=lines,
+            late=bool(lines) and is_late(lines[0], utc_now()),
             key=signed[-1].key if signed else None,
         )
 

@@ -58,16 +58,18 @@ class Invariants:
         if seen is None:
             return
         _tell(seen.rules)
-        await self._publish(seen)
         _show(seen)
+        await self._publish(seen)
+        _line_at_s.set(seen.at.timestamp())
 
     async def audit_if_due(self) -> None:
         """Audit everything when it is time, when a look found something, or at the first start; then start over."""
         if not await self._watch.wants_audit(self._audit_every_s):
             return
+        begun = await self._watch.begin_audit()
         rules = [*(await check_ledger(self._db)).rules, *await check_all_stamps(self._db)]
         _tell(rules)
-        await self._watch.start_over(sorted({rule.name for rule in rules if rule.broken}))
+        await self._watch.start_over(begun, sorted({rule.name for rule in rules if rule.broken}))
 
     async def _publish(self, seen: Look) -> None:
         last = await store.newest(self._db, before=None, limit=1)
@@ -90,5 +92,4 @@ def _show(seen: Look) -> None:
     for part in _PARTS:
         _stamps.labels(part).set(getattr(seen, part))
     _broken.set(len(seen.broken))
-    _line_at_s.set(seen.at.timestamp())
     _fresh.inc(seen.fresh)

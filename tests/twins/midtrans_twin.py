@@ -1,0 +1,168 @@
+"""A Midtrans of our own (Core API v2): charges, status, notifications in its formats, signed, on its schedule."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import uuid
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from datetime import datetime, timedelta, timezone
+from typing import Any, ClassVar
+
+from twins.payment_twin import Headers, PaymentTwin
+
+JAKARTA = timezone(timedelta(hours=7))
+_CODES = {"pending": "201", "expire": "407", "deny": "202", "failure": "202"}
+_UNITS_S = {"second": 1, "minute": 60, "hour": 3600, "day": 86_400}
+_KEY_LIFE = timedelta(minutes=5)
+_TRIES = {500: 1, 503: 4, 400: 2, 404: 2}
+
+
+@dataclass
+class MidtransCharge:
+    """One transaction."""
+
+    order_id: str
+    amount: int
+    payment_type: str
+    bank: str
+    created: datetime
+    expires: datetime
+    notify_url: str = ""
+    id: str = field(default_factory=lambda: str(uuid.uuid4()))
+    status: str = "pending"
+    currency: str = "IDR"
+    settled: datetime | None = None
+    fraud_status: str = "accept"
+    extra: dict[str, Any] = field(default_factory=dict)
+
+
+def moment(at: datetime) -> str:
+    """A time as Midtrans writes it: in Jakarta, without saying so."""
+    return at.astimezone(JAKARTA).strftime("%Y-%m-%d %H:%M:%S")
+
+
+def signature(order_id: str, status_code: str, gross_amount: str, key: str) -> str:
+    """The signature of a notification."""
+    return hashlib.sha512((order_id + status_code + gross_amount + key).encode()).hexdigest()
+
+
+@dataclass
+class MidtransTwin(PaymentTwin):
+    """Midtrans as one merchant sees it."""
+
+    charges: dict[str, MidtransCharge] = field(default_factory=dict)
+    retries_s: ClassVar[Sequence[int]] = tuple(60 * minutes for minutes in (2, 10, 30, 90, 210))
+    _done: dict[str, tuple[datetime, dict[str, Any]]] = field(default_factory=dict)
+
+    def tries_after(self, status: int) -> int:
+        """None after success, once after 500, four times after 503, twice after 400 and 404, five times otherwise."""
+        return 0 if 200 <= status < 300 else _TRIES.get(status, len(self.retries_s))
+
+    def pay(self, order_id: str, status: str = "settlement") -> None:
+        """A payer pays; what is paid already, or has expired, is not paid again."""
+        charge = self.charges[order_id]
+        if charge.status == "pending":
+            charge.amount = charge.amount if self.day.pays is None else self.day.pays
+            charge.currency = self.day.currency or charge.currency
+            charge.settled = self.now
+            self.move(order_id, status)
+
+    def move(self, order_id: str, status: str, **extra: Any) -> None:
+        """Put a transaction into a status, and tell the merchant."""
+        charge = self.charges[order_id]
+        charge.status = status
+        charge.extra = extra
+        self.send(self.words(charge), {"content-type": "application/json"})
+
+    def end_due(self) -> None:
+        """Expire what is pending for too long."""
+        for charge in self.charges.values():
+            if charge.status == "pending" and charge.expires <= self.now:
+                self.move(charge.order_id, "expire")
+
+    def words(self, charge: MidtransCharge, status_code: str | None = None) -> dict[str, Any]:
+        """A transaction as status and notifications tell it."""
+        code = status_code or _CODES.get(charge.status, "200")
+        gross = f"{charge.amount}.00"
+        words: dict[str, Any] = {
+            "transaction_type": "on-us",
+            "transaction_time": moment(charge.created),
+            "transaction_status": charge.status,
+            "transaction_id": charge.id,
+            "status_message": "midtrans payment notification",
+            "status_code": code,
+            "signature_key": signature(charge.order_id, code, gross, self.key),
+            "payment_type": charge.payment_type,
+            "order_id": charge.order_id,
+            "merchant_id": "G000000000",
+            "gross_amount": gross,
+            "fraud_status": charge.fraud_status,
+            "currency": charge.currency,
+            "expiry_time": moment(charge.expires),
+            **charge.extra,
+        }
+        if charge.settled:
+            words["settlement_time"] = moment(charge.settled)
+        if charge.payment_type == "qris":
+            return words | {"issuer": "gopay", "acquirer": "gopay"}
+        return words | {"va_numbers": [{"va_number": self._number(charge), "bank": charge.bank}]}
+
+    def respond(self, method: str, path: str, headers: Headers, body: bytes) -> tuple[int, dict[str, Any]]:
+        """Answer with HTTP 200 and a status code of its own in the body, as it does for most things."""
+        if (method, path) == ("POST", "/v2/charge"):
+            return 200, self._charge(headers, json.loads(body))
+        parts = path.strip("/").split("/")
+        charge = self._found(parts[1]) if len(parts) == 3 else None
+        if charge is None or parts[2] not in {"status", "cancel", "expire"}:
+            return 404, {"status_code": "404", "status_message": "Transaction doesn't exist.", "id": str(uuid.uuid4())}
+        if parts[2] != "status":
+            if charge.status != "pending":
+                return 200, {"status_code": "412", "status_message": "Transaction status cannot be updated."}
+            self.move(charge.order_id, parts[2])
+        # A transaction of which it is asked is answered with 200, unless it is pending (201) or expired (407).
+        return 200, self.words(charge)
+
+    def _found(self, name: str) -> MidtransCharge | None:
+        """A transaction by its order or by its own id: both are taken."""
+        return next((charge for charge in self.charges.values() if name in {charge.order_id, charge.id}), None)
+
+    def _charge(self, headers: Headers, asked: dict[str, Any]) -> dict[str, Any]:
+        key = headers.get("idempotency-key", "")
+        done = self._done.get(key)
+        if key and done is not None and self.now - done[0] < _KEY_LIFE:
+            return done[1]
+        details, kind = asked["transaction_details"], asked["payment_type"]
+        if details["order_id"] in self.charges:
+            return {"status_code": "406", "status_message": "The request could not be completed due to a conflict."}
+        if kind not in {"qris", "bank_transfer"} or not isinstance(details["gross_amount"], int):
+            return {"status_code": "400", "status_message": "One or more parameters in the payload is invalid."}
+        expiry = asked.get("custom_expiry", {"expiry_duration": 1, "unit": "day"})
+        charge = MidtransCharge(
+            order_id=details["order_id"],
+            amount=details["gross_amount"],
+            payment_type=kind,
+            bank=asked.get("bank_transfer", {}).get("bank", ""),
+            created=self.now,
+            expires=self.now + timedelta(seconds=expiry["expiry_duration"] * _UNITS_S[expiry["unit"]]),
+            notify_url=headers.get("x-override-notification", ""),
+        )
+        self.charges[charge.order_id] = charge
+        words = self._opened(charge)
+        self._done[key] = (self.now, words)
+        self.move(charge.order_id, "pending")
+        return words
+
+    def _opened(self, charge: MidtransCharge) -> dict[str, Any]:
+        words = self.words(charge, "201")
+        for absent in ("signature_key", "transaction_type", "issuer"):
+            words.pop(absent, None)
+        if charge.payment_type != "qris":
+            return words
+        picture = f"https://api.midtrans.example/v2/qris/{charge.id}/qr-code"
+        action = {"name": "generate-qr-code", "method": "GET", "url": picture}
+        return words | {"actions": [action], "qr_string": f"00020101021226{charge.id}"}
+
+    def _number(self, charge: MidtransCharge) -> str:
+        return "9887" + str(uuid.UUID(charge.id).int)[:12]
