@@ -37,7 +37,7 @@ async def serve(settings: Settings, *, errand: Callable[[Settings], Awaitable[bo
     metrics_folder = settings.data_path / "metrics"
     environment = {
         **{name: value for name, value in os.environ.items() if not name.startswith(PREFIX)},
-        **metrics.prepare_folder(metrics_folder),
+        **metrics.environment_of(metrics_folder),
         **as_environment(msgspec.structs.replace(settings, log_format=log_format)),
     }
     if log_format == "console" and sys.stderr.isatty():
@@ -46,6 +46,7 @@ async def serve(settings: Settings, *, errand: Callable[[Settings], Awaitable[bo
         _children(settings, environment),
         settings.data_path,
         plain=log_format == "console",
+        before_first=lambda: metrics.prepare_folder(metrics_folder),
         after_death=lambda: metrics.fold_dead(metrics_folder),
     )
     return await _run(supervisor, settings, errand)

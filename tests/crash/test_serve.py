@@ -111,11 +111,13 @@ async def test_a_taken_port_is_named_with_the_way_out(service: RunningService, t
 
 
 async def test_a_second_service_on_the_same_data_is_refused(service: RunningService) -> None:
-    """It is told who serves there already, and the first does not notice."""
-    before = service.pids()
+    """It is told who serves there already, and the first does not notice: neither its children nor its numbers."""
+    before, numbers = service.pids(), sorted((service.data_path / "metrics").iterdir())
+    assert numbers
     said = await refused_start({"EMETERAI_DATA_DIR": str(service.data_path), "EMETERAI_PORT": str(free_port())})
     assert f"served already, by process {before['supervisor']}" in said
     assert before == service.pids()
+    assert set(numbers) <= set((service.data_path / "metrics").iterdir())
     await service.wait_ready()
 
 

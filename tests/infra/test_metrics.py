@@ -8,7 +8,7 @@ import subprocess
 import sys
 from pathlib import Path
 
-from emeterai.infra.metrics import FOLDER_VARIABLE, fold_dead, prepare_folder
+from emeterai.infra.metrics import FOLDER_VARIABLE, environment_of, fold_dead, prepare_folder
 
 PROGRAM = """
 import sys
@@ -57,7 +57,8 @@ def test_every_process_answers_for_all_of_them(tmp_path: Path) -> None:
     folder = tmp_path / "metrics"
     folder.mkdir()
     (folder / "counter_999.db").write_bytes(b"left over")
-    environment = prepare_folder(folder)
+    prepare_folder(folder)
+    environment = environment_of(folder)
     workers = [Worker(environment), Worker(environment)]
     seen = workers[0].metrics()
     assert (seen['done_total{lane="a"}'], seen["busy"]) == (4.0, 6.0)
@@ -72,7 +73,8 @@ def test_every_process_answers_for_all_of_them(tmp_path: Path) -> None:
 
 def test_the_dead_keep_their_counts_and_lose_their_gauges(tmp_path: Path) -> None:
     """However often processes are replaced: totals never go back, gauges of the dead are gone, files are few."""
-    environment = prepare_folder(tmp_path / "metrics")
+    prepare_folder(tmp_path / "metrics")
+    environment = environment_of(tmp_path / "metrics")
     survivor = Worker(environment)
     for _ in range(3):
         Worker(environment).end()

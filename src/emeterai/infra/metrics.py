@@ -90,10 +90,14 @@ def _batch(name: str) -> Histogram:
     return _batch_size.labels(name)
 
 
-def prepare_folder(folder: Path) -> dict[str, str]:
-    """Empty `folder` before the first process starts; gives the environment that all processes must start with."""
+def prepare_folder(folder: Path) -> None:
+    """Empty `folder` before the first process starts, and only then: those that run would write into nothing."""
     shutil.rmtree(folder, ignore_errors=True)
     folder.mkdir(parents=True, mode=0o700)
+
+
+def environment_of(folder: Path) -> dict[str, str]:
+    """The environment that all processes must start with to share their numbers in `folder`."""
     return {FOLDER_VARIABLE: str(folder)}
 
 

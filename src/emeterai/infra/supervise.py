@@ -96,7 +96,8 @@ class Supervisor:
     """Runs the children of one data folder. Use it from the main thread, on asyncio's standard loop.
 
     `plain` prefixes every line of a child with its name, for people; otherwise JSON lines pass and others become JSON.
-    `after_death` is called each time a child has died.
+    `before_first` is called once nobody else can serve this folder and before any child is started, `after_death` each
+    time a child has died.
     """
 
     def __init__(
@@ -106,6 +107,7 @@ class Supervisor:
         *,
         plain: bool = False,
         backoff: Backoff | None = None,
+        before_first: Callable[[], None] | None = None,
         after_death: Callable[[], None] | None = None,
         output: TextIO | None = None,
     ) -> None:
@@ -113,6 +115,7 @@ class Supervisor:
         self._folder = folder
         self._plain = plain
         self._backoff = backoff or Backoff()
+        self._before_first = before_first
         self._after_death = after_death
         self._output = output or sys.stderr
         self._stopping = asyncio.Event()
@@ -125,6 +128,8 @@ class Supervisor:
         has never lived `stable_s`; after that, whatever happens to it, it is started again.
         """
         with self._alone_in_folder(), self._stopping_on_signals():
+            if self._before_first is not None:
+                self._before_first()
             tasks = [asyncio.create_task(self._keep(child), name=name) for name, child in self._children.items()]
             stop = asyncio.create_task(self._stopping.wait())
             try:
