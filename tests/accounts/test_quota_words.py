@@ -20,10 +20,24 @@ def movement(kind: Kind, reason: Reason, amount: int = 1, *, subject: UUID | Non
     return Movement(UUID(int=2**101), kind.value, reason.value, amount, subject, AT)
 
 
-@pytest.mark.parametrize("reason", list(Reason))
-def test_every_reason_has_words(reason: Reason) -> None:
+PASSED_ON = [
+    Reason.SOLD,
+    Reason.STOCK_MOVED,
+    Reason.VOUCHERS_MADE,
+    Reason.VOUCHER_REDEEMED,
+    Reason.VOUCHERS_VOIDED,
+    Reason.GRANT_FUNDED,
+    Reason.GRANTED,
+    Reason.GRANT_RETURNED,
+]
+
+
+@pytest.mark.parametrize(
+    ("reason", "kind"), [*((it, "") for it in Reason), *((it, Kind.RECEIVE.value) for it in PASSED_ON)]
+)
+def test_every_reason_has_words(reason: Reason, kind: str) -> None:
     """Why it happened and what to do next are there in both languages, and no code or blank shows through."""
-    words = words_of(reason.value)
+    words = words_of(reason.value, kind)
     for text in (words.why_id, words.why_en, words.next_id, words.next_en):
         assert text == text.strip().rstrip(".")
         assert len(text) >= 8
@@ -42,9 +56,10 @@ def test_what_comes_back_says_so_first(reason: Reason) -> None:
 
 
 def test_no_two_reasons_read_the_same() -> None:
-    """A person can tell a late stamp from a refused file."""
+    """A person can tell a late stamp from a refused file, and what was given from what was received."""
+    words = [*(words_of(reason) for reason in Reason), *(words_of(reason, Kind.RECEIVE) for reason in PASSED_ON)]
     for language in ("why_id", "why_en"):
-        assert len(Reason) == len({getattr(words_of(reason), language) for reason in Reason})
+        assert len(words) == len({getattr(it, language) for it in words})
 
 
 @pytest.mark.parametrize(
@@ -55,6 +70,8 @@ def test_no_two_reasons_read_the_same() -> None:
         (0, Kind.SETTLE),
         (7, Kind.RELEASE),
         (-7, Kind.REFUND),
+        (-7, Kind.GIVE),
+        (7, Kind.RECEIVE),
         (0, Kind.MONEY),
     ],
 )

@@ -41,7 +41,7 @@ def a_transfer(number: int, kind: Kind, amount: int = 1, **more: Any) -> Transfe
 @st.composite
 def transfers(draw: st.DrawFn) -> Transfer:
     """Any transfer, from so few ids, accounts and amounts that they meet often."""
-    kind = draw(st.sampled_from(Kind))
+    kind = draw(st.sampled_from(sorted(set(Kind) - {Kind.GIVE, Kind.RECEIVE})))
     number, amount = draw(st.integers(0, len(IDS) - 1)), draw(st.integers(1, 3))
     if kind is Kind.MONEY:
         return a_transfer(number, kind, amount)

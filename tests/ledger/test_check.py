@@ -53,6 +53,11 @@ BREAKS = {
     "transfers debit and credit the accounts that their kind names": """
         UPDATE ledger.transfers SET credit = '{REFUNDED}' WHERE hold_id = '{sealed_hold}'
     """,
+    "what one account gives another receives": """
+        INSERT INTO ledger.transfers (id, kind, reason, amount, debit, credit, subject)
+            VALUES ('{new}', 'give', 'sold', 1, '{account}', '{PASSED_ON}', '{new}');
+        UPDATE ledger.balances SET bought = bought - 1
+    """,
     "no order gives out more money than it took in": """
         INSERT INTO ledger.transfers (id, kind, reason, amount, debit, credit, subject)
             VALUES ('{new}', 'money', 'fee', 1, '{ORDER_LIABILITY}', '{SERVICE_FEE}', '{new}')

@@ -11,6 +11,7 @@ from uuid import UUID
 
 import asyncpg
 import pytest
+from broken_looks import BREAKS
 
 from emeterai.core.ledger import Counter, Kind, Posted, Reason, Transfer, accounts_of
 from emeterai.infra.database import Connection, Database
@@ -201,39 +202,6 @@ async def test_looks_at_once_count_everything_once(db: Database, ledger: Ledger,
     assert (report.bought, report.available, report.held, report.used, report.refunded) == sums(look)
 
 
-BREAKS = {
-    "every balance equals the sum of its transfers": "UPDATE ledger.balances SET bought = bought + 1",
-    "bought = available + held + used + refunded, and nothing is below zero": """
-        ALTER TABLE ledger.balances DROP CONSTRAINT balances_check;
-        INSERT INTO ledger.transfers (id, kind, reason, amount, debit, credit)
-            VALUES ('{new}', 'refund', 'returned', 100, '{account}', '{REFUNDED}');
-        UPDATE ledger.balances SET refunded = refunded + 100
-    """,
-    "a settle or release repeats the account and the amount of its hold": """
-        UPDATE ledger.transfers SET amount = 2 WHERE kind = 'settle';
-        UPDATE ledger.balances SET used = used + 1, held = held - 1
-    """,
-    "a hold ends at most once": """
-        DROP INDEX ledger.transfers_one_ending;
-        INSERT INTO ledger.transfers (id, kind, reason, amount, debit, credit, hold_id)
-            SELECT '{new}', kind, reason, amount, debit, credit, hold_id FROM ledger.transfers WHERE kind = 'settle';
-        UPDATE ledger.balances SET used = used + 1, held = held - 1
-    """,
-    "the open holds are exactly the holds without an ending": "DELETE FROM ledger.holds",
-    "transfers debit and credit the accounts that their kind names": """
-        UPDATE ledger.transfers SET credit = '{REFUNDED}' WHERE kind = 'settle'
-    """,
-    "no order gives out more money than it took in": """
-        INSERT INTO ledger.transfers (id, kind, reason, amount, debit, credit, subject)
-            VALUES ('{new}', 'money', 'fee', 1, '{ORDER_LIABILITY}', '{SERVICE_FEE}', '{new}')
-    """,
-    "quota from a purchase was paid for: its order owes nothing and paid the duty": """
-        INSERT INTO ledger.transfers (id, kind, reason, amount, debit, credit, subject)
-            VALUES ('{new}', 'credit', 'purchase', 1, '{ISSUED}', '{account}', '{new}');
-        UPDATE ledger.balances SET bought = bought + 1
-    """,
-    OPEN_HOLDS[0]: "INSERT INTO ledger.holds (id, account, amount, expires_at) VALUES ('{new}', '{account}', 1, now())",
-}
 _TOO = {"the open holds are exactly the holds without an ending", OPEN_HOLDS[0], "a hold ends at most once"}
 """Breaking these also breaks the sum over all accounts, or a neighbour."""
 

@@ -48,17 +48,22 @@ class Line:
         return None if subject is None else self.words.page_of(subject)
 
 
-def words_of(reason: str) -> Words:
-    """The words of a coded reason. Raises ValueError for one that the ledger does not know."""
+def words_of(reason: str, kind: str = "") -> Words:
+    """The words of a coded reason; whoever received quota reads others than who gave it.
+
+    Raises ValueError for a reason that the ledger does not know.
+    """
+    if kind == Kind.RECEIVE:
+        return _RECEIVED[Reason(reason)]
     return _WORDS[Reason(reason)]
 
 
 def change_of(movement: Movement) -> int:
     """What a movement did to the available quota, in stamps: a held unit that is used changes nothing any more."""
     match Kind(movement.kind):
-        case Kind.CREDIT | Kind.RELEASE:
+        case Kind.CREDIT | Kind.RELEASE | Kind.RECEIVE:
             return movement.amount
-        case Kind.HOLD | Kind.REFUND:
+        case Kind.HOLD | Kind.REFUND | Kind.GIVE:
             return -movement.amount
         case Kind.SETTLE | Kind.MONEY:
             return 0
@@ -78,7 +83,7 @@ def lines_of(movements: Iterable[Movement], *, available: int) -> list[Line]:
     lines = []
     for movement in movements:
         change = change_of(movement)
-        lines.append(Line(movement, words_of(movement.reason), change, available))
+        lines.append(Line(movement, words_of(movement.reason, movement.kind), change, available))
         available -= change
     return lines
 
@@ -101,8 +106,18 @@ def _all_orders(_: object) -> str:
     return paths.ORDERS
 
 
+def _quota(_: object) -> str:
+    return paths.QUOTA
+
+
+def _upload(_: object) -> str:
+    return paths.UPLOAD
+
+
 _TRY_AGAIN = ("Coba lagi; berkas Anda masih tersimpan", "Try again; your file is still here")
 _SEE_ORDER = ("Lihat pesanannya", "See the order")
+_SEE_QUOTA = ("Lihat kuota Anda", "See your quota")
+_USE_IT = ("Bubuhkan e-meterai pada dokumen Anda", "Affix a stamp to your document")
 _WORDS = {
     Reason.PURCHASE: Words(
         "Dibeli: pembayaran Anda sudah kami terima", "Bought: your payment has arrived", *_SEE_ORDER, paths.order
@@ -165,4 +180,101 @@ _WORDS = {
         *_SEE_ORDER,
         paths.order,
     ),
+    Reason.DEPOSIT: Words(
+        "Stok bertambah: setoran bea meterai ke kas negara sudah disetujui",
+        "Stock grew: a deposit of stamp duty with the treasury was approved",
+        "Jual dari stok ini",
+        "Sell from this stock",
+        _quota,
+    ),
+    Reason.SOLD: Words("Terjual dari stok ini kepada pembeli", "Sold from this stock to a buyer", *_SEE_QUOTA, _quota),
+    Reason.STOCK_MOVED: Words(
+        "Stok dipindahkan ke mitra lain oleh penerbit",
+        "Stock was moved to another partner by the issuer",
+        *_SEE_QUOTA,
+        _quota,
+    ),
+    Reason.VOUCHERS_MADE: Words("Dijadikan voucer untuk dijual", "Made into vouchers to be sold", *_SEE_QUOTA, _quota),
+    Reason.VOUCHER_REDEEMED: Words(
+        "Voucer ditukar oleh pemegangnya", "A voucher was redeemed by its holder", *_SEE_QUOTA, _quota
+    ),
+    Reason.VOUCHERS_VOIDED: Words(
+        "Voucer dibatalkan: kuotanya kembali ke stok",
+        "Vouchers were voided: their quota went back to stock",
+        *_SEE_QUOTA,
+        _quota,
+    ),
+    Reason.GRANT_FUNDED: Words(
+        "Disisihkan untuk program hibah kepada pelamar",
+        "Set aside for a programme of grants to applicants",
+        *_SEE_QUOTA,
+        _quota,
+    ),
+    Reason.GRANTED: Words("Dihibahkan kepada seorang pelamar", "Granted to an applicant", *_SEE_QUOTA, _quota),
+    Reason.GRANT_RETURNED: Words(
+        "Hibah yang tidak dipakai kembali ke lembaga pada tanggal akhirnya",
+        "Grants that were not used went back to the agency on their end date",
+        *_SEE_QUOTA,
+        _quota,
+    ),
+    Reason.PAID_AGAIN: Words(
+        "Pembayaran kedua untuk pesanan yang sama kami terima",
+        "A second payment for the same order has arrived",
+        *_SEE_ORDER,
+        _all_orders,
+    ),
+    Reason.PAID_OTHER: Words(
+        "Pembayaran dengan jumlah lain dari tagihan kami terima",
+        "A payment of another sum than was asked has arrived",
+        *_SEE_ORDER,
+        _all_orders,
+    ),
+    Reason.DUTY_BACK: Words(
+        "Bea meterai ditarik kembali dari kas negara untuk Anda",
+        "The stamp duty was taken back from the treasury for you",
+        *_SEE_ORDER,
+        _all_orders,
+    ),
+    Reason.FEE_BACK: Words(
+        "Biaya layanan dikembalikan untuk Anda", "The service fee was taken back for you", *_SEE_ORDER, _all_orders
+    ),
+    Reason.TAKEN_BACK: Words(
+        "Penyedia pembayaran menarik kembali uang pesanan ini",
+        "The payment provider took the money of this order back",
+        *_SEE_ORDER,
+        _all_orders,
+    ),
+    Reason.DEPOSIT_PAID: Words(
+        "Setoran bea meterai ke kas negara dicatat",
+        "A deposit of stamp duty with the treasury was recorded",
+        *_SEE_QUOTA,
+        _quota,
+    ),
 }
+_RECEIVED = {
+    Reason.SOLD: Words("Diterima dari penjual resmi", "Received from an official seller", *_USE_IT, _upload),
+    Reason.STOCK_MOVED: Words(
+        "Stok dipindahkan kepada Anda oleh penerbit", "Stock was moved to you by the issuer", *_SEE_QUOTA, _quota
+    ),
+    Reason.VOUCHERS_MADE: Words("Voucer dibuat dari stok", "Vouchers were made of stock", *_SEE_QUOTA, _quota),
+    Reason.VOUCHER_REDEEMED: Words("Diterima dari voucer Anda", "Received from your voucher", *_USE_IT, _upload),
+    Reason.VOUCHERS_VOIDED: Words(
+        "Kembali ke stok dari voucer yang dibatalkan",
+        "Back in stock from vouchers that were voided",
+        *_SEE_QUOTA,
+        _quota,
+    ),
+    Reason.GRANT_FUNDED: Words(
+        "Dana program hibah bertambah", "The programme of grants was funded", *_SEE_QUOTA, _quota
+    ),
+    Reason.GRANTED: Words(
+        "Diterima sebagai hibah dari lembaga", "Received as a grant from an agency", *_USE_IT, _upload
+    ),
+    Reason.GRANT_RETURNED: Words(
+        "Hibah yang tidak dipakai kembali kepada Anda",
+        "Grants that were not used came back to you",
+        *_SEE_QUOTA,
+        _quota,
+    ),
+}
+"""What passes between accounts, as whoever received it reads it."""

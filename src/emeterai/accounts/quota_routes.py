@@ -106,7 +106,7 @@ def _ledger(request: AnyRequest) -> Ledger:
 
 
 def _answer(movement: Movement) -> MovementAnswer:
-    words, change = words_of(movement.reason), change_of(movement)
+    words, change = words_of(movement.reason, movement.kind), change_of(movement)
     change_id, change_en = change_in_words(change)
     return MovementAnswer(
         id=movement.id,

@@ -4,8 +4,9 @@ A quota account keeps four numbers, and promise 1 is their definition:
 
     bought = available + held + used + refunded
 
-Counter-accounts (issued, used, refunded and those in rupiah) have no limit and no row: they are sums over
-the immutable transfers. docs/accounts.md shows each movement as a two-line table.
+What an account received from another counts as bought, what it gave away does not: so the sum of `bought` is what was
+issued. Counter-accounts (issued, used, refunded, passed on and those in rupiah) have no limit and no row: they are sums
+over the immutable transfers. docs/accounts.md shows each movement as a two-line table.
 """
 
 from __future__ import annotations
@@ -42,30 +43,44 @@ HOLD_SETTLED = RefusalKind(
 HOLD_RELEASED = RefusalKind(
     "hold_released", 409, "Kuota ini sudah dikembalikan.", "This hold was already released; it cannot end twice."
 )
+QUOTA_NOT_GIVEN = RefusalKind(
+    "quota_not_given",
+    409,
+    "Kuota ini tidak jadi diberikan, jadi tidak ada yang diterima.",
+    "This quota was not given after all, so there is nothing to receive.",
+)
 _NUMBER = attrgetter("int")
 
 
 class Kind(StrEnum):
-    """What a transfer does. `hold` is pending; exactly one `settle` or `release` ends it."""
+    """What a transfer does. `hold` is pending; exactly one `settle` or `release` ends it.
+
+    `give` and `receive` pass quota from one account to another: posted in one book, first the gift, of one subject and
+    sum. A receipt without its gift is refused.
+    """
 
     CREDIT = "credit"
     HOLD = "hold"
     SETTLE = "settle"
     RELEASE = "release"
     REFUND = "refund"
+    GIVE = "give"
+    RECEIVE = "receive"
     MONEY = "money"
 
 
 # Python 3.11 looks a member up by a function, each time.
-_CREDIT, _HOLD, _SETTLE, _RELEASE, _REFUND, _MONEY = (
+_CREDIT, _HOLD, _SETTLE, _RELEASE, _REFUND, _GIVE, _RECEIVE, _MONEY = (
     Kind.CREDIT,
     Kind.HOLD,
     Kind.SETTLE,
     Kind.RELEASE,
     Kind.REFUND,
+    Kind.GIVE,
+    Kind.RECEIVE,
     Kind.MONEY,
 )
-_SPENDING = frozenset({_HOLD, _REFUND})
+_SPENDING = frozenset({_HOLD, _REFUND, _GIVE})
 _TAKING = _SPENDING | {_SETTLE}
 
 
@@ -87,10 +102,25 @@ class Reason(StrEnum):
     SEALING_FAILED = "sealing_failed"
     CANCELLED = "cancelled"
     RETURNED = "returned"
+    DEPOSIT = "deposit"
+    SOLD = "sold"
+    STOCK_MOVED = "stock_moved"
+    VOUCHERS_MADE = "vouchers_made"
+    VOUCHER_REDEEMED = "voucher_redeemed"
+    VOUCHERS_VOIDED = "vouchers_voided"
+    GRANT_FUNDED = "grant_funded"
+    GRANTED = "granted"
+    GRANT_RETURNED = "grant_returned"
     PAYMENT_SEEN = "payment_seen"
+    PAID_AGAIN = "paid_again"
+    PAID_OTHER = "paid_other"
     DUTY = "duty"
     FEE = "fee"
+    DUTY_BACK = "duty_back"
+    FEE_BACK = "fee_back"
     MONEY_BACK = "money_back"
+    TAKEN_BACK = "taken_back"
+    DEPOSIT_PAID = "deposit_paid"
 
 
 class Counter:
@@ -99,11 +129,14 @@ class Counter:
     ISSUED = UUID(int=1)
     USED = UUID(int=2)
     REFUNDED = UUID(int=3)
+    PASSED_ON = UUID(int=4)
     PROVIDER_RECEIVABLE = UUID(int=11)
     ORDER_LIABILITY = UUID(int=12)
     TREASURY_DUTY = UUID(int=13)
     SERVICE_FEE = UUID(int=14)
     MONEY_RETURNED = UUID(int=15)
+    TREASURY_DEPOSIT = UUID(int=16)
+    TAKEN_BACK = UUID(int=17)
     LAST = UUID(int=999)
     """Ids up to this one are counters; a person's account never is."""
 
@@ -140,9 +173,12 @@ class Transfer:
             assert self.credit is not None
             return self.debit, self.credit
         assert self.account is not None
-        if self.kind is _CREDIT:
-            return Counter.ISSUED, self.account
-        return self.account, Counter.REFUNDED if self.kind is _REFUND else Counter.USED
+        # The endings and beginnings of holds first: they are nearly all there is.
+        if self.kind is _HOLD or self.hold_id is not None:
+            return self.account, Counter.USED
+        if self.kind is _CREDIT or self.kind is _RECEIVE:
+            return Counter.ISSUED if self.kind is _CREDIT else Counter.PASSED_ON, self.account
+        return self.account, Counter.REFUNDED if self.kind is _REFUND else Counter.PASSED_ON
 
     def content(self) -> tuple[object, ...]:
         """What must be the same when the same id comes again."""
@@ -159,6 +195,8 @@ class Transfer:
             raise ValueError("a hold ends: its life is a number of seconds")
         if (self.kind is _MONEY) == (self.account is not None):
             raise ValueError("quota movements name one account; money names a debit and a credit")
+        if self.subject is None and (self.kind is _GIVE or self.kind is _RECEIVE):
+            raise ValueError("what is given and what is received name the same subject")
 
 
 class Balance(NamedTuple):
@@ -212,6 +250,8 @@ class Book:
     """Transfer id to content, for ids of the batch that are already in the ledger."""
     posted: dict[UUID, Transfer] = field(default_factory=dict)
     """Transfer id to what this book decided to post."""
+    given: dict[UUID, int] = field(default_factory=dict)
+    """Subject to what was given in this book and not yet received: nobody receives before."""
 
     @classmethod
     def assuming(cls, balances: dict[UUID, Balance], transfers: Sequence[Transfer]) -> Book:
@@ -250,17 +290,31 @@ class Book:
         assert account is not None
         if transfer.hold_id is not None:
             return self._end_hold(transfer, account, transfer.hold_id)
+        if kind is _RECEIVE and not self._take_given(transfer):
+            return QUOTA_NOT_GIVEN()
         now = self.balances.get(account, _NOTHING)
-        if kind is _CREDIT:
+        if kind is _CREDIT or kind is _RECEIVE:
             self.balances[account] = Balance(now.bought + amount, now.held, now.used, now.refunded)
         elif now.available < amount:
             return QUOTA_NOT_ENOUGH(available=now.available, needed=amount)
         elif kind is _HOLD:
             self.balances[account] = Balance(now.bought, now.held + amount, now.used, now.refunded)
             self.open_holds[transfer.id] = (account, amount)
+        elif kind is _GIVE:
+            assert transfer.subject is not None
+            self.given[transfer.subject] = self.given.get(transfer.subject, 0) + amount
+            self.balances[account] = Balance(now.bought - amount, now.held, now.used, now.refunded)
         else:
             self.balances[account] = Balance(now.bought, now.held, now.used, now.refunded + amount)
         return None
+
+    def _take_given(self, transfer: Transfer) -> bool:
+        assert transfer.subject is not None
+        left = self.given.get(transfer.subject, 0) - transfer.amount
+        if left < 0:
+            return False
+        self.given[transfer.subject] = left
+        return True
 
     def _end_hold(self, transfer: Transfer, account: UUID, hold_id: UUID) -> Refused | None:
         held = self.open_holds.pop(hold_id, None)

@@ -83,18 +83,19 @@ _TOTALS = """
             AS money_in_idr
 """
 
-# Recomputed from the transfers alone: credits by the credited account, everything else by the debited one.
+# Recomputed from the transfers alone: what comes in by the credited account, everything else by the debited one.
 _RECOMPUTED = """
     SELECT account,
-        coalesce(sum(amount) FILTER (WHERE kind = 'credit'), 0) AS bought,
+        coalesce(sum(amount) FILTER (WHERE kind IN ('credit', 'receive')), 0)
+            - coalesce(sum(amount) FILTER (WHERE kind = 'give'), 0) AS bought,
         coalesce(sum(amount) FILTER (WHERE kind = 'hold'), 0)
             - coalesce(sum(amount) FILTER (WHERE kind IN ('settle', 'release')), 0) AS held,
         coalesce(sum(amount) FILTER (WHERE kind = 'settle'), 0) AS used,
         coalesce(sum(amount) FILTER (WHERE kind = 'refund'), 0) AS refunded
     FROM (
-        SELECT credit AS account, kind, amount FROM ledger.transfers WHERE kind = 'credit'
+        SELECT credit AS account, kind, amount FROM ledger.transfers WHERE kind IN ('credit', 'receive')
         UNION ALL
-        SELECT debit, kind, amount FROM ledger.transfers WHERE kind IN ('hold', 'settle', 'release', 'refund')
+        SELECT debit, kind, amount FROM ledger.transfers WHERE kind IN ('hold', 'settle', 'release', 'refund', 'give')
     ) AS moved GROUP BY account
 """
 
@@ -149,8 +150,14 @@ _RULES = {
         WHERE CASE kind
             WHEN 'credit' THEN debit <> '{Counter.ISSUED}'
             WHEN 'refund' THEN credit <> '{Counter.REFUNDED}'
+            WHEN 'give' THEN credit <> '{Counter.PASSED_ON}'
+            WHEN 'receive' THEN debit <> '{Counter.PASSED_ON}'
             WHEN 'money' THEN debit > '{Counter.LAST}' OR credit > '{Counter.LAST}'
             ELSE credit <> '{Counter.USED}' END
+    """,
+    "what one account gives another receives": """
+        SELECT subject AS place FROM ledger.transfers WHERE kind IN ('give', 'receive') GROUP BY subject
+        HAVING sum(amount) FILTER (WHERE kind = 'give') IS DISTINCT FROM sum(amount) FILTER (WHERE kind = 'receive')
     """,
     "no order gives out more money than it took in": f"""
         SELECT subject AS place FROM ledger.transfers WHERE kind = 'money' GROUP BY subject

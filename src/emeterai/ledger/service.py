@@ -143,7 +143,7 @@ class Ledger:
             answers = await self._post_assumed(transfers)
             if answers is not None:
                 return answers
-        opening = any(transfer.kind is Kind.CREDIT for transfer in transfers)
+        opening = any(transfer.kind in {Kind.CREDIT, Kind.RECEIVE} for transfer in transfers)
         async with self._db.transaction() as tx:
             book = await self._open_sorted(tx, accounts_of(transfers), opening=opening)
             return await book.post(transfers)

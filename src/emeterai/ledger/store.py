@@ -162,12 +162,12 @@ async def history(db: Database, account: UUID, *, before: tuple[datetime, UUID] 
         """
         SELECT id, kind, reason, amount, subject, posted_at FROM (
             (SELECT * FROM ledger.transfers
-             WHERE debit = $1 AND kind IN ('hold', 'settle', 'release', 'refund')
+             WHERE debit = $1 AND kind IN ('hold', 'settle', 'release', 'refund', 'give')
                AND (posted_at, id) < ($2, $3)
              ORDER BY posted_at DESC, id DESC LIMIT $4)
             UNION ALL
             (SELECT * FROM ledger.transfers
-             WHERE credit = $1 AND kind = 'credit' AND (posted_at, id) < ($2, $3)
+             WHERE credit = $1 AND kind IN ('credit', 'receive') AND (posted_at, id) < ($2, $3)
              ORDER BY posted_at DESC, id DESC LIMIT $4)
         ) AS moved ORDER BY posted_at DESC, id DESC LIMIT $4
         """,

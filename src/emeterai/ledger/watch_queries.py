@@ -20,13 +20,14 @@ TAKE_FRESH = """
     FROM ledger.transfers WHERE posted_at >= $2 AND ledger.written_since(xmin, $1)
 """
 _SUMS = """
-    coalesce(sum(amount) FILTER (WHERE kind = 'credit'), 0)::bigint AS bought,
+    (coalesce(sum(amount) FILTER (WHERE kind IN ('credit', 'receive')), 0)
+        - coalesce(sum(amount) FILTER (WHERE kind = 'give'), 0))::bigint AS bought,
     (coalesce(sum(amount) FILTER (WHERE kind = 'hold'), 0)
         - coalesce(sum(amount) FILTER (WHERE kind IN ('settle', 'release')), 0))::bigint AS held,
     coalesce(sum(amount) FILTER (WHERE kind = 'settle'), 0)::bigint AS used,
     coalesce(sum(amount) FILTER (WHERE kind = 'refund'), 0)::bigint AS refunded
 """
-_ACCOUNT = "CASE kind WHEN 'credit' THEN credit ELSE debit END"
+_ACCOUNT = "CASE WHEN kind IN ('credit', 'receive') THEN credit ELSE debit END"
 _EXPECTED = f"""
     SELECT account,
         coalesce(watched.bought, 0) + moved.bought AS bought, coalesce(watched.held, 0) + moved.held AS held,
@@ -124,8 +125,14 @@ RULES = {
         WHERE CASE kind
             WHEN 'credit' THEN debit <> '{Counter.ISSUED}'
             WHEN 'refund' THEN credit <> '{Counter.REFUNDED}'
+            WHEN 'give' THEN credit <> '{Counter.PASSED_ON}'
+            WHEN 'receive' THEN debit <> '{Counter.PASSED_ON}'
             WHEN 'money' THEN debit > '{Counter.LAST}' OR credit > '{Counter.LAST}'
             ELSE credit <> '{Counter.USED}' END
+    """,
+    "what one account gives another receives": """
+        SELECT subject AS place FROM pg_temp.fresh WHERE kind IN ('give', 'receive') GROUP BY subject
+        HAVING sum(amount) FILTER (WHERE kind = 'give') IS DISTINCT FROM sum(amount) FILTER (WHERE kind = 'receive')
     """,
     "no order gives out more money than it took in": f"""
         SELECT subject AS place FROM (SELECT DISTINCT subject FROM pg_temp.fresh WHERE kind = 'money') AS paid
