@@ -11,6 +11,7 @@ from stamping_people import SIZE_BYTES_MAX, Person, Working, pdf
 from emeterai.core.ledger import Balance
 from emeterai.core.refusal import Refused
 from emeterai.core.stamping import DocumentState
+from emeterai.infra.ids import new_id
 from emeterai.stamping.asking import StampRequest, StampWishes
 from emeterai.stamping.documents import INSPECT
 from emeterai.stamping.service import Asked
@@ -110,3 +111,18 @@ async def test_a_file_that_is_too_large_is_not_kept(siti: Person) -> None:
     with pytest.raises(Refused, match="document_too_large"):
         await ask(siti, b"%PDF-1.7" + b" " * SIZE_BYTES_MAX)
     assert [] == await on_record(siti)
+
+
+async def test_a_whole_upload_is_stamped_without_being_read_back(siti: Person) -> None:
+    """What was found when it arrived serves its owner's first request and nobody else's; later ones read the record."""
+    await siti.buy(3)
+    desk = siti.site.services.desk
+    arrived = await desk.take_in(siti.account_id, "surat.pdf", pdf(2))
+    with pytest.raises(Refused, match="document_unknown"):
+        await desk.ask(new_id(), StampRequest(document_id=arrived.id), idempotency_key=None)
+    again = await desk.take_in(siti.account_id, "surat.pdf", pdf(2))
+    stamps = [
+        await desk.ask(siti.account_id, StampRequest(document_id=one.id, additional=True), idempotency_key=None)
+        for one in (again, again, arrived)
+    ]
+    assert [(again.id, 2), (again.id, 2), (arrived.id, 2)] == [(stamp.document_id, stamp.page) for stamp, _ in stamps]

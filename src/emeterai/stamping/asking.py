@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+from collections import OrderedDict
 from uuid import UUID
 
 import msgspec
@@ -23,6 +24,7 @@ from emeterai.stamping.service import Asked, Stamping, require_ready
 
 _OPENER_WAIT_S = 0.25
 _OUR_FAULT = 500
+_FRESH_MAX = 512
 INSPECTION_WAIT_S = 15.0
 """How long a one-request stamp waits for its inspection; after that the document's id is the way on."""
 
@@ -58,9 +60,15 @@ class StampDesk:
         self._passwords = passwords
         self._blobs = blobs
         self._reader = reader
+        self._fresh: OrderedDict[UUID, Arrived] = OrderedDict()
+        """The latest files that came whole and can be stamped: what is known of them need not be read back at once."""
 
     async def ask(self, account_id: UUID, request: StampRequest, *, idempotency_key: str | None) -> Asked:
         """Check everything that can be wrong, then hold one unit. A refusal leaves quota and files as they were."""
+        fresh = self._fresh.pop(request.document_id, None)
+        if fresh is not None and fresh.account_id == account_id and request.password is None:
+            wanted = await self._placed(fresh, fresh.digest, request, idempotency_key=idempotency_key)
+            return await self._stamping.ask(wanted)
         document = await self._documents.get(account_id, request.document_id)
         if document.state is DocumentState.RECEIVED:
             document = await self._documents.inspected(account_id, document.id, wait_s=INSPECTION_WAIT_S)
@@ -104,6 +112,10 @@ class StampDesk:
         """Keep a whole file, inspected at once when an opener is free soon, and put it on record."""
         arrived = await self._inspected(await self._documents.keep(account_id, name, data))
         await self._documents.record(arrived)
+        if arrived.state is DocumentState.READY:
+            self._fresh[arrived.id] = arrived
+            if len(self._fresh) > _FRESH_MAX:
+                self._fresh.popitem(last=False)
         return arrived
 
     async def _inspected(self, arrived: Arrived) -> Arrived:
