@@ -6,6 +6,7 @@ import asyncio
 import signal
 from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine
 from contextlib import AsyncExitStack, asynccontextmanager, suppress
+from pathlib import Path
 from typing import Any
 
 import asyncpg
@@ -21,6 +22,7 @@ from emeterai.infra.database import Database
 from emeterai.infra.ids import new_id
 from emeterai.infra.interruption import INTERRUPTIONS
 from emeterai.infra.partitions import MonthlyTable, keep_partitions
+from emeterai.infra.predecessors import dead_workers, living_worker
 from emeterai.infra.secrets import local_secret
 from emeterai.infra.settings import Settings
 from emeterai.infra.worker_loop import work_on
@@ -80,11 +82,14 @@ async def run_sealer(settings: Settings) -> None:
         levels = Levels(db, blobs, bus, engine, level_wanted=wanted, clock=utc_now) if settings.timestamp_url else None
         kinds = sealer_work(journey, levels)
         batch_max = WAITING_BATCH_MAX if settings.timestamp_url else BATCH_MAX
+        worker, colleagues = new_id(), settings.data_path / "workers"
+        stack.enter_context(living_worker(colleagues, worker))
+        await _take_over(db, colleagues)
         work = work_on(
             db,
             bus,
             kinds,
-            worker=new_id(),
+            worker=worker,
             batch_max=batch_max,
             lease_s=settings.lease_s,
             batches_at_once=BATCHES_AT_ONCE,
@@ -134,6 +139,14 @@ def _monthly_tables(settings: Settings) -> list[MonthlyTable]:
     """What only grows: transfers for ever, the raw words of notifications for some months (docs/decisions/0013)."""
     bodies = MonthlyTable("purchase", "notification_bodies", months_kept=settings.notification_months_kept)
     return [MonthlyTable("ledger", "transfers"), bodies]
+
+
+async def _take_over(db: Database, colleagues: Path) -> None:
+    """Free what dead workers of this data folder held. When that fails, their leases run out as anybody's."""
+    with suppress(Refused, *INTERRUPTIONS), dead_workers(colleagues) as dead:
+        for worker in dead:
+            await jobs.hand_back_all(db, worker)
+            _log.info("took_over", worker=str(worker))
 
 
 @asynccontextmanager

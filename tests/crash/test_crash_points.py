@@ -27,7 +27,8 @@ ENDS_WITHIN_S = 10
 """After whoever died is there again."""
 DIES_WITHIN_S = 60
 QUOTA = 3
-SETTINGS = {"EMETERAI_LEASE_S": "1", "EMETERAI_SEALER_PROCESSES": "2"}
+SETTINGS = {"EMETERAI_LEASE_S": "60", "EMETERAI_SEALER_PROCESSES": "2"}
+"""Whoever comes after a dead sealer frees what it held: nobody waits for the leases."""
 SOURCE = Path(emeterai.__file__).parent
 
 
