@@ -10,19 +10,22 @@ from dataclasses import dataclass
 from typing import Any
 
 import structlog
-from litestar import Litestar, Request, Response, Router
-from litestar.di import Provide
+from litestar import Litestar, Request, Response
 from litestar.openapi.config import OpenAPIConfig
 from litestar.openapi.plugins import JsonRenderPlugin
 from litestar.openapi.spec import Components, SecurityScheme
 from litestar.types import ASGIApp
 
 from emeterai import __version__
-from emeterai.accounts import pages as account_pages
-from emeterai.accounts import quota_pages, quota_routes
-from emeterai.accounts import routes as account_routes
-from emeterai.accounts.callers import SignInFirst, optional_caller, redirect_to_sign_in
+from emeterai.accounts.callers import SignInFirst, redirect_to_sign_in
+from emeterai.accounts.groups import Groups
 from emeterai.accounts.service import Accounts
+from emeterai.accounts.staff import Staff
+from emeterai.care.service import Tracker
+from emeterai.door_facts import DoorFacts, own_pass
+from emeterai.gate.keeper import Keeper
+from emeterai.gate.room_routes import open_gate
+from emeterai.handlers import handlers_of
 from emeterai.infra.blobs import BlobStore
 from emeterai.infra.bus import Bus
 from emeterai.infra.database import Database
@@ -35,34 +38,38 @@ from emeterai.infra.postgres import EmbeddedPostgres
 from emeterai.infra.process import die_with_parent
 from emeterai.infra.secrets import local_secret
 from emeterai.infra.settings import Settings, load_settings
-from emeterai.ledger.serials import SerialRegister
+from emeterai.ledger.channels import SerialChannels
 from emeterai.ledger.service import Ledger
-from emeterai.purchase import pages as purchase_pages
-from emeterai.purchase import routes as purchase_routes
+from emeterai.partners.deposits import Deposits
+from emeterai.partners.moves import Moves
+from emeterai.partners.programme_claims import Claims, owed_to_agencies
+from emeterai.partners.programme_secrets import ProgrammeSecrets
+from emeterai.partners.programmes import Programmes
+from emeterai.partners.sales import Sales
+from emeterai.partners.service import Partners
+from emeterai.partners.voucher_stocks import voucher_stocks
 from emeterai.purchase.choosing import pay_page_urls, payment_providers
 from emeterai.purchase.sandbox_server import create_sandbox_app
 from emeterai.purchase.service import Purchase
+from emeterai.purchase.tracking import OrderLives
+from emeterai.purchase.vouchers import Vouchers
 from emeterai.seal.reader import FileReader
 from emeterai.sealing import open_reader
-from emeterai.stamping import pages as stamping_pages
-from emeterai.stamping import routes as stamping_routes
 from emeterai.stamping import tus
 from emeterai.stamping.asking import StampDesk
 from emeterai.stamping.documents import Documents
 from emeterai.stamping.passwords import Passwords
 from emeterai.stamping.service import Stamping
-from emeterai.status import pages as status_pages
-from emeterai.status import routes as status_routes
 from emeterai.status.service import PublicLines
-from emeterai.verify import pages as verify_pages
-from emeterai.verify import routes as verify_routes
+from emeterai.verify.sellers import Sellers
 from emeterai.verify.service import Verification
 from emeterai.web import front
 from emeterai.web.csrf import Csrf
 from emeterai.web.headers import SecurityHeaders
 from emeterai.web.pages import Pages
-from emeterai.web.static_files import StaticFiles, static_route
+from emeterai.web.static_files import StaticFiles
 
+_TRACKER_CONNECTIONS = 2
 _FORM_BYTES_MAX = 64 * 1024
 _DRAINED_DOCUMENTS = 4
 """A file that is up to so many times too large still gets its refusal, where a closed line would be all there is."""
@@ -79,15 +86,26 @@ class Services:
     bus: Bus
     blobs: BlobStore
     ledger: Ledger
-    serials: SerialRegister
+    serials: SerialChannels
     accounts: Accounts
+    groups: Groups
+    staff: Staff
+    partners: Partners
+    deposits: Deposits
+    moves: Moves
+    sales: Sales
     purchase: Purchase
+    programmes: Programmes
+    claims: Claims
+    vouchers: Vouchers
     passwords: Passwords
     documents: Documents
     stamping: Stamping
     desk: StampDesk
     reader: FileReader
     verification: Verification
+    tracker: Tracker
+    sellers: Sellers
     lines: PublicLines
     pages: Pages
     csrf: Csrf
@@ -108,6 +126,16 @@ def kept_passwords(db: Database, settings: Settings) -> Passwords:
     return Passwords(db, local_secret(settings.data_path / "secrets", "passwords"))
 
 
+def _voucher_secret(settings: Settings) -> bytes:
+    """What the codes of vouchers are hashed with: every web process has the same."""
+    return local_secret(settings.data_path / "secrets", "vouchers")
+
+
+def programme_secrets(settings: Settings) -> ProgrammeSecrets:
+    """What keeps applicants of programmes private, the same in every process of this installation."""
+    return ProgrammeSecrets(local_secret(settings.data_path / "secrets", "programmes"))
+
+
 @asynccontextmanager
 async def open_services(settings: Settings, pages: Pages, csrf: Csrf) -> AsyncIterator[Services]:
     """Everything a web process works with, opened in order and closed in reverse."""
@@ -123,8 +151,10 @@ async def open_services(settings: Settings, pages: Pages, csrf: Csrf) -> AsyncIt
             stack.push_async_callback(provider.close)
         reader = await open_reader(settings)
         stack.push_async_callback(reader.close)
-        blobs, ledger, serials = blob_store(settings), Ledger(db), SerialRegister(db)
-        passwords = kept_passwords(db, settings)
+        blobs, ledger, serials = blob_store(settings), Ledger(db), SerialChannels(db)
+        accounts = Accounts(db, session_life_s=settings.session_life_s)
+        partners = Partners(db, ledger, serials)
+        passwords, grant_keys = kept_passwords(db, settings), programme_secrets(settings)
         documents = Documents(
             db,
             blobs,
@@ -141,18 +171,36 @@ async def open_services(settings: Settings, pages: Pages, csrf: Csrf) -> AsyncIt
             blobs=blobs,
             ledger=ledger,
             serials=serials,
-            accounts=Accounts(db, session_life_s=settings.session_life_s),
-            purchase=Purchase(db, ledger, settings, providers=providers),
+            accounts=accounts,
+            groups=Groups(db, ledger),
+            staff=Staff(db),
+            partners=partners,
+            deposits=Deposits(db, ledger, partners, duty_idr=settings.duty_idr),
+            moves=Moves(db, ledger, partners),
+            sales=Sales(db, ledger, accounts, base_url=settings.base_url),
+            purchase=Purchase(db, ledger, settings, providers=providers, owed=owed_to_agencies),
+            vouchers=Vouchers(db, ledger, secret=_voucher_secret(settings), stocks_of=voucher_stocks(partners)),
+            programmes=Programmes(db, ledger, grant_keys),
+            claims=Claims(db, ledger, grant_keys),
             passwords=passwords,
             documents=documents,
             stamping=stamping,
             desk=StampDesk(documents, stamping, blobs, reader, passwords),
             reader=reader,
             verification=Verification(reader, serials),
+            tracker=await _opened_tracker(stack, url, settings),
+            sellers=Sellers(partners),
             lines=PublicLines(db),
             pages=pages,
             csrf=csrf,
         )
+
+
+async def _opened_tracker(stack: AsyncExitStack, url: str, settings: Settings) -> Tracker:
+    """The tracker, with connections of its own: it answers while everybody who signs in holds all the others."""
+    db = await Database.connect(url, connections_max=_TRACKER_CONNECTIONS, wait_s=settings.database_wait_s)
+    stack.push_async_callback(db.close)
+    return Tracker(db, Accounts(db, session_life_s=settings.session_life_s), OrderLives(db))
 
 
 def create_served_app() -> ASGIApp:
@@ -172,46 +220,44 @@ def create_served_sandbox() -> ASGIApp:
 def create_asgi(settings: Settings) -> ASGIApp:
     """The web application in its wrappers, which also see what no route answers."""
     https = settings.base_url.startswith("https://")
-    guarded = SecurityHeaders(create_app(settings), form_targets=pay_page_urls(settings), https=https)
+    keeper = Keeper(local_secret(settings.data_path / "secrets", "gate")) if settings.gate == "on" else None
+    guarded = SecurityHeaders(create_app(settings, keeper), form_targets=pay_page_urls(settings), https=https)
     drained = DrainedRequests(guarded, size_bytes_max=_DRAINED_DOCUMENTS * settings.document_size_bytes_max)
-    return MeasuredRequests(TrueMethods(drained, own_path=tus.Uploads.path))
+    measured = MeasuredRequests(TrueMethods(drained, own_path=tus.Uploads.path))
+    return keeper.wrapped(measured, headers=guarded.headers) if keeper else measured
 
 
-def create_app(settings: Settings) -> Litestar:
+def create_app(settings: Settings, keeper: Keeper | None = None) -> Litestar:
     """The web application. Raises OSError when the data folder cannot be used."""
     configure_logging(settings.log_format, settings.log_level)
     https = settings.base_url.startswith("https://")
     csrf = Csrf(local_secret(settings.data_path / "secrets", "forms"), https=https)
     static = StaticFiles()
-    pages = Pages(
-        csrf, specimen=not (settings.mark_file and (settings.certificate_file or settings.pkcs11_module)), static=static
-    )
+    pages = Pages(csrf, specimen=settings.is_specimen, static=static)
 
     @asynccontextmanager
     async def run(app: Litestar) -> AsyncIterator[None]:
-        async with open_services(settings, pages, csrf) as services:
+        async with AsyncExitStack() as stack:
+            services = await stack.enter_async_context(open_services(settings, pages, csrf))
             app.state["services"] = services
+            if keeper is not None:
+                keys_of = services.accounts.api_key_digests
+                app.state["gate"] = await stack.enter_async_context(
+                    keeper.keeping(services.db, services.bus, keys_of=keys_of)
+                )
+            facts = DoorFacts(services.ledger, services.purchase, services.documents)
+            opened = open_gate(
+                services.db, settings, in_flight=facts.in_flight, paid=facts.paid, uploaded=facts.uploaded
+            )
+            app.state["room"] = room = await stack.enter_async_context(opened)
+            if keeper is not None:
+                keeper.revoked = lambda: room.reception.revoked
             yield
 
     return Litestar(
-        route_handlers=[
-            Router("/", route_handlers=front.handlers, dependencies={"viewer": Provide(optional_caller)}),
-            *account_routes.controllers,
-            *quota_routes.controllers,
-            *purchase_routes.controllers,
-            *tus.controllers,
-            *stamping_routes.controllers,
-            *verify_routes.controllers,
-            *status_routes.controllers,
-            *account_pages.controllers,
-            *quota_pages.controllers,
-            *purchase_pages.controllers,
-            *stamping_pages.controllers,
-            *verify_pages.controllers,
-            *status_pages.controllers,
-            static_route(static),
-        ],
+        route_handlers=handlers_of(static, has_gate=keeper is not None),
         lifespan=[run],
+        guards=[own_pass],
         exception_handlers={SignInFirst: redirect_to_sign_in, Exception: _answer_error},
         openapi_config=_openapi(settings),
         request_class=StrictRequest,

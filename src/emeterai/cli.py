@@ -4,11 +4,10 @@ from __future__ import annotations
 
 import argparse
 import asyncio
-import runpy
 import sys
 import tempfile
 import time
-from collections.abc import Callable, Coroutine, Sequence
+from collections.abc import Callable, Coroutine, Mapping, Sequence
 from datetime import UTC
 from pathlib import Path
 from typing import Any
@@ -22,8 +21,14 @@ from granian.log import LogLevels
 
 from emeterai import __version__
 from emeterai.app import database_url
+from emeterai.audits import check_all
+from emeterai.cli_bench import add_bench
+from emeterai.cli_gate import add_gate
+from emeterai.cli_office import add_office
 from emeterai.core.refusal import Refused
 from emeterai.core.serial import SerialBlock, is_serial
+from emeterai.gate.now import CACHE_S, served_files
+from emeterai.gate.room_routes import gate_folder
 from emeterai.infra.clock import utc_now
 from emeterai.infra.database import Database
 from emeterai.infra.logs import configure_logging, logging_config
@@ -33,22 +38,20 @@ from emeterai.infra.secrets import local_secret
 from emeterai.infra.settings import Settings, SettingsError, load_settings
 from emeterai.infra.supervise import EXIT_WILL_NOT_GET_BETTER, SupervisorError
 from emeterai.ledger.check import check_ledger
+from emeterai.plan import add_plan, planned
 from emeterai.purchase.sandbox import SandboxProvider
 from emeterai.purchase.sandbox_words import sandbox_secret
 from emeterai.seal.mark_file import MarkFileError
 from emeterai.seal.model import Box, SealOrder
-from emeterai.seal.reader import FileReader
 from emeterai.seal.service import SealEngine, SignerError, load_signer_from
 from emeterai.sealing import key_place, open_reader, opened_engine
 from emeterai.serve import serve
-from emeterai.stamping.audit import check_all_stamps
 from emeterai.status.lines import SignedLines, verify_lines
 from emeterai.walkthrough import WalkthroughError, walk
 from emeterai.worker import run_sealer, run_steward
 
-EXIT_NOT_GENUINE, EXIT_USAGE, EXIT_REFUSED = 1, 2, 3
+EXIT_NOT_GENUINE, EXIT_REFUSED = 1, 3
 """`verify` and `ledger check` answer 1 for "no"; a refused file is 3; what an operator must mend is 78."""
-BENCHES = ("seal", "corpus", "fuzz", "place", "ledger", "stamp", "growth", "crash")
 _FOR_THE_OPERATOR = (SettingsError, SupervisorError, PostgresError, MigrationError, SignerError, MarkFileError, OSError)
 Handler = Callable[[argparse.Namespace, Settings], Coroutine[Any, Any, int]]
 
@@ -74,6 +77,9 @@ def _parser() -> argparse.ArgumentParser:
     commands = parser.add_subparsers(required=True, metavar="COMMAND")
     _add_roles(commands)
     _add_files(commands)
+    add_office(commands)
+    add_gate(commands)
+    add_plan(commands).set_defaults(run=_plan)
     ledger = commands.add_parser("ledger", help="the books").add_subparsers(required=True, metavar="COMMAND")
     check = ledger.add_parser("check", help="audit every invariant; exit 0 only if all hold, 1 if not")
     check.add_argument("--json", action="store_true", help="print one JSON object")
@@ -86,10 +92,7 @@ def _parser() -> argparse.ArgumentParser:
     proof.add_argument("--key", help="the public key that you trust, in hex; without it the lines' own")
     proof.add_argument("--json", action="store_true", help="print one JSON object")
     proof.set_defaults(run=_in_loop(_verify_lines))
-    bench = commands.add_parser("bench", help="measure; one JSON object a line with --json")
-    bench.add_argument("what", choices=BENCHES)
-    bench.add_argument("rest", nargs=argparse.REMAINDER, help="options of the benchmark itself")
-    bench.set_defaults(run=_bench)
+    add_bench(commands)
     return parser
 
 
@@ -100,7 +103,7 @@ def _add_roles(commands: Any) -> None:
     everything.add_argument("--once", action="store_true", help="stop after --walk")
     everything.set_defaults(run=_in_loop(_serve))
     web = commands.add_parser("web", help="one role: pages and API")
-    web.set_defaults(run=lambda _, settings: _web("emeterai.app:create_served_app", settings, settings.port))
+    web.set_defaults(run=lambda _, settings: _serve_web(settings))
     sandbox = commands.add_parser("sandbox", help="one role: the sandbox payment provider")
     sandbox.set_defaults(run=lambda _, settings: _sandbox(settings))
     for name, role, text in (
@@ -191,7 +194,10 @@ def _say(text: str) -> None:
     print(text, flush=True)
 
 
-def _web(target: str, settings: Settings, port: int, *, processes: int | None = None) -> int:
+def _web(
+    target: str, settings: Settings, port: int, *, processes: int | None = None, files: Mapping[str, Path] | None = None
+) -> int:
+    """`files` are handed out by the server itself, without any of our code: an address and its file each."""
     Granian(
         target,
         address=settings.host,
@@ -205,10 +211,18 @@ def _web(target: str, settings: Settings, port: int, *, processes: int | None = 
         respawn_interval=0.2,
         workers_kill_timeout=5,
         backlog=4096,
+        static_path_route=list(files or {}),
+        static_path_mount=list((files or {}).values()),
+        static_path_expires=CACHE_S,
         log_level=LogLevels(settings.log_level),
         log_dictconfig=logging_config(settings.log_format, settings.log_level),
     ).serve()
     return 0
+
+
+def _serve_web(settings: Settings) -> int:
+    files = served_files(gate_folder(settings))
+    return _web("emeterai.app:create_served_app", settings, settings.port, files=files)
 
 
 def _sandbox(settings: Settings) -> int:
@@ -269,7 +283,7 @@ async def _sealable(engine: SealEngine, source: Path, password: str | None, fold
 
 
 async def _inspect(arguments: argparse.Namespace, settings: Settings) -> int:
-    reader = await _reader(settings)
+    reader = await open_reader(settings)
     try:
         report = await reader.inspect(arguments.source, password=arguments.password)
     finally:
@@ -282,7 +296,7 @@ async def _inspect(arguments: argparse.Namespace, settings: Settings) -> int:
 
 
 async def _verify(arguments: argparse.Namespace, settings: Settings) -> int:
-    reader = await _reader(settings)
+    reader = await open_reader(settings)
     try:
         report = await reader.verify(arguments.source)
     finally:
@@ -292,15 +306,11 @@ async def _verify(arguments: argparse.Namespace, settings: Settings) -> int:
     return 0 if report.outcome == "genuine" else EXIT_NOT_GENUINE
 
 
-async def _reader(settings: Settings) -> FileReader:
-    return await open_reader(settings)
-
-
 async def _check(arguments: argparse.Namespace, settings: Settings) -> int:
     db = await Database.connect(database_url(settings), connections_max=1, wait_s=settings.database_wait_s)
     try:
         report = await check_ledger(db)
-        report = msgspec.structs.replace(report, rules=[*report.rules, *await check_all_stamps(db)])
+        report = msgspec.structs.replace(report, rules=[*report.rules, *await check_all(db)])
     finally:
         await db.close()
     lines = [f"{'holds' if rule.broken == 0 else f'BROKEN {rule.broken} times'}  {rule.name}" for rule in report.rules]
@@ -336,14 +346,9 @@ async def _published(source: str) -> bytes:
         return (await client.get(url)).raise_for_status().content
 
 
-def _bench(arguments: argparse.Namespace, _: Settings) -> int:
-    script = Path(__file__).parents[2] / "bench" / f"{arguments.what}.py"
-    if not script.is_file():
-        print(f"emeterai: there is no benchmark {script.name} in this checkout", file=sys.stderr)
-        return EXIT_USAGE
-    sys.argv = [str(script), *arguments.rest]
-    sys.path.insert(0, str(script.parent))
-    runpy.run_path(str(script), run_name="__main__")
+def _plan(arguments: argparse.Namespace, _: Settings) -> int:
+    plan, text = planned(arguments)
+    _print(plan, text, as_json=arguments.json)
     return 0
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import signal
-from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine
+from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine, Mapping
 from contextlib import AsyncExitStack, asynccontextmanager, suppress
 from pathlib import Path
 from typing import Any
@@ -13,8 +13,16 @@ import asyncpg
 import structlog
 
 from emeterai.accounts.service import Accounts
-from emeterai.app import blob_store, database_url, kept_passwords
+from emeterai.app import blob_store, database_url, kept_passwords, programme_secrets
+from emeterai.audits import AUDITS
 from emeterai.core.refusal import Refused
+from emeterai.gate.calls import CALL_EVERY_S, Calls, callers_of
+from emeterai.gate.conductor import MOVE_EVERY_S, Conductor
+from emeterai.gate.controller import Controller, Paces, report, settled_reader
+from emeterai.gate.lanes import Lane, Lanes
+from emeterai.gate.now import NowFiles
+from emeterai.gate.room_routes import gate_folder
+from emeterai.gate.room_store import fold_counts
 from emeterai.infra import jobs, metrics
 from emeterai.infra.bus import Bus
 from emeterai.infra.clock import utc_now
@@ -26,12 +34,19 @@ from emeterai.infra.predecessors import dead_workers, living_worker
 from emeterai.infra.secrets import local_secret
 from emeterai.infra.settings import Settings
 from emeterai.infra.worker_loop import work_on
+from emeterai.ledger.channels import SerialChannels
 from emeterai.ledger.serials import SerialRegister
 from emeterai.ledger.service import Ledger
+from emeterai.partners.jobs import SWEEP_EVERY_S as PARTNERS_SWEPT_EVERY_S
+from emeterai.partners.jobs import sweep_partners
+from emeterai.partners.programme_jobs import programme_work
+from emeterai.partners.service import Partners
 from emeterai.purchase.choosing import payment_providers
-from emeterai.purchase.jobs import SWEEP_EVERY_S, sweep_orders
+from emeterai.purchase.jobs import SWEEP_EVERY_S, sweep_orders, sweep_returns
 from emeterai.purchase.provider import PaymentProvider
 from emeterai.purchase.service import Purchase
+from emeterai.purchase.vouchers import SWEEP_EVERY_S as VOUCHERS_SWEPT_EVERY_S
+from emeterai.purchase.vouchers import sweep_vouchers
 from emeterai.seal.rotation import KeyWatch
 from emeterai.sealing import key_place, level_wanted, opened_engine, patiently_loaded
 from emeterai.stamping.documents import Documents
@@ -94,7 +109,8 @@ async def run_sealer(settings: Settings) -> None:
             lease_s=settings.lease_s,
             batches_at_once=BATCHES_AT_ONCE,
         )
-        await _until_told_to_stop(_together(work, watch.run()))
+        telling = report(db, new_id(), settled_reader())
+        await _until_told_to_stop(_together(work, watch.run(), telling))
 
 
 async def run_steward(settings: Settings) -> None:
@@ -121,17 +137,43 @@ def _tasks(
     )
     endings, orphans = Endings(db, bus, ledger, SerialRegister(db)), Orphans(db, blobs, clock=utc_now)
     purchase = Purchase(db, ledger, settings, providers=providers)
+    partners = Partners(db, ledger, SerialChannels(db))
     secret = local_secret(settings.data_path / "secrets", "invariants")
     every_s, audit_every_s = settings.invariants_every_s, settings.audit_every_s
-    invariants = Invariants(db, secret=secret, every_s=every_s, audit_every_s=audit_every_s)
+    invariants = Invariants(db, secret=secret, every_s=every_s, audit_every_s=audit_every_s, audits=AUDITS)
+    controller = Controller(db, Lanes(db, bus), process=new_id())
     return {
         **steward_work(db, documents, endings, passwords, orphans),
         "sweep_orders": (SWEEP_EVERY_S, lambda: sweep_orders(purchase)),
+        "sweep_returns": (SWEEP_EVERY_S, lambda: sweep_returns(purchase)),
+        "sweep_vouchers": (VOUCHERS_SWEPT_EVERY_S, lambda: sweep_vouchers(db)),
+        "sweep_partners": (PARTNERS_SWEPT_EVERY_S, lambda: sweep_partners(partners)),
+        "decide_paces": (1.0, controller.second),
+        **_line_tasks(settings, db, bus),
+        **programme_work(db, ledger, programme_secrets(settings)),
         "sweep_sessions": (60.0, Accounts(db, session_life_s=settings.session_life_s).sweep),
         "measure_queues": (5.0, lambda: _measure_queues(db)),
         "audit_everything": (_ASK_IF_DUE_S, invariants.audit_if_due),
         "watch_invariants": (_ASK_IF_DUE_S, invariants.minute),
         "keep_partitions": (3_600.0, lambda: keep_partitions(db, _monthly_tables(settings))),
+    }
+
+
+def _line_tasks(settings: Settings, db: Database, bus: Bus) -> dict[str, tuple[float, Task]]:
+    """What moves the waiting rooms' lines and calls those who left."""
+    lanes, files = Lanes(db, bus), NowFiles(gate_folder(settings) / "now")
+    paces, calls = Paces(db, lanes), Calls(db, files, callers_of(settings))
+
+    async def lanes_now() -> Mapping[str, Lane]:
+        await lanes.look()
+        await paces.look()
+        return lanes.now
+
+    conductor = Conductor(db, files, lanes=lanes_now, controller=paces.admissions, calls_offered=calls.are_offered)
+    return {
+        "move_lines": (MOVE_EVERY_S, conductor.move),
+        "call_people": (CALL_EVERY_S, calls.call_due),
+        "fold_counts": (3_600.0, lambda: fold_counts(db)),
     }
 
 

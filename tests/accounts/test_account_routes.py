@@ -39,7 +39,7 @@ async def test_keys_over_http(client: httpx.AsyncClient) -> None:
     program = {"authorization": f"bearer {key['token']}"}
     assert "Siti Rahayu" == (await client.get("/v1/accounts/me", headers=program)).json()["name"]
     (listed,) = (await client.get("/v1/api-keys", headers=headers)).json()["items"]
-    assert {"id", "label", "prefix", "created_at", "last_used_on", "revoked_at"} == set(listed)
+    assert {"id", "label", "prefix", "created_at", "last_used_on", "revoked_at", "group_id"} == set(listed)
     for method, path in (("POST", "/v1/api-keys"), ("DELETE", "/v1/sessions/current")):
         body = {"label": "Successor"} if method == "POST" else None
         refused = await client.request(method, path, json=body, headers=program)

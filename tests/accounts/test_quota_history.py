@@ -27,6 +27,14 @@ from emeterai.web.pages import Pages
 from emeterai.web.static_files import StaticFiles
 
 
+class NoGrants:
+    """Grants are an agency's: here nobody has any."""
+
+    async def grants(self, account_id: UUID, *, only_open: bool = False) -> list[Any]:
+        """None."""
+        return []
+
+
 @dataclass(frozen=True)
 class QuotaServices:
     """The part of the application's services that quota needs."""
@@ -34,6 +42,7 @@ class QuotaServices:
     accounts: Accounts
     ledger: Ledger
     pages: Pages
+    claims: NoGrants
 
 
 @dataclass(frozen=True)
@@ -76,7 +85,7 @@ async def browser(accounts: Accounts, ledger: Ledger) -> AsyncIterator[httpx.Asy
         exception_handlers={SignInFirst: redirect_to_sign_in, Exception: tell},
     )
     pages = Pages(Csrf(b"x" * 32, https=True), specimen=True, static=StaticFiles())
-    app.state["services"] = QuotaServices(accounts, ledger, pages)
+    app.state["services"] = QuotaServices(accounts, ledger, pages, NoGrants())
     transport = httpx.ASGITransport(app)
     async with httpx.AsyncClient(transport=transport, base_url="https://meterai.example") as client:
         yield client

@@ -62,7 +62,7 @@ def test_settled_money_beats_expired_and_cancelled(state: OrderState, *, overdue
 
 
 @pytest.mark.parametrize(
-    ("amount", "currency"), [("19999", "IDR"), ("20001", "IDR"), ("20000.01", "IDR"), ("20000", "USD"), ("0", "IDR")]
+    ("amount", "currency"), [("19999", "IDR"), ("20001", "IDR"), ("20000.01", "IDR"), ("20000", "USD"), ("1", "IDR")]
 )
 @pytest.mark.parametrize("overdue", [False, True])
 def test_other_money_is_quarantined(amount: str, currency: str, *, overdue: bool) -> None:

@@ -15,7 +15,11 @@ from uuid import UUID
 
 import pytest
 from crowd import Asked, Bought, Crowd
+from grant_roads import GRANT_POINTS, grants
+from partner_roads import PARTNER_POINTS, partners
+from return_roads import RETURN_POINTS, SETTLEMENT_POINTS, returns, settlements
 from verdict import judge
+from voucher_roads import VOUCHER_POINTS, vouchers
 
 import emeterai
 from emeterai.infra.database import Database
@@ -216,6 +220,11 @@ POINTS: dict[str, Road] = {
     **dict.fromkeys(["order.placed", "charge.opened", "charge.recorded"], buy),
     **dict.fromkeys(["payment.noted", "payment.written", "payment.recorded"], buy),
     **dict.fromkeys(["check.written", "check.recorded"], buy_unheard),
+    **dict.fromkeys(RETURN_POINTS, returns),
+    **dict.fromkeys(SETTLEMENT_POINTS, settlements),
+    **dict.fromkeys(VOUCHER_POINTS, vouchers),
+    **dict.fromkeys(PARTNER_POINTS, partners),
+    **dict.fromkeys(GRANT_POINTS, grants),
 }
 """Every point, and the road on which somebody comes to it."""
 

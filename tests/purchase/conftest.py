@@ -24,7 +24,12 @@ def sandbox(tmp_path_factory: pytest.TempPathFactory) -> Iterator[SandboxProcess
 @pytest.fixture
 async def shop(db: Database, sandbox: SandboxProcess) -> AsyncIterator[Shop]:
     """A shop that nobody can reach: notifications are lost unless a test delivers them. The audit ends the test."""
-    settings = Settings(fee_idr=2_500, public_url=f"http://127.0.0.1:{free_port()}")
+    settings = Settings(
+        fee_idr=2_500,
+        public_url=f"http://127.0.0.1:{free_port()}",
+        person_open_orders_max=100,
+        person_orders_an_hour_max=100,
+    )
     shop = await make_shop(db, sandbox, settings)
     yield shop
     await shop.provider.close()

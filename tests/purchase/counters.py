@@ -6,7 +6,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import timedelta
 from itertools import count
-from typing import Generic, TypeVar
+from typing import Any, Generic, TypeVar
 from uuid import UUID
 
 from emeterai.core.refusal import Refused
@@ -17,7 +17,7 @@ from emeterai.infra.settings import Settings
 from emeterai.ledger.service import Ledger
 from emeterai.purchase.jobs import sweep_orders
 from emeterai.purchase.midtrans import MidtransProvider
-from emeterai.purchase.model import ChargeRequest, Order
+from emeterai.purchase.model import ChargeRequest, Order, Wishes
 from emeterai.purchase.provider import PaymentProvider
 from emeterai.purchase.provider_http import Chance, Patience
 from emeterai.purchase.service import Purchase
@@ -86,9 +86,9 @@ class Till(Generic[_Twin]):
     twin: _Twin
     name: str
 
-    async def order(self, quantity: int = 2) -> Order:
+    async def order(self, quantity: int = 2, **wishes: Any) -> Order:
         """An order with its charge."""
-        return await self.purchase.create_order(new_id(), quantity)
+        return await self.purchase.create_order(new_id(), quantity, wishes=Wishes(**wishes))
 
     async def hear(self, headers: Headers, body: bytes) -> int:
         """Take a notification as the web role does, and work it; gives the HTTP status."""

@@ -160,7 +160,7 @@ class Shop:
         """The headers and the body of a notification, signed `at_s` seconds from now."""
         event = {
             "event_id": uuid4().hex,
-            "charge_id": "c",
+            "charge_id": order.provider_reference or "c",
             "order_id": str(order.id),
             "state": state,
             "amount": str(order.total_idr),

@@ -7,7 +7,8 @@ from datetime import UTC, datetime
 
 from emeterai.seal.service import SealedTail, SealOrder
 
-SEALED_AT = datetime(2026, 11, 21, 3, 4, 5, tzinfo=UTC)
+SEALED_AT = datetime.now(UTC).replace(microsecond=0)
+"""Within the life of the test authority, which is made today."""
 SERIAL = "K7Q0M2XW9ZP4RT1BVD8J5S"
 
 SealBytes = Callable[..., Awaitable[tuple[bytes, SealedTail]]]

@@ -16,7 +16,7 @@ from pyhanko.sign.validation import async_validate_pdf_signature
 from pyhanko_certvalidator import ValidationContext
 from seal_judges import qr_codes
 from seal_odd import KINDS_OF_ENCRYPTION, PASSWORD, encrypted
-from seal_orders import SERIAL, order_of
+from seal_orders import SEALED_AT, SERIAL, order_of
 
 from emeterai.core.refusal import Refused
 from emeterai.seal.encryption import FileCipher
@@ -73,7 +73,7 @@ async def test_an_encrypted_file_is_sealed_and_stays_encrypted(
         assert ("Siti", "id") == (str(old.V), str(pdf.Root.Lang))
         assert SERIAL in str(new.T)
         assert SERIAL in str(new.V.Reason)
-        assert "D:20261121030405+00'00'" == str(new.V.M)
+        assert f"D:{SEALED_AT:%Y%m%d%H%M%S}+00'00'" == str(new.V.M)
 
 
 async def test_an_encrypted_file_can_be_stamped_twice(engine: SealEngine, tmp_path: Path) -> None:

@@ -9,7 +9,7 @@ from pathlib import Path
 import pikepdf
 import pytest
 from seal_judges import judged_by_pdfsig, judged_by_pyhanko, qr_codes, rendered
-from seal_orders import SERIAL, SealBytes, order_of
+from seal_orders import SEALED_AT, SERIAL, SealBytes, order_of
 from seal_samples import LETTER, MUSEUM, classic, with_pikepdf
 
 from emeterai.seal.service import SealEngine, Signer
@@ -128,7 +128,7 @@ async def test_the_signature_dictionary_is_pades(seal: SealBytes) -> None:
     pdf = pikepdf.open(io.BytesIO(sealed))
     field = pdf.Root.AcroForm.Fields[0]
     assert "/ETSI.CAdES.detached" == str(field.V.SubFilter)
-    assert "D:20261121030405+00'00'" == str(field.V.M)
+    assert f"D:{SEALED_AT:%Y%m%d%H%M%S}+00'00'" == str(field.V.M)
     assert SERIAL == str(field.V.EMTR_Serial)
     assert SERIAL in str(field.TU)
     assert "/Cert" not in field.V

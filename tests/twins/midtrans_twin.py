@@ -36,6 +36,9 @@ class MidtransCharge:
     settled: datetime | None = None
     fraud_status: str = "accept"
     extra: dict[str, Any] = field(default_factory=dict)
+    refunds: dict[str, int] = field(default_factory=dict)
+    """Rupiah by refund key."""
+    refunds_pending: dict[str, int] = field(default_factory=dict)
 
 
 def moment(at: datetime) -> str:
@@ -82,6 +85,12 @@ class MidtransTwin(PaymentTwin):
             if charge.status == "pending" and charge.expires <= self.now:
                 self.move(charge.order_id, "expire")
 
+    def finish_refunds(self) -> None:
+        """What was pending is done, and told."""
+        for charge in self.charges.values():
+            for key in list(charge.refunds_pending):
+                self._refunded(charge, key, charge.refunds_pending.pop(key))
+
     def words(self, charge: MidtransCharge, status_code: str | None = None) -> dict[str, Any]:
         """A transaction as status and notifications tell it."""
         code = status_code or _CODES.get(charge.status, "200")
@@ -103,6 +112,9 @@ class MidtransTwin(PaymentTwin):
             "expiry_time": moment(charge.expires),
             **charge.extra,
         }
+        if charge.refunds:
+            words["refund_amount"] = f"{sum(charge.refunds.values())}.00"
+            words["refunds"] = [self._refund_words(key, amount) for key, amount in charge.refunds.items()]
         if charge.settled:
             words["settlement_time"] = moment(charge.settled)
         if charge.payment_type == "qris":
@@ -115,6 +127,8 @@ class MidtransTwin(PaymentTwin):
             return 200, self._charge(headers, json.loads(body))
         parts = path.strip("/").split("/")
         charge = self._found(parts[1]) if len(parts) == 3 else None
+        if charge is not None and (method, parts[2]) == ("POST", "refund"):
+            return 200, self._refund(charge, json.loads(body))
         if charge is None or parts[2] not in {"status", "cancel", "expire"}:
             return 404, {"status_code": "404", "status_message": "Transaction doesn't exist.", "id": str(uuid.uuid4())}
         if parts[2] != "status":
@@ -123,6 +137,38 @@ class MidtransTwin(PaymentTwin):
             self.move(charge.order_id, parts[2])
         # A transaction of which it is asked is answered with 200, unless it is pending (201) or expired (407).
         return 200, self.words(charge)
+
+    def _refund(self, charge: MidtransCharge, asked: dict[str, Any]) -> dict[str, Any]:
+        """The same key is the same refund; a virtual account has no way back online."""
+        key, amount = asked["refund_key"], asked["amount"]
+        if charge.payment_type == "bank_transfer":
+            return {"status_code": "413", "status_message": "The request cannot be processed due to the payment type."}
+        if self.day.declines_refunds or charge.status not in {"settlement", "partial_refund", "refund"}:
+            return {"status_code": "412", "status_message": "Merchant cannot modify the status of the transaction."}
+        if key not in charge.refunds and key not in charge.refunds_pending:
+            if sum(charge.refunds.values()) + sum(charge.refunds_pending.values()) + amount > charge.amount:
+                return {"status_code": "414", "status_message": "Refund amount exceeds the transaction."}
+            if self.day.refunds_slowly:
+                charge.refunds_pending[key] = amount
+            else:
+                self._refunded(charge, key, amount)
+        code = "201" if key in charge.refunds_pending else "200"
+        return self.words(charge, code) | {"refund_key": key, "refund_amount": f"{amount}.00"}
+
+    def _refunded(self, charge: MidtransCharge, key: str, amount: int) -> None:
+        charge.refunds[key] = amount
+        whole = sum(charge.refunds.values()) == charge.amount
+        self.move(charge.order_id, "refund" if whole else "partial_refund")
+
+    def _refund_words(self, key: str, amount: int) -> dict[str, Any]:
+        return {
+            "refund_chargeback_id": int(hashlib.sha256(key.encode()).hexdigest()[:6], 16),
+            "refund_amount": f"{amount}.00",
+            "created_at": moment(self.now),
+            "bank_confirmed_at": moment(self.now),
+            "reason": "uang dikembalikan kepada pembayar",
+            "refund_key": key,
+        }
 
     def _found(self, name: str) -> MidtransCharge | None:
         """A transaction by its order or by its own id: both are taken."""

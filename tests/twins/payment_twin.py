@@ -29,7 +29,7 @@ class BadDay:
     slow_s: float = 0.0
     """Answers come so late."""
     fails_after_doing: int = 0
-    """So many requests are done and then answered with 500."""
+    """So many orders to do something are done and then answered with 500; questions are answered."""
     refuses: int = 0
     """So many requests are answered with `refusal` and nothing is done."""
     refusal: int = 503
@@ -45,6 +45,10 @@ class BadDay:
     """What a payer's bank sends in place of what was asked."""
     currency: str | None = None
     """What currency it is in, where not in rupiah."""
+    declines_refunds: bool = False
+    """Refunds are refused."""
+    refunds_slowly: bool = False
+    """Refunds are pending until `finish_refunds`."""
 
 
 @dataclass
@@ -123,7 +127,9 @@ class PaymentTwin:
         self.asked.append(f"{scope['method']} {scope['path']}")
         if self.day.slow_s:
             await asyncio.sleep(self.day.slow_s)
-        status, words = self._answered(scope["method"], scope["path"], headers, bytes(body))
+        query = scope.get("query_string", b"").decode()
+        path = f"{scope['path']}?{query}" if query else scope["path"]
+        status, words = self._answered(scope["method"], path, headers, bytes(body))
         content = b"<html>502</html>" if self.day.garbage else json.dumps(words).encode()
         plain = [(b"content-type", b"application/json"), (b"content-length", str(len(content)).encode())]
         await send({"type": "http.response.start", "status": status, "headers": plain})
@@ -137,7 +143,7 @@ class PaymentTwin:
             self.day.refuses -= 1
             return self.day.refusal, {}
         status, words = self.respond(method, path, headers, body)
-        if self.day.fails_after_doing > 0:
+        if method == "POST" and self.day.fails_after_doing > 0:
             self.day.fails_after_doing -= 1
             return 500, {}
         return status, words

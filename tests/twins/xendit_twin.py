@@ -29,6 +29,8 @@ class PaymentRequest:
     status: str = "REQUIRES_ACTION"
     currency: str = "IDR"
     paid: int | None = None
+    refunds: dict[str, dict[str, Any]] = field(default_factory=dict)
+    """By our reference."""
 
 
 def moment(at: datetime) -> str:
@@ -86,10 +88,14 @@ class XenditTwin(PaymentTwin):
             return 400, {"error_code": "API_VALIDATION_ERROR", "message": "api-version is required"}
         if (method, path) == ("POST", "/v3/payment_requests"):
             return self._open(headers, json.loads(body))
+        if path.partition("?")[0] == "/refunds":
+            return self._refund(json.loads(body)) if method == "POST" else (200, self._refunds(path))
         last = path.rpartition("/")[2]
         for request in self.requests.values():
             if path == f"/v3/payment_requests/{request.id}":
                 return 200, self._told(request)
+            if (method, path) == ("POST", f"/v3/payment_requests/{request.id}/cancel"):
+                return self._cancel(request)
             if path == f"/v3/payments/{request.payment_id}" and request.paid is not None:
                 return 200, self._payment(request)
         return 404, {"error_code": "DATA_NOT_FOUND", "message": f"{last} not found"}
@@ -108,6 +114,64 @@ class XenditTwin(PaymentTwin):
         self.requests[request.reference_id] = request
         self._done[key] = request.reference_id
         return 201, self._told(request)
+
+    def finish_refunds(self, status: str = "SUCCEEDED") -> None:
+        """What was pending ends so, and is told."""
+        for request in self.requests.values():
+            for refund in request.refunds.values():
+                if refund["status"] == "PENDING":
+                    refund["status"] = status
+                    self._tell_refund(refund)
+
+    def _cancel(self, request: PaymentRequest) -> tuple[int, dict[str, Any]]:
+        if request.status != "REQUIRES_ACTION":
+            return 409, {"error_code": "PAYMENT_REQUEST_ALREADY_SUCCEEDED", "message": request.status}
+        request.status = "CANCELED"
+        return 200, self._told(request)
+
+    def _refund(self, asked: dict[str, Any]) -> tuple[int, dict[str, Any]]:
+        """A new reference is a new refund, up to what came; virtual accounts have no way back."""
+        name = asked["payment_request_id"]
+        request = next((one for one in self.requests.values() if one.id == name), None)
+        if request is None:
+            return 404, {"error_code": "DATA_NOT_FOUND", "message": "payment request"}
+        if request.channel_code.endswith("VIRTUAL_ACCOUNT"):
+            return 400, {"error_code": "REFUND_NOT_SUPPORTED", "message": request.channel_code}
+        known = request.refunds.get(asked["reference_id"])
+        if known is not None:
+            return 200, known
+        if request.status != "SUCCEEDED":
+            return 400, {"error_code": "INELIGIBLE_TRANSACTION", "message": request.status}
+        left = (request.paid or 0) - sum(one["amount"] for one in request.refunds.values() if one["status"] != "FAILED")
+        if asked["amount"] > left:
+            return 400, {"error_code": "MAXIMUM_REFUND_AMOUNT_REACHED", "message": str(left)}
+        refund = {
+            "id": f"rfd-{uuid.uuid4()}",
+            "payment_request_id": request.id,
+            "reference_id": asked["reference_id"],
+            "channel_code": request.channel_code,
+            "currency": asked["currency"],
+            "amount": asked["amount"],
+            "reason": asked["reason"],
+            "status": "PENDING" if self.day.refunds_slowly else "SUCCEEDED",
+            "failure_code": None,
+            "created": moment(self.now),
+        }
+        if self.day.declines_refunds:
+            refund |= {"status": "FAILED", "failure_code": "INSUFFICIENT_BALANCE"}
+        request.refunds[asked["reference_id"]] = refund
+        if refund["status"] != "PENDING":
+            self._tell_refund(refund)
+        return 200, refund
+
+    def _refunds(self, path: str) -> dict[str, Any]:
+        wanted = path.partition("payment_request_id=")[2].partition("&")[0]
+        found = [refund for one in self.requests.values() if one.id == wanted for refund in one.refunds.values()]
+        return {"data": found, "has_more": False}
+
+    def _tell_refund(self, refund: dict[str, Any]) -> None:
+        event = f"refund.{refund['status'].lower()}"
+        self._send({"event": event, "business_id": "b", "created": moment(self.now), "data": refund})
 
     def _told(self, request: PaymentRequest) -> dict[str, Any]:
         is_qr = request.channel_code == "QRIS"

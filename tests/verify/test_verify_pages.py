@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import httpx
 import pytest
-from verify_desk import Desk, letter
+from verify_desk import SEALED_AT, Desk, letter
+
+from emeterai.web.formats import moment
 
 
 @pytest.mark.parametrize(
@@ -21,7 +23,7 @@ async def test_a_person_checks_a_file(client: httpx.AsyncClient, desk: Desk, end
     stamped = await desk.stamp(letter(), ending=ending)
     page = await _submit(client, stamped.content)
     assert (200, "no-store") == (page.status_code, page.headers["cache-control"])
-    for text in (words, stamped.serial, stamped.original_sha256, "21 Nov 2026 10.04 WIB"):
+    for text in (words, stamped.serial, stamped.original_sha256, moment(SEALED_AT)):
         assert text in page.text
 
 

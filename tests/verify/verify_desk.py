@@ -25,7 +25,8 @@ from emeterai.web.csrf import Csrf
 from emeterai.web.pages import Pages
 from emeterai.web.static_files import StaticFiles
 
-SEALED_AT = datetime(2026, 11, 21, 3, 4, 5, tzinfo=UTC)
+SEALED_AT = datetime.now(UTC).replace(microsecond=0)
+"""Within the life of the test authority, which is made today."""
 SIZE_BYTES_MAX = 100_000
 
 

@@ -3,11 +3,17 @@
 from __future__ import annotations
 
 from datetime import UTC, datetime
+from decimal import Decimal
 from typing import Any
 from uuid import UUID
 
+import msgspec
+
 from emeterai.core.refusal import RefusalKind, Refused
+from emeterai.core.returning import ReturnCause, ReturnState
 from emeterai.purchase.model import Channel, PaymentCode
+from emeterai.purchase.returns_model import Action, Case, CaseKind, Proposal, Return
+from emeterai.purchase.returns_words import cause_in_words, state_in_words
 from emeterai.status.lines import Line
 from emeterai.web.forms import FieldError, Form
 
@@ -86,8 +92,109 @@ ORDER = {
     "settled_at": None,
     "code": None,
     "qr": None,
+    "tracking_code": "0417",
+    "returns": [],
+    "returnable": 0,
+    "idempotency_key": KEY,
 }
 QRIS = PaymentCode(Channel.QRIS, "00020101021226670016ID.CO.CONTOH.WWW0118936005030000089874021452040000530336054062")
+RETURN = Return(
+    id=ID,
+    order_id=ID,
+    account_id=ID,
+    cause=ReturnCause.AMOUNT_DIFFERS,
+    state=ReturnState.UNDECIDED,
+    provider="sandbox",
+    reference=HOSTILE,
+    seen_amount=Decimal(187_500),
+    seen_currency="IDR",
+    amount_idr=187_500,
+    quantity=None,
+    duty_idr=0,
+    fee_idr=0,
+    seen_transfer=ID,
+    duty_transfer=ID,
+    fee_transfer=ID,
+    quota_transfer=ID,
+    back_transfer=ID,
+    request_digest=None,
+    trouble=None,
+    proof=None,
+    tries=0,
+    due_at=LATER,
+    created_at=AT,
+    asked_at=None,
+    ended_at=None,
+    changed_at=AT,
+)
+ENDED_RETURN = msgspec.structs.replace(
+    RETURN,
+    cause=ReturnCause.QUOTA_RETURNED,
+    state=ReturnState.RETURNED,
+    quantity=3,
+    due_at=None,
+    asked_at=AT,
+    ended_at=LATER,
+)
+FOREIGN_RETURN = msgspec.structs.replace(
+    RETURN,
+    id=UUID(int=ID.int + 1),
+    state=ReturnState.NEEDS_CARE,
+    amount_idr=None,
+    seen_currency="USD",
+    trouble="not_whole_rupiah",
+    due_at=None,
+)
+CASE = Case(
+    id=UUID(int=ID.int + 2),
+    kind=CaseKind.TAKEN_BACK,
+    order_id=ID,
+    provider="sandbox",
+    reference=None,
+    amount_idr=200_000,
+    quantity=None,
+    loss_transfer=ID,
+    quota_transfer=ID,
+    duty_transfer=ID,
+    fee_transfer=ID,
+    created_at=AT,
+    closed_at=None,
+)
+PROPOSAL = Proposal(
+    id=ID,
+    return_id=ID,
+    case_id=None,
+    action=Action.CREDIT,
+    quantity=None,
+    note=HOSTILE,
+    proposed_by=ID,
+    decided_by=None,
+    approved=None,
+    created_at=AT,
+    decided_at=None,
+)
+SEEN_RETURNS = [
+    {"back": back, "why": cause_in_words(back), "where": state_in_words(back)} for back in (RETURN, ENDED_RETURN)
+]
+MONEY_IN_CARE = {
+    "returns": [
+        {"back": RETURN, "order": ORDER, "why": cause_in_words(RETURN), "proposal": None},
+        {
+            "back": FOREIGN_RETURN,
+            "order": ORDER,
+            "why": cause_in_words(FOREIGN_RETURN),
+            "proposal": {"it": PROPOSAL, "is_own": False},
+        },
+    ],
+    "cases": [
+        {"case": CASE, "order": ORDER, "proposal": None},
+        {
+            "case": msgspec.structs.replace(CASE, id=UUID(int=ID.int + 3)),
+            "order": ORDER,
+            "proposal": {"it": PROPOSAL, "is_own": True},
+        },
+    ],
+}
 ACCOUNT = PaymentCode(Channel.VIRTUAL_ACCOUNT, "988722169919500", "BNI")
 DOCUMENT = {
     "id": ID,
@@ -123,6 +230,7 @@ BUY = {
     "duty_each_idr": 10_000,
     "fee_each_idr": 2_500,
     "quantity_max": 1_000,
+    "qris_allowed": True,
     "order_life_h": 24,
     "idempotency_key": KEY,
 }

@@ -5,6 +5,10 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import Any
 
+from care_samples import CARE
+from grant_samples import GRANTS
+from operator_samples import OPERATOR
+from partner_samples import PARTNERS
 from sample_values import (
     ACCOUNT,
     AT,
@@ -18,6 +22,7 @@ from sample_values import (
     LINES,
     LISTED,
     MISTAKES,
+    MONEY_IN_CARE,
     MOVEMENTS,
     ORDER,
     PAYMENT,
@@ -26,6 +31,7 @@ from sample_values import (
     QUOTA,
     READY,
     SAMPLE_REFUSAL,
+    SEEN_RETURNS,
     SERIAL,
     SHA256,
     STALLED,
@@ -33,6 +39,7 @@ from sample_values import (
     keys,
     verdict,
 )
+from voucher_samples import VOUCHERS
 
 from emeterai.purchase.qr_picture import qr_picture
 from emeterai.seal.refusals import PDF_PASSWORD_WRONG
@@ -117,6 +124,18 @@ SAMPLES = [
         "purchase/order.html",
         {"order": {**ORDER, "state": "paid", "settled_at": AT}, "returned": False, "refresh_s": 0, "available": 20},
     ),
+    Sample(
+        "order_returns",
+        "purchase/order.html",
+        {
+            "order": {**ORDER, "state": "paid", "settled_at": AT, "returns": SEEN_RETURNS, "returnable": 17},
+            "returned": False,
+            "refresh_s": 0,
+            "available": 20,
+        },
+    ),
+    Sample("cases", "purchase/cases.html", MONEY_IN_CARE),
+    Sample("cases_none", "purchase/cases.html", {"returns": [], "cases": []}),
     Sample(
         "order_expired",
         "purchase/order.html",
@@ -318,4 +337,10 @@ SAMPLES = [
     ),
     Sample("verify_voided", "verify/verify_result.html", verdict("serial", "voided", known=False), signed_in=False),
     Sample("verify_unknown", "verify/verify_result.html", verdict("serial", "unknown", known=False), signed_in=False),
+    *(Sample(key, template, context, signed_in=signed_in) for key, template, context, signed_in in VOUCHERS),
+    *(Sample(key, template, context, signed_in=signed_in) for key, template, context, signed_in in CARE),
+    *(Sample(key, template, context) for key, template, context in OPERATOR),
+    *(Sample(key, template, context) for key, template, context in PARTNERS),
+    *(Sample(key, template, context, signed_in=signed_in) for key, template, context, signed_in in GRANTS),
+    Sample("acting", "partners/grants.html", {"grants": []}, viewer=Viewer("Siti", "Asia/Makassar", HOSTILE)),
 ]

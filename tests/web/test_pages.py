@@ -16,9 +16,11 @@ VOID = {"meta", "link", "input", "img", "br"}
 PAGE_BYTES_MAX = 30_000
 STYLE_BYTES_MAX = 12_000
 PARTS = {
+    "accounts/group_parts.html",
     "web/shell.html",
     "web/macros.html",
     "accounts/movements.html",
+    "partners/parts.html",
     "purchase/order_state.html",
     "stamping/stamp_state.html",
 }
@@ -159,7 +161,7 @@ def test_a_page_looks_again_by_itself_only_while_something_is_pending() -> None:
     refreshing = {sample.key for sample in SAMPLES if 'http-equiv="refresh"' in html_of(sample)}
     stoppable = {sample.key for sample in SAMPLES if "?refresh=0" in html_of(sample)}
     waiting = {"order_pending", "order_returned", "order_qris", "order_account"}
-    assert refreshing == waiting | {"document_received", "stamp_held", "quota", "history"}
+    assert refreshing == waiting | {"document_received", "stamp_held", "quota", "history", "operator"}
     assert refreshing == stoppable
 
 

@@ -9,21 +9,34 @@ from __future__ import annotations
 
 from typing import Any
 from urllib.parse import urlencode
+from uuid import UUID
 
 from litestar import Request, Response
 from litestar.exceptions import HTTPException
 from litestar.response import Redirect
 
+from emeterai.accounts.groups import GROUP_NOT_YOURS, Groups, require_overseer
 from emeterai.accounts.service import SESSION_EXPIRED, SIGN_IN_NEEDED, Accounts, Caller
 from emeterai.core.refusal import Refused
 from emeterai.web import paths
 from emeterai.web.pages import Viewer, show_as
 
 SESSION_COOKIE = "emeterai_session"
+ACTING_COOKIE = "emeterai_for"
+"""On pages: the group that the person acts for. Without it, or when he is no member any more, it is himself."""
+ACTING_HEADER = "emeterai-account"
+"""On `/v1`: the same. There a group that is not the caller's is refused, and is never read as the caller himself."""
 NEXT_LENGTH_MAX = 512
 
 _API = "/v1/"
 _BEARER = "bearer"
+_MEMBERS_MAY = (
+    *("/v1/uploads/", "/v1/documents/", "/v1/stamps/", "/v1/groups/", "/v1/group-invitations/", "/v1/api-keys/"),
+    *("/v1/accounts/me/", "/v1/sessions/current/", f"{paths.UPLOAD}/", f"{paths.DOCUMENTS}/", paths.stamp("")),
+    *(f"{paths.GROUPS}/", f"{paths.INVITATION}/", f"{paths.API_KEYS}/", f"{paths.ACT_FOR}/"),
+)
+_MEMBERS_MAY_JUST = ("/v1/quota", paths.QUOTA)
+"""What a plain member may do for a group; the rest of what an account can do is for those who oversee it."""
 
 AnyRequest = Request[Any, Any, Any]
 
@@ -39,6 +52,14 @@ class SignInFirst(HTTPException):
         self.location = f"{paths.SIGN_IN}?{urlencode(query)}"
 
 
+class ActForSelf(SignInFirst):
+    """The group that this browser acts for is not the person's any more: it forgets the group and comes back."""
+
+    def __init__(self, *, next_path: str) -> None:
+        super().__init__(next_path=next_path, expired=False)
+        self.location = f"{paths.ACT_FOR}?{urlencode({'next': next_path})}"
+
+
 def redirect_to_sign_in(_: AnyRequest, error: SignInFirst) -> Response[Any]:
     """The exception handler of `SignInFirst`."""
     return Redirect(error.location, status_code=303, headers={"cache-control": "no-store"})
@@ -50,13 +71,37 @@ def accounts_of(request: AnyRequest) -> Accounts:
     return accounts
 
 
+def groups_of(request: AnyRequest) -> Groups:
+    """The service that the application put into its state."""
+    groups: Groups = request.app.state["services"].groups
+    return groups
+
+
+async def note_order(request: AnyRequest, caller: Caller, order_id: UUID) -> None:
+    """Write an order that was made for a group into the group's history, once; nothing for a person's own."""
+    if caller.acting is not None:
+        await groups_of(request).note_order(caller, order_id)
+
+
 async def caller(request: AnyRequest) -> Caller:
-    """Who calls. On `/v1` raises `sign_in_needed` or `session_expired`; on pages SignInFirst."""
+    """Who calls, and for which group. On `/v1` raises `sign_in_needed` or `session_expired`; on pages SignInFirst.
+
+    A plain member of a group who goes where only those do who oversee it hears `group_role_needed`.
+    """
+    found = await _caller(request)
+    if found.only_by is not None and not _is_for_members(request.scope["path"]):
+        require_overseer(found)
+    return found
+
+
+async def _caller(request: AnyRequest) -> Caller:
     if _is_api(request):
-        return await accounts_of(request).identify(bearer_token(request) or "")
+        return await _api_caller(request, bearer_token(request) or "")
     try:
         return await _page_caller(request)
     except Refused as refused:
+        if refused.kind is GROUP_NOT_YOURS and request.method in {"GET", "HEAD"}:
+            raise ActForSelf(next_path=_return_path(request)) from refused
         if refused.kind not in {SIGN_IN_NEEDED, SESSION_EXPIRED}:
             raise
         raise SignInFirst(next_path=_return_path(request), expired=refused.kind is SESSION_EXPIRED) from refused
@@ -68,7 +113,7 @@ async def optional_caller(request: AnyRequest) -> Caller | None:
     """
     if _is_api(request):
         token = bearer_token(request)
-        return None if token is None else await accounts_of(request).identify(token)
+        return None if token is None else await _api_caller(request, token)
     try:
         return await _page_caller(request)
     except Refused:
@@ -97,10 +142,38 @@ def local_path(text: str | None, default: str = paths.HOME) -> str:
     return text if is_local else default
 
 
+async def _api_caller(request: AnyRequest, token: str) -> Caller:
+    found = await accounts_of(request).identify(token)
+    named = request.headers.get(ACTING_HEADER)
+    if named is None:
+        return found
+    group_id = _uuid(named)
+    if group_id is None:
+        raise GROUP_NOT_YOURS()
+    if found.acting is None and group_id == found.account_id:
+        return found
+    return await groups_of(request).act(found, group_id)
+
+
 async def _page_caller(request: AnyRequest) -> Caller:
     found = await accounts_of(request).identify(request.cookies.get(SESSION_COOKIE, ""))
-    show_as(request, Viewer(found.name, found.timezone.value))
+    chosen = request.cookies.get(ACTING_COOKIE)
+    group_id = _uuid(chosen) if chosen else None
+    if group_id is not None:
+        found = await groups_of(request).act(found, group_id)
+    show_as(request, Viewer(found.name, found.timezone.value, found.acting.group_name if found.acting else ""))
     return found
+
+
+def _is_for_members(path: str) -> bool:
+    return path.rstrip("/") in _MEMBERS_MAY_JUST or f"{path}/".startswith(_MEMBERS_MAY)
+
+
+def _uuid(text: str) -> UUID | None:
+    try:
+        return UUID(text.strip())
+    except ValueError:
+        return None
 
 
 def _is_api(request: AnyRequest) -> bool:

@@ -72,6 +72,8 @@ _IDENTITY_NUMBER = re.compile(r"(?<!\d)(?:\d[\s.\-]?){15}\d(?!\d)")
 
 def has_unprintable(text: str) -> bool:
     """Whether a control, format, surrogate, private or unassigned character is in `text`."""
+    if text.isascii():
+        return not text.isprintable()
     return any(unicodedata.category(character).startswith("C") for character in text)
 
 

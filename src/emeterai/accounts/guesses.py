@@ -32,11 +32,17 @@ class GuessLimit:
     window_s: int = 900
 
 
-async def take_guess(db: Database, key: bytes, limit: GuessLimit) -> None:
-    """Count a try before it is made, so that tries at the same moment count too. Raises `sign_in_paused`."""
+async def take_guess(db: Database, key: bytes, limit: GuessLimit, *, paused: RefusalKind = SIGN_IN_PAUSED) -> None:
+    """Count a try before it is made, so that tries at the same moment count too. Raises `paused` beyond the limit."""
     tries, left_s = await store.count_guess(db, key, limit.window_s)
     if tries > limit.tries:
-        raise SIGN_IN_PAUSED(retry_after_s=max(1, left_s))
+        raise paused(retry_after_s=max(1, left_s))
+
+
+async def forgive_guesses(db: Database, key: bytes) -> None:
+    """Forget the tries under `key`: the last one was right."""
+    async with db.transaction() as tx:
+        await store.forget_guesses(tx, key)
 
 
 def guess_key(contact: str, address: str) -> bytes:

@@ -14,6 +14,7 @@ from litestar.params import FromPath
 from litestar.response import Redirect
 
 from emeterai.accounts.callers import (
+    ACTING_COOKIE,
     SESSION_COOKIE,
     AnyRequest,
     accounts_of,
@@ -109,7 +110,7 @@ class SignPages(Controller):
         """End the session of this browser."""
         await _checked_form(request)
         await accounts_of(request).sign_out(request.cookies.get(SESSION_COOKIE, ""))
-        return _go(paths.HOME, _session_cookie(request, "", 0))
+        return _go(paths.HOME, _session_cookie(request, "", 0), acting_cookie(request, ""))
 
 
 class ApiKeyPages(Controller):
@@ -205,13 +206,21 @@ def _shown(key: ApiKey, zone: tzinfo) -> dict[str, Any]:
 
 
 def _enter(request: AnyRequest, signed_in: SignedIn, path: str) -> Response[Any]:
-    return _go(path, _session_cookie(request, signed_in.token, accounts_of(request).session_life_s))
+    session = _session_cookie(request, signed_in.token, accounts_of(request).session_life_s)
+    return _go(path, session, acting_cookie(request, ""))
 
 
 def _session_cookie(request: AnyRequest, token: str, life_s: int) -> Cookie:
     """The cookie that holds a session's token; no script sees it, and over https nothing but https carries it."""
     https = _services(request).settings.base_url.startswith("https:")
     return Cookie(key=SESSION_COOKIE, value=token, max_age=life_s, httponly=True, samesite="lax", secure=https)
+
+
+def acting_cookie(request: AnyRequest, group_id: str) -> Cookie:
+    """The cookie that says for which group this browser acts; empty, it is forgotten."""
+    https = _services(request).settings.base_url.startswith("https:")
+    life_s = accounts_of(request).session_life_s if group_id else 0
+    return Cookie(key=ACTING_COOKIE, value=group_id, max_age=life_s, httponly=True, samesite="lax", secure=https)
 
 
 def _go(path: str, *cookies: Cookie) -> Response[Any]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Sequence
 from datetime import datetime
 from typing import Any, Protocol, cast
 from urllib.parse import quote
@@ -10,6 +11,7 @@ from uuid import UUID
 
 from litestar import Controller, Response, get
 from litestar.di import NamedDependency, Provide
+from litestar.response import Redirect
 
 from emeterai.accounts.callers import AnyRequest, caller
 from emeterai.accounts.quota import HasLedger, Line, lines_of, read_statement
@@ -26,10 +28,18 @@ _REFRESH_S = 1
 _WHOLE_NUMBER = re.compile(r"-?[0-9]{1,18}")
 
 
+class HasGrants(Protocol):
+    """Whoever knows what was granted to a person and goes back on its day."""
+
+    async def grants(self, account_id: UUID, *, only_open: bool = False) -> Sequence[Any]:
+        """The grants of an account, as the template of the quota shows them."""
+
+
 class QuotaServices(HasLedger, Protocol):
     """What these pages find in the application's `state["services"]`, besides `accounts`."""
 
     pages: Pages
+    claims: HasGrants
 
 
 class QuotaPages(Controller):
@@ -39,8 +49,10 @@ class QuotaPages(Controller):
     dependencies = {"caller": Provide(caller)}  # noqa: RUF012 - Litestar's own way
 
     @get(paths.QUOTA)
-    async def quota(self, request: AnyRequest, caller: NamedDependency[Caller]) -> Response[bytes]:
-        """The quota, and its newest movements."""
+    async def quota(self, request: AnyRequest, caller: NamedDependency[Caller]) -> Response[Any]:
+        """The quota, and its newest movements; a plain member of a group is shown what he may spend of it instead."""
+        if caller.only_by is not None:
+            return Redirect(paths.group(caller.account_id), status_code=303, headers={"cache-control": "no-store"})
         services = _services(request)
         balance, movements = await read_statement(services.ledger, caller.account_id, limit=_NEWEST)
         quota = {
@@ -55,6 +67,7 @@ class QuotaPages(Controller):
             request,
             "accounts/quota.html",
             quota=quota,
+            grants=[] if caller.acting else await services.claims.grants(caller.account_id, only_open=True),
             movements=[_shown(line) for line in lines],
             refresh_s=_refresh_s(request, held=balance.held),
         )

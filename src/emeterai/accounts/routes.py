@@ -97,7 +97,7 @@ class AccountsController(Controller):
     )
     async def me(self, request: AnyRequest, caller: NamedDependency[Caller]) -> Response[Account]:
         """Your own account."""
-        return Response(await accounts_of(request).account(caller.account_id), headers=_NO_STORE)
+        return Response(await accounts_of(request).account(caller.actor), headers=_NO_STORE)
 
 
 class SessionsController(Controller):

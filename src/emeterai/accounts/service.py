@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Sequence
 from uuid import UUID
 
 from emeterai.accounts import details, store
@@ -171,19 +172,29 @@ class Accounts:
             raise SIGN_IN_NEEDED()
         return account
 
+    async def find(self, contacts: Sequence[str]) -> dict[str, UUID]:
+        """Whose each e-mail address or phone number is, typed in any way; of one that is nobody's, nothing."""
+        known = {typed: details.known_contact(typed) for typed in contacts}
+        ids = await store.read_account_ids(self._db, [it for it in known.values() if it is not None])
+        return {typed: ids[contact] for typed, contact in known.items() if contact in ids}
+
     async def create_api_key(self, caller: Caller, label: str) -> NewApiKey:
-        """Make a key for a program; its token is in the answer and nowhere else. A key cannot make another."""
+        """Make a key for a program; its token is in the answer and nowhere else. A key cannot make another.
+
+        Made while acting for a group it is bound to that group, and the holder's limits there are its own.
+        """
         require_session(caller)
         token = new_token(API_KEY_PREFIX)
         async with self._db.transaction() as tx:
             key = await store.insert_api_key(
                 tx,
                 new_id(),
-                caller.account_id,
+                caller.actor,
                 digest=token_digest(token),
                 prefix=token[:KEY_PREFIX_LENGTH],
                 label=details.clean_label(label),
                 keys_max=API_KEYS_MAX,
+                group_id=caller.account_id if caller.acting else None,
             )
         if key is None:
             raise API_KEYS_TOO_MANY(keys_max=API_KEYS_MAX)
@@ -191,21 +202,30 @@ class Accounts:
 
     async def list_api_keys(self, caller: Caller) -> list[ApiKey]:
         """All keys in use, the newest first, and after them the last revoked ones; at most forty."""
-        return await store.read_api_keys(self._db, caller.account_id)
+        return await store.read_api_keys(self._db, caller.actor)
+
+    async def api_key_digests(self, accounts: Sequence[UUID]) -> list[tuple[bytes, UUID]]:
+        """The digests of the API keys in use of these accounts, each with its account."""
+        return await store.read_key_digests(self._db, accounts)
 
     async def revoke_api_key(self, caller: Caller, key_id: UUID) -> None:
         """End a key at once in this process, within three seconds in others. Raises `api_key_unknown`."""
         require_session(caller)
         async with self._db.transaction() as tx:
-            digest = await store.revoke_api_key(tx, caller.account_id, key_id)
+            digest = await store.revoke_api_key(tx, caller.actor, key_id)
         if digest is None:
             raise API_KEY_UNKNOWN()
         self._recent.forget(digest)
 
     async def sweep(self) -> int:
-        """Delete a bounded number of old sessions and guess windows, for the steward; gives how many."""
+        """Delete a bounded number of old sessions and guess windows, for the steward; gives how many.
+
+        One after the other: the order tracker counts guesses too, and must not wait for sessions.
+        """
         async with self._db.transaction() as tx:
-            return await store.delete_expired(tx, kept_s=_EXPIRED_KEPT_S, rows_max=_SWEEP_ROWS_MAX)
+            windows = await store.delete_windows(tx, _SWEEP_ROWS_MAX)
+        async with self._db.transaction() as tx:
+            return windows + await store.delete_sessions(tx, kept_s=_EXPIRED_KEPT_S, rows_max=_SWEEP_ROWS_MAX)
 
     async def _identify_session(self, digest: bytes) -> tuple[Caller, float]:
         found = await store.read_session(self._db, digest)

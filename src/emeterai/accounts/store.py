@@ -10,11 +10,11 @@ from uuid import UUID
 
 import asyncpg
 
-from emeterai.accounts.model import Account, ApiKey, Caller, Timezone
+from emeterai.accounts.model import Account, Acting, ApiKey, Caller, GroupRole, Timezone
 from emeterai.infra.database import Connection, Database
 
 _ACCOUNT = "id, name, email, phone, timezone, created_at"
-_KEY = "id, label, prefix, created_at, last_used_on, revoked_at"
+_KEY = "id, label, prefix, created_at, last_used_on, revoked_at, group_id"
 
 
 async def insert_account(tx: Connection, account_id: UUID, details: Sequence[str | None]) -> Account | None:
@@ -43,6 +43,19 @@ async def read_account_by_contact(db: Database, contact: str) -> tuple[Account, 
     condition = "lower(email) = lower($1)" if "@" in contact else "phone = $1"
     row = await db.fetchrow(f"SELECT {_ACCOUNT}, password_hash FROM accounts.accounts WHERE {condition}", contact)
     return (_account(row), row["password_hash"]) if row else None
+
+
+async def read_account_ids(db: Database, contacts: Sequence[str]) -> dict[str, UUID]:
+    """The accounts with these canonical e-mail addresses and phone numbers, by contact; of who has none, nothing."""
+    rows = await db.fetch(
+        """
+        SELECT lower(email) AS contact, id FROM accounts.accounts WHERE lower(email) = ANY($1::text[])
+        UNION ALL SELECT phone, id FROM accounts.accounts WHERE phone = ANY($2::text[])
+        """,
+        [contact for contact in contacts if "@" in contact],
+        [contact for contact in contacts if "@" not in contact],
+    )
+    return {row["contact"]: row["id"] for row in rows}
 
 
 async def write_password_hash(tx: Connection, account_id: UUID, old: str, new: str) -> None:
@@ -100,17 +113,24 @@ async def read_session(db: Database, digest: bytes) -> tuple[Caller, float] | No
 
 
 async def read_api_key(db: Database, digest: bytes) -> tuple[Caller, UUID, bool] | None:
-    """The caller behind a key's digest, the key's id, and whether this is its first use today; None if not in use."""
+    """The caller behind a key's digest, the key's id, and whether this is its first use today; None if not in use.
+
+    A key that is bound to a group is in use as long as its holder is a member.
+    """
     row = await db.fetchrow(
         """
         SELECT account.id, account.name, account.timezone, key.id AS key_id,
-               key.last_used_on IS DISTINCT FROM (now() AT TIME ZONE 'UTC')::date AS first_today
+               key.last_used_on IS DISTINCT FROM (now() AT TIME ZONE 'UTC')::date AS first_today,
+               key.group_id, groups.name AS group_name, member.role
         FROM accounts.api_keys AS key JOIN accounts.accounts AS account ON account.id = key.account_id
-        WHERE key.token_hash = $1 AND key.revoked_at IS NULL
+        LEFT JOIN accounts.groups ON groups.id = key.group_id
+        LEFT JOIN accounts.members AS member
+            ON member.group_id = key.group_id AND member.account_id = key.account_id AND member.ended_at IS NULL
+        WHERE key.token_hash = $1 AND key.revoked_at IS NULL AND (key.group_id IS NULL OR member.role IS NOT NULL)
         """,
         digest,
     )
-    return (_caller(row, "api_key"), row["key_id"], row["first_today"]) if row else None
+    return (_key_caller(row), row["key_id"], row["first_today"]) if row else None
 
 
 async def note_api_key_use(tx: Connection, key_id: UUID) -> None:
@@ -125,13 +145,24 @@ async def note_api_key_use(tx: Connection, key_id: UUID) -> None:
 
 
 async def insert_api_key(
-    tx: Connection, key_id: UUID, account_id: UUID, *, digest: bytes, prefix: str, label: str, keys_max: int
+    tx: Connection,
+    key_id: UUID,
+    account_id: UUID,
+    *,
+    digest: bytes,
+    prefix: str,
+    label: str,
+    keys_max: int,
+    group_id: UUID | None = None,
 ) -> ApiKey | None:
-    """Add a key; None when the account has `keys_max` in use. Two at the same moment may pass by one."""
+    """Add a key, bound to a group or to none; None when the account has `keys_max` in use.
+
+    Two at the same moment may pass by one.
+    """
     row = await tx.fetchrow(
         f"""
-        INSERT INTO accounts.api_keys (id, account_id, token_hash, prefix, label)
-        SELECT $1, $2, $3, $4, $5
+        INSERT INTO accounts.api_keys (id, account_id, token_hash, prefix, label, group_id)
+        SELECT $1, $2, $3, $4, $5, $7
         WHERE (SELECT count(*) FROM accounts.api_keys WHERE account_id = $2 AND revoked_at IS NULL) < $6
         RETURNING {_KEY}
         """,
@@ -141,6 +172,7 @@ async def insert_api_key(
         prefix,
         label,
         keys_max,
+        group_id,
     )
     return ApiKey(**row) if row else None
 
@@ -155,6 +187,18 @@ async def read_api_keys(db: Database, account_id: UUID) -> list[ApiKey]:
         account_id,
     )
     return [ApiKey(**row) for row in rows]
+
+
+async def read_key_digests(db: Database, accounts: Sequence[UUID]) -> list[tuple[bytes, UUID]]:
+    """The digests of the keys in use of some accounts."""
+    rows = await db.fetch(
+        """
+        SELECT token_hash, account_id FROM accounts.api_keys
+        WHERE account_id = ANY($1::uuid[]) AND revoked_at IS NULL
+        """,
+        list(accounts),
+    )
+    return [(row["token_hash"], row["account_id"]) for row in rows]
 
 
 async def revoke_api_key(tx: Connection, account_id: UUID, key_id: UUID) -> bytes | None:
@@ -195,21 +239,33 @@ async def forget_guesses(tx: Connection, key: bytes) -> None:
     await tx.execute("DELETE FROM accounts.guesses WHERE key = $1", key)
 
 
-async def delete_expired(tx: Connection, *, kept_s: int, rows_max: int) -> int:
-    """Delete up to `rows_max` each of windows that ended and of sessions that expired `kept_s` ago; gives how many."""
+async def delete_windows(tx: Connection, rows_max: int) -> int:
+    """Delete up to `rows_max` windows of guesses that have ended; gives how many."""
     count: int = await tx.fetchval(
         """
         WITH windows AS (
             DELETE FROM accounts.guesses WHERE key = ANY (ARRAY(
-                SELECT key FROM accounts.guesses WHERE ends_at <= now() ORDER BY ends_at LIMIT $2
+                SELECT key FROM accounts.guesses WHERE ends_at <= now() ORDER BY ends_at LIMIT $1
             )) AND ends_at <= now() RETURNING 1
-        ), sessions AS (
+        )
+        SELECT count(*) FROM windows
+        """,
+        rows_max,
+    )
+    return count
+
+
+async def delete_sessions(tx: Connection, *, kept_s: int, rows_max: int) -> int:
+    """Delete up to `rows_max` sessions that expired `kept_s` ago; gives how many."""
+    count: int = await tx.fetchval(
+        """
+        WITH sessions AS (
             DELETE FROM accounts.sessions WHERE token_hash = ANY (ARRAY(
                 SELECT token_hash FROM accounts.sessions
                 WHERE expires_at <= now() - make_interval(secs => $1::int) ORDER BY expires_at LIMIT $2
             )) RETURNING 1
         )
-        SELECT (SELECT count(*) FROM windows) + (SELECT count(*) FROM sessions)
+        SELECT count(*) FROM sessions
         """,
         kept_s,
         rows_max,
@@ -230,3 +286,12 @@ def _account(row: asyncpg.Record) -> Account:
 
 def _caller(row: asyncpg.Record, via: Literal["session", "api_key"]) -> Caller:
     return Caller(row["id"], row["name"], Timezone(row["timezone"]), via)
+
+
+def _key_caller(row: asyncpg.Record) -> Caller:
+    """The holder of a key, acting for the group that the key is bound to."""
+    caller = _caller(row, "api_key")
+    if row["group_id"] is None:
+        return caller
+    acting = Acting(caller.account_id, row["group_name"], GroupRole(row["role"]))
+    return Caller(row["group_id"], caller.name, caller.timezone, caller.via, acting)

@@ -40,20 +40,43 @@ class ChargeState(StrEnum):
     EXPIRED = "expired"
     CANCELLED = "cancelled"
     REVERSED = "reversed"
-    """Refused, or taken back after it was settled: an order without money ends, a paid one is a case for staff."""
+    """Refused, or taken back after it was settled, in part or whole: an order that is left without money ends, one with
+    a part of it is quarantined, and a paid one is a case for staff."""
 
 
 @dataclass(frozen=True, slots=True)
 class Seen:
-    """What a payment provider says about one charge: `amount` in whole or broken units of `currency` (ISO 4217)."""
+    """What a payment provider says about one charge: `amount` in whole or broken units of `currency` (ISO 4217).
+
+    `back` is how much of it has left again, to the payer or against us; None where the provider does not say.
+    """
 
     state: ChargeState
     amount: Decimal
     currency: str
+    back: Decimal | None = None
 
     def pays(self, total_idr: int) -> bool:
         """Whether this is exactly the money that was asked for."""
         return self.state is ChargeState.SETTLED and self.currency == CURRENCY and self.amount == total_idr
+
+    @property
+    def taken(self) -> Decimal:
+        """How much of it has left again: a reversal that tells no sum is one of everything."""
+        if self.back is not None:
+            return self.back
+        return self.amount if self.state is ChargeState.REVERSED else Decimal(0)
+
+    @property
+    def kept(self) -> Decimal:
+        """How much of it is still there."""
+        return self.amount - self.taken
+
+    @property
+    def whole_idr(self) -> int | None:
+        """What is still there in whole rupiah; None for other money, which the ledger cannot hold."""
+        is_whole = self.currency == CURRENCY and self.kept == self.kept.to_integral_value()
+        return int(self.kept) if is_whole else None
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,6 +85,10 @@ class Price:
 
     duty_idr: int
     fee_idr: int
+
+    def part(self, units: int, *, of: int) -> Price:
+        """The price of `units` of the `of` stamps that this is the price of."""
+        return Price(self.duty_idr * units // of, self.fee_idr * units // of)
 
     @property
     def total_idr(self) -> int:
@@ -93,16 +120,20 @@ def after_order_move(state: OrderState, move: OrderMove) -> OrderState | None:
 def order_move(seen: Seen | None, total_idr: int, *, overdue: bool) -> OrderMove | None:
     """The move that follows from what a provider says (None: it said nothing) and from the deadline; None for no move.
 
-    Money decides first. Only when no money is seen does the deadline count.
+    Money decides first. Only when no money is seen does the deadline count; a settlement of nothing is no money.
     """
-    match seen.state if seen is not None else ChargeState.PENDING:
+    is_nothing = seen is None or (seen.state is ChargeState.SETTLED and seen.amount == 0)
+    match seen.state if seen is not None and not is_nothing else ChargeState.PENDING:
         case ChargeState.SETTLED:
             assert seen is not None
             return OrderMove.SETTLE if seen.pays(total_idr) else OrderMove.QUARANTINE
         case ChargeState.EXPIRED:
             return OrderMove.EXPIRE
-        case ChargeState.CANCELLED | ChargeState.REVERSED:
+        case ChargeState.CANCELLED:
             return OrderMove.CANCEL
+        case ChargeState.REVERSED:
+            assert seen is not None
+            return OrderMove.CANCEL if seen.taken >= seen.amount else OrderMove.QUARANTINE
         case ChargeState.PENDING:
             return OrderMove.EXPIRE if overdue else None
 

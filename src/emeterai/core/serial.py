@@ -35,6 +35,11 @@ class SerialBlock:
         if len(self.key) < 32:
             raise ValueError("a block key has at least 32 bytes")
 
+    @property
+    def prefix(self) -> str:
+        """The five characters that every serial of this block begins with."""
+        return _base36(self.number, BLOCK_LENGTH)
+
     def serial(self, place: int) -> str:
         """The serial at `place` (0 <= place < size) of this block. Equal places give equal serials."""
         if not 0 <= place < self.size:
@@ -42,7 +47,7 @@ class SerialBlock:
         digest = hmac.new(self.key, place.to_bytes(8, "big"), hashlib.sha256).digest()
         # 256 bits reduced to 16 characters (82.7 bits): the bias of the remainder is below 2**-173.
         drawn = _base36(int.from_bytes(digest, "big") % _DRAWN_SPACE, _DRAWN_LENGTH)
-        payload = _base36(self.number, BLOCK_LENGTH) + drawn
+        payload = self.prefix + drawn
         return payload + check_character(payload)
 
 

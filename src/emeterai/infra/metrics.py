@@ -15,6 +15,7 @@ import os
 import re
 import shutil
 import time
+from collections import defaultdict
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
@@ -57,6 +58,7 @@ def gauge_latest(name: str, text: str, labels: Sequence[str] = ()) -> Gauge:
 
 
 _stage_s = histogram("emeterai_stage_seconds", "Time of each stage of the work, from 1 ms to 10 s", ["stage"])
+_done: dict[str, int] = defaultdict(int)
 _batch_size = histogram("emeterai_batch_size", "Things done together, by what they are", ["what"], buckets=_SIZES)
 
 
@@ -77,7 +79,13 @@ def stage_took(name: str, seconds: float) -> None:
 
 def batch(name: str, size: int) -> None:
     """So many things were done together, in one round trip or one transaction."""
+    _done[name] += size
     _batch(name).observe(size)
+
+
+def done(name: str) -> int:
+    """How many things called so this process has done in batches since it started."""
+    return _done[name]
 
 
 @functools.cache

@@ -36,6 +36,8 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     log_format: Literal["", "console", "json"] = ""
     """`console` or `json`; empty: console on a terminal, JSON otherwise."""
     log_level: Literal["debug", "info", "warning", "error"] = "info"
+    gate: Literal["on", "off"] = "on"
+    """`off` lets everybody in, whatever happens: for comparing, never for people."""
     web_processes: Count = 1
     sealer_processes: Count = 1
     database_connections: Count = 8
@@ -60,6 +62,19 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     fee_idr: Rupiah = 0
     """The service fee of one stamp, a line of its own."""
     order_quantity_max: Count = 1_000
+    person_units_a_day_max: Count = 5_000
+    """The most stamps that one account may order within 24 hours on the pages."""
+    person_orders_an_hour_max: Count = 30
+    person_open_orders_max: Count = 10
+    """The most orders of one account that may await payment at once."""
+    program_units_a_day_max: Count = 200_000
+    """The same three for programs, which order with an API key."""
+    program_orders_an_hour_max: Count = 120
+    program_open_orders_max: Count = 200
+    quota_due_s: Seconds = 900.0
+    """Money that was seen and has not become quota by then goes back by itself."""
+    provider_silence_s: Seconds = 7 * 86_400.0
+    """A provider that gives no usable answer for so long is not asked any more: staff are told."""
     notification_months_kept: Annotated[int, msgspec.Meta(ge=1, le=9_999)] = 24
     """Raw notifications of payment providers leave the database as whole months after so many."""
     sandbox_port: PortOrZero = 0
@@ -100,6 +115,15 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     """The PEM file of the roots that its timestamps lead to; needed with `timestamp_url`, and for verifying."""
     timestamp_timeout_s: Seconds = 1.0
     """A seal waits so long for its timestamp; then it is made without one and raised later."""
+    smtp_url: str = ""
+    """`smtp://HOST:PORT` or `smtps://HOST:PORT`: how people who left the line are called; empty: by no e-mail."""
+    smtp_user: str = ""
+    smtp_password_file: str = ""
+    """Holds the password of `smtp_user`, on its first line."""
+    mail_from: str = ""
+    """The sender of e-mails; empty: `emeterai@` the host of `public_url`."""
+    call_webhook_url: str = ""
+    """Is told whom to call, for channels other than e-mail."""
     crash_folder: str = ""
     """For tests of death only: where named crash points are armed (infra/crash_points.py)."""
 
@@ -112,6 +136,11 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     def base_url(self) -> str:
         """The public URL without a slash at its end."""
         return (self.public_url or f"http://{self.host}:{self.port}").rstrip("/")
+
+    @property
+    def is_specimen(self) -> bool:
+        """Whether what is made here has no value: the mark and the sealing key are not an issuer's own."""
+        return not (self.mark_file and (self.certificate_file or self.pkcs11_module))
 
     @property
     def sandbox_url(self) -> str:

@@ -8,6 +8,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from uuid import UUID
 
+from emeterai.core.refusal import Refused
 from emeterai.core.serial import BLOCK_NUMBER_MAX, SerialBlock
 from emeterai.infra.database import Connection, Database
 from emeterai.ledger.model import SerialRecord
@@ -35,6 +36,10 @@ class SerialRegister:
         self._db = db
         self._channel = channel
         self._drawn: deque[str] = deque()
+
+    async def draw_for(self, accounts: Sequence[UUID]) -> Sequence[str | Refused]:
+        """A serial for each of these, in order, or why there is none: here all are of this register's one channel."""
+        return await self.draw(len(accounts))
 
     async def draw(self, count: int) -> list[str]:
         """Fresh serials from memory, leasing more when needed. Call it before the transaction that records them.
@@ -74,11 +79,15 @@ class SerialRegister:
     async def _lease(self) -> list[str]:
         async with self._db.transaction() as tx:
             while (row := await tx.fetchrow(_LEASE, self._channel, LEASE_SIZE)) is None:
-                # A number that another block has already (one in sixty million) makes no block; the next draw does.
-                number, key = secrets.randbelow(BLOCK_NUMBER_MAX + 1), secrets.token_bytes(32)
-                await tx.execute(_NEW_BLOCK, number, self._channel, key, BLOCK_SIZE)
+                await new_block(tx, self._channel, size=BLOCK_SIZE)
         block = SerialBlock(row["number"], row["key"], row["size"])
         return [block.serial(place) for place in range(row["next"] - LEASE_SIZE, row["next"])]
+
+
+async def new_block(tx: Connection, channel: str, *, size: int) -> bool:
+    """Make a block for a channel. False when the number drawn is another block's (one in sixty million): try again."""
+    number, key = secrets.randbelow(BLOCK_NUMBER_MAX + 1), secrets.token_bytes(32)
+    return bool(await tx.execute(_NEW_BLOCK, number, channel, key, size) == "INSERT 0 1")
 
 
 async def _end(tx: Connection, serials: Sequence[str], state: str) -> None:

@@ -2,15 +2,56 @@
 
 from __future__ import annotations
 
+import time
+from collections.abc import Awaitable, Callable
+
 from emeterai.purchase.service import Purchase
 
 SWEEP_EVERY_S = 5.0
-"""How often `sweep_orders` runs."""
+"""How often `sweep_orders` and `sweep_returns` run."""
+SHARE_MAX = 100
+"""So much of one kind is taken on at once, and again while there is more, at most so often before the next kind."""
+ROUNDS_MAX = 10
+_GOES_ON_S = 15.0
+"""Nor for longer than this: a slow provider keeps the other kinds waiting no longer."""
+_Part = Callable[[int], Awaitable[int]]
 
 
 async def sweep_orders(purchase: Purchase) -> int:
     """Finish notifications that were left, then ask about orders that are due and end those whose time is over.
 
+    Goes on as long as there is more, but not for long; several stewards at once do no harm. Gives how much there was.
+    """
+    return await _each(purchase.work_unworked, purchase.check_orders, purchase.close_charges)
+
+
+async def sweep_returns(purchase: Purchase) -> int:
+    """The refund clock: money that nobody decided about in time is owed, and what is owed is asked of the providers.
+
     Bounded in what it takes on; several stewards at once do no harm. Gives how much there was to do.
     """
-    return await purchase.work_unworked() + await purchase.check_orders()
+    return await _each(purchase.returns.decide_due, lambda limit: purchase.returns.work_due(purchase.look_at, limit))
+
+
+async def _each(*parts: _Part) -> int:
+    """Do every part, also when one before it failed: what cannot be done must not stop what can. Raises the first."""
+    done, failures = 0, list[Exception]()
+    for part in parts:
+        try:
+            done += await _while_there_is_more(part)
+        except Exception as error:  # noqa: BLE001 - it is raised once the others had their turn
+            failures.append(error)
+    if failures:
+        raise failures[0]
+    return done
+
+
+async def _while_there_is_more(part: _Part) -> int:
+    """Take on a share at a time, until there is less than one or enough was done."""
+    done, until = 0, time.monotonic() + _GOES_ON_S
+    for _ in range(ROUNDS_MAX):
+        found = await part(SHARE_MAX)
+        done += found
+        if found < SHARE_MAX or time.monotonic() >= until:
+            break
+    return done

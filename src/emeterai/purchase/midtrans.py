@@ -18,17 +18,29 @@ import msgspec
 import structlog
 
 from emeterai.core.ordering import CURRENCY, ChargeState, Seen
+from emeterai.core.returning import RefundState
 from emeterai.infra.clock import utc_now
-from emeterai.purchase.model import Channel, Charge, ChargeRequest, Notice, PaymentCode
-from emeterai.purchase.provider import NOTIFICATION_FORGED, NOTIFICATION_UNREADABLE, is_money, order_id_of
+from emeterai.purchase.model import Channel, Charge, ChargeRequest, Notice, PaymentCode, RefundSeen
+from emeterai.purchase.provider import (
+    NOTIFICATION_FORGED,
+    NOTIFICATION_UNREADABLE,
+    VIRTUAL_ACCOUNT,
+    is_money,
+    is_reference,
+    order_id_of,
+)
 from emeterai.purchase.provider_http import Chance, Patience, ProviderHttp, decoded, event_id_of, unavailable
 
 PROVIDER_NAME = "midtrans"
 _SUCCESS = "200"
 _NOT_FOUND = "404"
 _ORDER_KNOWN = "406"
-_CREATED = frozenset({_SUCCESS, "201"})
+_PENDING = "201"
+_CREATED = frozenset({_SUCCESS, _PENDING})
+_NO_WAY_BACK = frozenset({"bank_transfer", "echannel", "permata", "cstore"})
+"""Payment types that cannot be refunded online."""
 _SAFE = "accept"
+_REFUND_REASON = "uang dikembalikan kepada pembayar"
 _STATES = {
     "pending": ChargeState.PENDING,
     "authorize": ChargeState.PENDING,
@@ -53,6 +65,12 @@ class _Account(msgspec.Struct, frozen=True):
     bank: str
 
 
+class _Refund(msgspec.Struct, frozen=True):
+    """One refund of a transaction."""
+
+    refund_key: str = ""
+
+
 class _Words(msgspec.Struct, frozen=True, kw_only=True):
     """A transaction as answers and notifications tell it; what a word does not carry is empty."""
 
@@ -66,7 +84,9 @@ class _Words(msgspec.Struct, frozen=True, kw_only=True):
     refund_amount: str = ""
     signature_key: str = ""
     qr_string: str = ""
+    payment_type: str = ""
     va_numbers: list[_Account] = []
+    refunds: list[_Refund] = []
 
 
 class MidtransProvider:
@@ -145,8 +165,8 @@ class MidtransProvider:
             raise NOTIFICATION_UNREADABLE()
         if not self._is_signed(words):
             raise NOTIFICATION_FORGED()
-        seen = _seen(words)
-        if seen is None:
+        seen, reference = _seen(words), words.transaction_id or None
+        if seen is None or not (reference is None or is_reference(reference)):
             raise NOTIFICATION_UNREADABLE()
         if seen.state is ChargeState.SETTLED and words.status_code != _SUCCESS:
             raise NOTIFICATION_FORGED()
@@ -156,7 +176,43 @@ class MidtransProvider:
             state=seen.state,
             amount=seen.amount,
             currency=seen.currency,
+            reference=reference,
+            back=seen.back,
         )
+
+    async def cancel(self, order_id: UUID, reference: str) -> None:  # noqa: ARG002 - the order names the transaction
+        """End a pending transaction; another answers that it cannot be changed, which is as good.
+
+        Raises `provider_unavailable`.
+        """
+        await self._http.post(f"/v2/{order_id}/cancel", b"{}", idempotency_key=f"{order_id}-cancel")
+
+    async def refund(self, order_id: UUID, reference: str, *, amount_idr: int, refund_key: str) -> RefundSeen:
+        """Refund so much of a settled transaction, once for each key. Raises `provider_unavailable`."""
+        content = msgspec.json.encode({"refund_key": refund_key, "amount": amount_idr, "reason": _REFUND_REASON})
+        reply = await self._http.post(f"/v2/{order_id}/refund", content, idempotency_key=refund_key)
+        words = decoded(reply.body, _Words)
+        if words is None:
+            raise unavailable()
+        if words.status_code not in _CREATED:
+            return RefundSeen(RefundState.DECLINED, f"{self.name}_{words.status_code}")
+        if words.transaction_id != reference:
+            raise unavailable()
+        return RefundSeen(RefundState.PENDING if words.status_code == _PENDING else RefundState.DONE)
+
+    async def refund_status(self, order_id: UUID, reference: str, *, refund_key: str) -> RefundSeen:
+        """What became of a refund, from the transaction's own list of them. Raises `provider_unavailable`."""
+        reply = await self._http.get(f"/v2/{order_id}/status")
+        words = decoded(reply.body, _Words)
+        if words is not None and words.status_code == _NOT_FOUND:
+            return RefundSeen(RefundState.DECLINED, f"{self.name}_{_NOT_FOUND}")
+        if words is None or (words.order_id, words.transaction_id) != (str(order_id), reference):
+            raise unavailable()
+        if any(refund.refund_key == refund_key for refund in words.refunds):
+            return RefundSeen(RefundState.DONE)
+        if words.payment_type in _NO_WAY_BACK:
+            return RefundSeen(RefundState.IMPOSSIBLE, VIRTUAL_ACCOUNT)
+        return RefundSeen(RefundState.UNKNOWN)
 
     def _asked(self, request: ChargeRequest) -> dict[str, object]:
         """The words for a charge. Its time is a duration: a moment would need the zone that Midtrans leaves out."""
@@ -202,7 +258,16 @@ def _seen(words: _Words) -> Seen | None:
     state = _STATES.get(words.transaction_status, ChargeState.PENDING)
     if state is ChargeState.SETTLED and words.fraud_status != _SAFE:
         state = ChargeState.PENDING
-    return Seen(state, amount, words.currency)
+    return Seen(state, amount, words.currency, _back(words) if state is ChargeState.REVERSED else None)
+
+
+def _back(words: _Words) -> Decimal | None:
+    """How much has left again, all refunds together; None where it does not say, or says what cannot be."""
+    try:
+        back = Decimal(words.refund_amount)
+    except InvalidOperation:
+        return None
+    return back if is_money(back, words.currency) and back > 0 else None
 
 
 def _event_id(words: _Words) -> str:

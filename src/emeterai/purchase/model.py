@@ -1,4 +1,4 @@
-"""The nouns of buying: an order, and a notification about one."""
+"""The nouns of buying: an order, a notification about one, and what a provider is asked for."""
 
 from __future__ import annotations
 
@@ -9,7 +9,8 @@ from uuid import UUID
 
 import msgspec
 
-from emeterai.core.ordering import CURRENCY, ChargeState, OrderState, Seen, order_number
+from emeterai.core.ordering import CURRENCY, ChargeState, OrderState, Price, Seen, order_number
+from emeterai.core.returning import RefundState, SecondPayment
 
 QRIS_AMOUNT_IDR_MAX = 10_000_000
 """The most that one QRIS payment may carry."""
@@ -30,8 +31,28 @@ class PaymentCode(msgspec.Struct, frozen=True):
     bank: str = ""
 
 
+class Wishes(msgspec.Struct, frozen=True):
+    """What a buyer may choose: how to pay (None: what suits the amount), and what becomes of a second payment."""
+
+    channel: Channel | None = None
+    second_payment: SecondPayment = SecondPayment.RETURN
+
+
+NO_WISHES = Wishes()
+
+
+class Source(msgspec.Struct, frozen=True):
+    """Who says something about money, and about which transaction of theirs: None is the order's own charge."""
+
+    provider: str
+    reference: str | None = None
+
+
 class Order(msgspec.Struct, frozen=True, kw_only=True):
-    """An order of quota: what was asked, what it costs in whole rupiah, and where its money is."""
+    """An order of quota: what was asked, what it costs in whole rupiah, and where its money is.
+
+    `paid_provider` and `paid_reference` name the transaction whose money it was paid with, or quarantined for.
+    """
 
     id: UUID
     account_id: UUID
@@ -44,6 +65,12 @@ class Order(msgspec.Struct, frozen=True, kw_only=True):
     provider_reference: str | None
     pay_url: str | None
     code: PaymentCode | None
+    second_payment: SecondPayment
+    wanted_channel: Channel | None
+    paid_provider: str | None
+    paid_reference: str | None
+    closing: bool
+    """Whether its charge is still to be cancelled at the provider."""
     request_digest: bytes
     payment_transfer: UUID
     duty_transfer: UUID
@@ -65,25 +92,59 @@ class Order(msgspec.Struct, frozen=True, kw_only=True):
         return order_number(self.id)
 
     @property
+    def price(self) -> Price:
+        """What it costs."""
+        return Price(self.duty_idr, self.fee_idr)
+
+    @property
+    def charge(self) -> Source:
+        """The charge that its buyer was shown."""
+        return Source(self.provider, self.provider_reference)
+
+    @property
     def is_payable(self) -> bool:
         """Whether the buyer may still be sent to the provider's page."""
         return self.state is OrderState.AWAITING_PAYMENT and not self.overdue
 
-    def is_reversed_by(self, seen: Seen | None) -> bool:
-        """Whether a provider takes back the money of this paid order: a case for staff, the quota stays."""
-        return self.state is OrderState.PAID and seen is not None and seen.state is ChargeState.REVERSED
+    @property
+    def has_money(self) -> bool:
+        """Whether money was seen for it, so that more of it would be a second payment."""
+        return self.state in {OrderState.PAID, OrderState.QUARANTINED}
 
-    def is_contradicted_by(self, seen: Seen) -> bool:
-        """Whether a provider reports money for this paid order that is not what it was paid with."""
-        same = (self.seen_amount, self.seen_currency) == (seen.amount, seen.currency)
-        return self.state is OrderState.PAID and seen.state is ChargeState.SETTLED and not same
+    def payment(self, source: Source) -> Source:
+        """The transaction that a source speaks of.
+
+        Where the one that paid was never named, as in some settlement files, what its provider names is taken for it.
+        """
+        if source.provider == self.paid_provider and self.paid_reference is None:
+            return Source(source.provider)
+        if source.reference is not None:
+            return source
+        known = {self.provider: self.provider_reference}
+        if self.paid_provider is not None:
+            known[self.paid_provider] = self.paid_reference
+        return Source(source.provider, known.get(source.provider))
+
+    def is_more_than_known(self, seen: Seen, source: Source) -> bool:
+        """Whether this is settled money besides, or above, what is known of it: before any of it goes back, we ask."""
+        if seen.state is not ChargeState.SETTLED or not self.has_money:
+            return False
+        same_payment = self.payment(source) == Source(self.paid_provider or "", self.paid_reference)
+        is_less = self.seen_amount is not None and seen.amount < self.seen_amount
+        same_money = (self.seen_amount, self.seen_currency) == (seen.amount, seen.currency)
+        return not same_payment or not (same_money or is_less)
+
+    def is_paid_with(self, payment: Source) -> bool:
+        """Whether this is the transaction that made it quota."""
+        return self.state is OrderState.PAID and payment == Source(self.paid_provider or "", self.paid_reference)
 
 
 class Notice(msgspec.Struct, frozen=True, kw_only=True):
     """A notification whose signature was right, in our words.
 
     `event_id` is the same when the provider sends the same event again. `headers` are those worth keeping as
-    evidence, without any secret. `order_id` is None when the provider named something that cannot be an order.
+    evidence, without any secret. `order_id` is None when the provider named something that cannot be an order; it is
+    a return's id in news about a refund. `reference` is the provider's own id of the transaction, where it tells one.
     """
 
     event_id: str
@@ -92,11 +153,13 @@ class Notice(msgspec.Struct, frozen=True, kw_only=True):
     amount: Decimal
     currency: str
     headers: dict[str, str] = {}
+    reference: str | None = None
+    back: Decimal | None = None
 
     @property
     def seen(self) -> Seen:
         """What it says about the money."""
-        return Seen(self.state, self.amount, self.currency)
+        return Seen(self.state, self.amount, self.currency, self.back)
 
 
 class Charge(msgspec.Struct, frozen=True):
@@ -119,10 +182,13 @@ class ChargeRequest(msgspec.Struct, frozen=True, kw_only=True):
     notify_url: str
     return_url: str
     currency: str = CURRENCY
+    wanted: Channel | None = None
 
     @property
     def channel(self) -> Channel:
-        """QRIS as far as it goes, a virtual account beyond."""
+        """What the buyer wants; otherwise QRIS as far as it goes, a virtual account beyond."""
+        if self.wanted is not None:
+            return self.wanted
         return Channel.QRIS if self.amount_idr <= QRIS_AMOUNT_IDR_MAX else Channel.VIRTUAL_ACCOUNT
 
     def is_for(self, amount: Decimal, currency: str) -> bool:
@@ -133,3 +199,10 @@ class ChargeRequest(msgspec.Struct, frozen=True, kw_only=True):
     def order_url(self) -> str:
         """The order's own page, where its payment code is shown."""
         return self.return_url.partition("?")[0]
+
+
+class RefundSeen(msgspec.Struct, frozen=True):
+    """What a provider says of a refund; `trouble` is its own code for why not, in lower case."""
+
+    state: RefundState
+    trouble: str = ""

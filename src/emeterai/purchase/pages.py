@@ -10,14 +10,27 @@ from litestar.di import NamedDependency, Provide
 from litestar.params import FromPath
 from litestar.response import Redirect
 
-from emeterai.accounts.callers import AnyRequest, caller
+from emeterai.accounts.callers import AnyRequest, caller, note_order
 from emeterai.accounts.service import Caller
 from emeterai.core.refusal import Refused
+from emeterai.core.returning import SecondPayment
 from emeterai.infra.http import checked_idempotency_key
 from emeterai.infra.ids import new_id
 from emeterai.infra.settings import Settings
+from emeterai.purchase.limits import buying_channel
+from emeterai.purchase.model import QRIS_AMOUNT_IDR_MAX
 from emeterai.purchase.qr_picture import qr_picture
-from emeterai.purchase.service import ORDER_QUANTITY_INVALID, Order, OrderState, Purchase
+from emeterai.purchase.returns_words import cause_in_words, state_in_words
+from emeterai.purchase.service import (
+    ORDER_QUANTITY_INVALID,
+    ORDER_UNKNOWN,
+    Channel,
+    Order,
+    OrderState,
+    Purchase,
+    Wishes,
+)
+from emeterai.purchase.tracking import tracking_code
 from emeterai.web import paths
 from emeterai.web.csrf import Csrf, checked_form, texts_of
 from emeterai.web.forms import FieldError, Form
@@ -68,8 +81,13 @@ class BuyPages(Controller):
         if quantity is None:
             return _buy(request, _mistake(request, text), 1, status_code=ORDER_QUANTITY_INVALID.status)
         order = await services.purchase.place_order(
-            caller.account_id, quantity, idempotency_key=checked_idempotency_key(fields.get("idempotency_key"))
+            caller.account_id,
+            quantity,
+            idempotency_key=checked_idempotency_key(fields.get("idempotency_key")),
+            wishes=_wishes(fields),
+            buyer=buying_channel(caller.via),
         )
+        await note_order(request, caller, order.id)
         return _go(paths.order(order.id))
 
 
@@ -97,9 +115,12 @@ class OrderPages(Controller):
         )
 
     @get("/{order_id:uuid}")
-    async def page(self, request: AnyRequest, caller: WhoCalls, order_id: OrderId) -> Response[bytes]:
-        """One order; while it awaits payment the page looks again by itself."""
+    async def page(self, request: AnyRequest, caller: WhoCalls, order_id: OrderId) -> Response[Any]:
+        """One order; while it awaits payment the page looks again by itself. A return's id leads to its order."""
         services = _services(request)
+        of_return = await services.purchase.returns.order_of(caller.account_id, order_id)
+        if of_return is not None:
+            return _go(paths.order(of_return))
         order = await services.purchase.order(caller.account_id, order_id)
         returned = request.query_params.get("kembali") == "1"
         refreshes = order.is_payable and request.query_params.get("refresh") != "0"
@@ -107,7 +128,7 @@ class OrderPages(Controller):
         return services.pages.render(
             request,
             "purchase/order.html",
-            order=_shown(order),
+            order=_shown(order) | await returns_shown(services.purchase, order),
             returned=returned,
             refresh_s=every_s if refreshes else 0,
             available=await services.purchase.available(caller.account_id),
@@ -131,6 +152,22 @@ class OrderPages(Controller):
         await _services(request).purchase.cancel(caller.account_id, order_id)
         return _go(paths.order(order_id))
 
+    @post("/{order_id:uuid}/kembalikan")
+    async def hand_back(self, request: AnyRequest, caller: WhoCalls, order_id: OrderId) -> Response[Any]:
+        """Hand unused quota back, and show the order with the steps of the money; sent twice it is one return."""
+        services = _services(request)
+        fields = await _checked_form(request)
+        quantity = _quantity(fields.get("quantity", ""), services.settings.order_quantity_max)
+        back = await services.purchase.returns.hand_back(
+            caller.account_id,
+            order_id,
+            quantity or 0,
+            idempotency_key=checked_idempotency_key(fields.get("idempotency_key")),
+        )
+        if back is None:
+            raise ORDER_UNKNOWN()
+        return _go(paths.order(order_id))
+
 
 def _services(request: AnyRequest) -> PageServices:
     return cast("PageServices", request.app.state["services"])
@@ -148,6 +185,27 @@ def _quantity(text: str, quantity_max: int) -> int | None:
         return None
     quantity = int(digits)
     return quantity if 1 <= quantity <= quantity_max else None
+
+
+def _wishes(fields: dict[str, str]) -> Wishes:
+    """What the form chose; anything that it does not offer is no wish."""
+    channel, second = fields.get("channel"), fields.get("second_payment")
+    return Wishes(
+        Channel(channel) if channel in {one.value for one in Channel} else None,
+        SecondPayment.CREDIT if second == SecondPayment.CREDIT else SecondPayment.RETURN,
+    )
+
+
+async def returns_shown(purchase: Purchase, order: Order) -> dict[str, Any]:
+    """The returns of an order in words, how many of its stamps can still be handed back, and a key for doing so."""
+    returns = await purchase.returns.of_orders([order.id])
+    left = await purchase.returns.still_returnable(order)
+    available = await purchase.available(order.account_id) if left else 0
+    return {
+        "returns": [{"back": back, "why": cause_in_words(back), "where": state_in_words(back)} for back in returns],
+        "returnable": min(left, available),
+        "idempotency_key": str(new_id()),
+    }
 
 
 def _mistake(request: AnyRequest, text: str) -> Form:
@@ -172,6 +230,7 @@ def _buy(request: AnyRequest, form: Form, quantity: int, *, status_code: int = 2
         duty_each_idr=services.settings.duty_idr,
         fee_each_idr=services.settings.fee_idr,
         quantity_max=services.settings.order_quantity_max,
+        qris_allowed=price.total_idr <= QRIS_AMOUNT_IDR_MAX,
         order_life_h=max(1, services.settings.order_life_s // 3600),
         idempotency_key=str(new_id()),
     )
@@ -200,6 +259,7 @@ def _shown(order: Order) -> dict[str, Any]:
         "settled_at": order.paid_at,
         "code": order.code if order.is_payable else None,
         "qr": qr_picture(order.code) if order.is_payable else None,
+        "tracking_code": tracking_code(order.id, order.payment_transfer),
     }
 
 

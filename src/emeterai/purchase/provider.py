@@ -11,7 +11,7 @@ from uuid import UUID
 
 from emeterai.core.ordering import Seen
 from emeterai.core.refusal import RefusalKind
-from emeterai.purchase.model import Charge, ChargeRequest, Notice
+from emeterai.purchase.model import Charge, ChargeRequest, Notice, RefundSeen
 
 PROVIDER_UNAVAILABLE = RefusalKind(
     "provider_unavailable",
@@ -39,9 +39,12 @@ NOTIFICATION_UNREADABLE = RefusalKind(
     "Isi pemberitahuan ini tidak dapat dibaca; periksa bentuknya.",
     "The content of this notification cannot be read; check its format.",
 )
+VIRTUAL_ACCOUNT = "virtual_account"
+"""The trouble of a refund of what was paid to a virtual account: the payer's own account is needed."""
 _AMOUNT_MAX = 10**15
 _DECIMALS_MAX = 4
 _CURRENCY = re.compile(r"[A-Z]{3}")
+_REFERENCE = re.compile(r"[A-Za-z0-9_-]{1,200}")
 
 
 class PaymentProvider(Protocol):
@@ -74,6 +77,24 @@ class PaymentProvider(Protocol):
         """What the provider says of the charge now. Raises `provider_unavailable`."""
         ...
 
+    async def cancel(self, order_id: UUID, reference: str) -> None:
+        """End a charge that nobody has paid, so that nobody can; one that has ended or is paid stays as it is.
+
+        Raises `provider_unavailable`.
+        """
+        ...
+
+    async def refund(self, order_id: UUID, reference: str, *, amount_idr: int, refund_key: str) -> RefundSeen:
+        """Return so much of a settled charge; asked again with the same key it is returned once.
+
+        Raises `provider_unavailable`: whether it was done is then unknown.
+        """
+        ...
+
+    async def refund_status(self, order_id: UUID, reference: str, *, refund_key: str) -> RefundSeen:
+        """What became of a refund. Raises `provider_unavailable`."""
+        ...
+
     def parse_notification(self, headers: Mapping[str, str], body: bytes, *, now: datetime) -> Notice:
         """Check the signature over the raw `body`, then read it. `headers` have lower-case names.
 
@@ -87,6 +108,11 @@ def is_money(amount: Decimal, currency: str) -> bool:
     exponent = amount.as_tuple().exponent
     is_plain = isinstance(exponent, int) and exponent >= -_DECIMALS_MAX and 0 <= amount < _AMOUNT_MAX
     return is_plain and _CURRENCY.fullmatch(currency) is not None
+
+
+def is_reference(text: str) -> bool:
+    """Whether this can be a provider's id of a transaction: it goes into addresses and tables, and may be anybody's."""
+    return _REFERENCE.fullmatch(text) is not None
 
 
 def order_id_of(text: str) -> UUID | None:

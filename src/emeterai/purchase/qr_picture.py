@@ -1,4 +1,4 @@
-"""The QR code of a payment as the page draws it: one SVG path."""
+"""A QR code as pages draw it: one SVG path."""
 
 from __future__ import annotations
 
@@ -8,9 +8,12 @@ from emeterai.seal.qr import QUIET_MODULES, qr_path
 
 def qr_picture(code: PaymentCode | None) -> dict[str, object] | None:
     """`side` in modules with its quiet border, and `path` in these units, origin top left; None without a QR code."""
-    if code is None or code.channel is not Channel.QRIS:
-        return None
-    side, operators = qr_path(code.text)
+    return qr_of(code.text) if code is not None and code.channel is Channel.QRIS else None
+
+
+def qr_of(text: str) -> dict[str, object]:
+    """The same for any text."""
+    side, operators = qr_path(text)
     numbers = [int(word) for word in operators.split() if word != b"re"]
     rectangles = zip(*[iter(numbers)] * 4, strict=True)
     path = "".join(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from datetime import datetime
 from typing import Annotated, Any
 from uuid import UUID
@@ -13,8 +14,9 @@ from litestar.background_tasks import BackgroundTask
 from litestar.di import NamedDependency, Provide
 from litestar.params import FromPath, HeaderParameter, JSONBody, QueryParameter
 
-from emeterai.accounts.callers import caller
+from emeterai.accounts.callers import caller, note_order
 from emeterai.accounts.service import SESSION_EXPIRED, SIGN_IN_NEEDED, Caller
+from emeterai.core.returning import SecondPayment
 from emeterai.infra.clock import utc_now
 from emeterai.infra.http import (
     CURSOR_BAD,
@@ -26,14 +28,18 @@ from emeterai.infra.http import (
     problems,
     read_cursor,
 )
-from emeterai.purchase.model import PaymentCode
+from emeterai.purchase.limits import LIMITS_REACHED, buying_channel
+from emeterai.purchase.model import Channel, PaymentCode, Wishes
 from emeterai.purchase.provider import (
     NOTIFICATION_FORGED,
     NOTIFICATION_STALE,
     NOTIFICATION_UNREADABLE,
     PROVIDER_UNAVAILABLE,
 )
+from emeterai.purchase.returns_model import Return
+from emeterai.purchase.returns_routes import ReturnView, return_view
 from emeterai.purchase.service import (
+    ORDER_CHANNEL_INVALID,
     ORDER_NOT_OPEN,
     ORDER_QUANTITY_INVALID,
     ORDER_UNKNOWN,
@@ -49,7 +55,14 @@ _NOTIFICATION_SIZE_BYTES_MAX = 65_536
 _SECURITY: list[dict[str, list[str]]] = [{"bearer": []}]
 _ANYONE: list[dict[str, list[str]]] = [{}]
 _SIGNED_IN = (SIGN_IN_NEEDED, SESSION_EXPIRED)
-_ORDERING = (ORDER_QUANTITY_INVALID, IDEMPOTENCY_KEY_BAD, IDEMPOTENCY_KEY_REUSED, PROVIDER_UNAVAILABLE)
+_ORDERING = (
+    ORDER_QUANTITY_INVALID,
+    ORDER_CHANNEL_INVALID,
+    IDEMPOTENCY_KEY_BAD,
+    IDEMPOTENCY_KEY_REUSED,
+    PROVIDER_UNAVAILABLE,
+    *LIMITS_REACHED,
+)
 _NOTIFYING = (NOTIFICATION_FORGED, NOTIFICATION_STALE, NOTIFICATION_UNREADABLE, PROVIDER_UNKNOWN)
 _log = structlog.get_logger(__name__)
 
@@ -62,6 +75,12 @@ class NewOrder(msgspec.Struct, forbid_unknown_fields=True, frozen=True):
     """What to buy."""
 
     quantity: Annotated[int, msgspec.Meta(description="How many stamps, at least 1.", examples=[2])]
+    channel: Annotated[
+        Channel | None, msgspec.Meta(description="How the buyer wants to pay; without it what suits the amount.")
+    ] = None
+    second_payment: Annotated[
+        SecondPayment, msgspec.Meta(description="What becomes of a second payment for this order.")
+    ] = SecondPayment.RETURN
 
 
 class OrderView(msgspec.Struct, frozen=True, kw_only=True):
@@ -84,6 +103,10 @@ class OrderView(msgspec.Struct, frozen=True, kw_only=True):
     expires_at: datetime
     paid_at: datetime | None
     changed_at: datetime
+    second_payment: SecondPayment
+    returns: Annotated[
+        list[ReturnView], msgspec.Meta(description="Money of this order on its way back, oldest first.")
+    ] = []
 
 
 class OrdersPage(msgspec.Struct, frozen=True, kw_only=True):
@@ -135,8 +158,13 @@ class OrdersController(Controller):
     ) -> Response[OrderView]:
         """Order quota. Send the buyer to `pay_url`; the quota is there as soon as the money is seen."""
         order = await purchase_of(request).create_order(
-            caller.account_id, data.quantity, idempotency_key=checked_idempotency_key(idempotency_key)
+            caller.account_id,
+            data.quantity,
+            wishes=Wishes(data.channel, data.second_payment),
+            idempotency_key=checked_idempotency_key(idempotency_key),
+            buyer=buying_channel(caller.via),
         )
+        await note_order(request, caller, order.id)
         return Response(_view(order), status_code=201, headers={"location": f"/v1/orders/{order.id}", **_NO_STORE})
 
     @get(operation_id="list_orders", summary="Your orders", responses=problems(*_SIGNED_IN, CURSOR_BAD))
@@ -153,7 +181,7 @@ class OrdersController(Controller):
         found = await purchase_of(request).orders(caller.account_id, before=before, limit=limit + 1)
         shown = found[:limit]
         following = cursor_of(shown[-1].created_at, shown[-1].id) if len(found) > limit else None
-        page = OrdersPage(items=[_view(order) for order in shown], next=following)
+        page = OrdersPage(items=await _views(request, shown), next=following)
         return Response(page, headers=_NO_STORE)
 
     @get(
@@ -165,7 +193,8 @@ class OrdersController(Controller):
     async def read(self, request: AnyRequest, caller: WhoCalls, order_id: OrderId) -> Response[OrderView]:
         """One of your orders, as it is now."""
         order = await purchase_of(request).order(caller.account_id, order_id)
-        return Response(_view(order), headers=_NO_STORE)
+        (view,) = await _views(request, [order])
+        return Response(view, headers=_NO_STORE)
 
     @post(
         "/{order_id:uuid}/cancel",
@@ -213,7 +242,13 @@ async def _work(purchase: Purchase, notification_id: UUID) -> None:
         _log.exception("notification_failed", notification=str(notification_id))
 
 
-def _view(order: Order) -> OrderView:
+async def _views(request: AnyRequest, orders: list[Order]) -> list[OrderView]:
+    """Orders with the returns of their money."""
+    returns = await purchase_of(request).returns.of_orders([order.id for order in orders])
+    return [_view(order, [back for back in returns if back.order_id == order.id]) for order in orders]
+
+
+def _view(order: Order, returns: Sequence[Return] = ()) -> OrderView:
     return OrderView(
         id=order.id,
         number=order.number,
@@ -229,6 +264,8 @@ def _view(order: Order) -> OrderView:
         expires_at=order.expires_at,
         paid_at=order.paid_at,
         changed_at=order.changed_at,
+        second_payment=order.second_payment,
+        returns=[return_view(back) for back in returns],
     )
 
 

@@ -36,6 +36,11 @@ _TABLES = """
         tries INTEGER NOT NULL DEFAULT 0,
         next_at REAL
     );
+    CREATE TABLE IF NOT EXISTS refunds (
+        refund_key TEXT PRIMARY KEY,
+        charge_id TEXT NOT NULL,
+        amount_idr INTEGER NOT NULL
+    );
     CREATE INDEX IF NOT EXISTS charges_pending ON charges (expires_at) WHERE state = 'pending';
     CREATE INDEX IF NOT EXISTS deliveries_due ON deliveries (next_at) WHERE next_at IS NOT NULL;
 """
@@ -115,6 +120,30 @@ class SandboxCharges:
             charge = self._one(charge_id)
             self._announce(charge, now)
         return charge
+
+    def refund(self, charge_id: str, refund_key: str, amount_idr: int) -> int | None:
+        """Return so much of a settled charge, or find that it was returned; None when there is not so much of it left.
+
+        Gives what was returned with this key.
+        """
+        with self._db:
+            self._db.execute("BEGIN IMMEDIATE")
+            known = self.refunded(charge_id, refund_key)
+            charge = self.find(charge_id)
+            if known is not None or charge is None or charge.state is not SandboxState.SETTLEMENT:
+                return known
+            query = "SELECT coalesce(sum(amount_idr), 0) FROM refunds WHERE charge_id = ?"
+            (before,) = self._db.execute(query, (charge_id,)).fetchone()
+            if before + amount_idr > charge.amount or charge.currency != charge.asked.currency:
+                return None
+            self._db.execute("INSERT INTO refunds VALUES (?, ?, ?)", (refund_key, charge_id, amount_idr))
+        return amount_idr
+
+    def refunded(self, charge_id: str, refund_key: str) -> int | None:
+        """What was returned with this key; None when nothing was."""
+        query = "SELECT amount_idr FROM refunds WHERE charge_id = ? AND refund_key = ?"
+        row = self._db.execute(query, (charge_id, refund_key)).fetchone()
+        return None if row is None else int(row[0])
 
     def expire_due(self, *, now: datetime, limit: int = 100) -> None:
         """Expire pending charges whose time is over, at most `limit`."""

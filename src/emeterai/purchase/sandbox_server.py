@@ -30,6 +30,8 @@ from emeterai.purchase.sandbox_words import (
     ChargeAnswer,
     ChargeOrder,
     Payment,
+    RefundAnswer,
+    RefundOrder,
     SandboxState,
     sandbox_api_key,
     sandbox_secret,
@@ -176,6 +178,34 @@ class ChargesController(Controller):
         charge = sandbox.charge(charge_id)
         paid = (data.amount or charge.amount, data.currency or charge.currency)
         return sandbox.answer(sandbox.end(charge_id, SandboxState.SETTLEMENT, paid=paid))
+
+    @post("/{charge_id:str}/cancel", status_code=200)
+    async def cancel(self, request: AnyRequest, charge_id: FromPath[str]) -> ChargeAnswer:
+        """Give a charge up. One that has ended stays as it is."""
+        sandbox = _sandbox(request)
+        return sandbox.answer(sandbox.end(charge_id, SandboxState.CANCEL))
+
+    @post("/{charge_id:str}/refunds", status_code=200)
+    async def refund(self, request: AnyRequest, charge_id: FromPath[str], data: JSONBody[RefundOrder]) -> RefundAnswer:
+        """Return money to the payer; asked again with the same key it is returned once. 409: there is not so much."""
+        sandbox = _sandbox(request)
+        sandbox.charge(charge_id)
+        if not 0 < data.amount_idr < _AMOUNT_MAX:
+            raise ClientException("amount_idr must be positive")
+        done = sandbox.charges.refund(charge_id, data.refund_key, data.amount_idr)
+        if done is None:
+            raise ClientException("this charge does not hold so much", status_code=409)
+        return RefundAnswer(refund_key=data.refund_key, amount_idr=done)
+
+    @get("/{charge_id:str}/refunds/{refund_key:str}")
+    async def refund_status(
+        self, request: AnyRequest, charge_id: FromPath[str], refund_key: FromPath[str]
+    ) -> RefundAnswer:
+        """One refund."""
+        done = _sandbox(request).charges.refunded(charge_id, refund_key)
+        if done is None:
+            raise NotFoundException("no such refund")
+        return RefundAnswer(refund_key=refund_key, amount_idr=done)
 
 
 class PayController(Controller):

@@ -62,6 +62,20 @@ class Payment(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=T
     currency: str | None = None
 
 
+class RefundOrder(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """POST /charges/{id}/refunds: return so much of what came; the same key again is the same refund."""
+
+    refund_key: str
+    amount_idr: int
+
+
+class RefundAnswer(msgspec.Struct, frozen=True, kw_only=True):
+    """A refund as the API shows it: the payer has the money."""
+
+    refund_key: str
+    amount_idr: int
+
+
 class Event(msgspec.Struct, frozen=True, kw_only=True):
     """The body of a notification. A repeated delivery has the same `event_id` and the same bytes."""
 

@@ -1,7 +1,8 @@
 """Buying quota: an order is made, its money is seen, and in the same moment it is quota.
 
-Whoever sees the money first settles the order: a notification, or our own question to the provider. Both go through
-`_apply`, under the buyer's open book, and post transfers whose ids were made with the order: so there is one credit.
+Whoever sees the money first settles the order: a notification, our own question to the provider, or a line of its
+settlement file. All go through `settling.py`, under the buyer's open book, and post transfers whose ids were made with
+the order: so there is one credit. Money that does not become quota goes back (`returns.py`).
 """
 
 from __future__ import annotations
@@ -9,30 +10,35 @@ from __future__ import annotations
 import asyncio
 import hashlib
 import random
-from collections.abc import Coroutine, Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from datetime import datetime
-from typing import Any
 from uuid import UUID
 
 import msgspec
 import structlog
 
-from emeterai.core.ledger import Counter, Kind, Reason, Transfer
-from emeterai.core.ordering import OrderMove, OrderState, Price, Seen, after_order_move, order_move, order_price
+from emeterai.core.ordering import OrderMove, OrderState, Price, Seen, after_order_move, order_price
 from emeterai.core.refusal import RefusalKind, Refused
 from emeterai.infra import metrics
 from emeterai.infra.crash_points import may_die_at
-from emeterai.infra.database import Connection, Database
+from emeterai.infra.database import Database
 from emeterai.infra.http import IDEMPOTENCY_KEY_REUSED
 from emeterai.infra.ids import new_id
 from emeterai.infra.settings import Settings
 from emeterai.ledger.service import Ledger
-from emeterai.purchase import store
-from emeterai.purchase.model import Order
+from emeterai.purchase import cases_store, store
+from emeterai.purchase.cases import Cases
+from emeterai.purchase.limits import BuyingChannel, BuyingLimits, check_limits
+from emeterai.purchase.model import NO_WISHES, QRIS_AMOUNT_IDR_MAX, Channel, Order, Source, Wishes
+from emeterai.purchase.noting import Noting
 from emeterai.purchase.provider import PROVIDER_UNAVAILABLE, PaymentProvider
 from emeterai.purchase.providers import PROVIDER_UNKNOWN, Providers
+from emeterai.purchase.returns import Owed, Returns, nothing_owed
+from emeterai.purchase.returns_model import CaseKind
+from emeterai.purchase.settling import Settling
+from emeterai.purchase.together import finish_all
 
-__all__ = ["PROVIDER_UNAVAILABLE", "PROVIDER_UNKNOWN", "Order", "OrderState", "Purchase"]
+__all__ = ["PROVIDER_UNAVAILABLE", "PROVIDER_UNKNOWN", "Channel", "Order", "OrderState", "Purchase", "Source", "Wishes"]
 
 ORDER_QUANTITY_INVALID = RefusalKind(
     "order_quantity_invalid",
@@ -53,6 +59,13 @@ ORDER_NOT_OPEN = RefusalKind(
     "This order is no longer awaiting payment; see its state on the order's page.",
 )
 
+ORDER_CHANNEL_INVALID = RefusalKind(
+    "order_channel_invalid",
+    422,
+    "Jumlah ini terlalu besar untuk QRIS (paling banyak Rp{amount_max}); pilih virtual account.",
+    "This amount is too large for QRIS (at most Rp{amount_max}); choose the virtual account.",
+)
+
 ORDERS_A_PAGE_MAX = 100
 _FIRST_CHECK_S = 20.0
 _OPEN_CHECK_S_MAX = 900.0
@@ -69,34 +82,74 @@ _notifications = metrics.counter("emeterai_payment_notifications", "Payment noti
 
 
 class Purchase:
-    """The verbs of buying. One per process; `providers` are asked in their order of preference."""
+    """The verbs of buying. One per process; `providers` are asked in their order of preference.
+
+    `returns` has the verbs of the money's way back, `cases` those of staff.
+    """
 
     def __init__(
-        self, db: Database, ledger: Ledger, settings: Settings, *, providers: Sequence[PaymentProvider]
+        self,
+        db: Database,
+        ledger: Ledger,
+        settings: Settings,
+        *,
+        providers: Sequence[PaymentProvider],
+        owed: Owed = nothing_owed,
     ) -> None:
         self._db = db
         self._ledger = ledger
         self._settings = settings
         self._providers = Providers(providers, base_url=settings.base_url)
+        self._settling = Settling(ledger, quota_due_s=settings.quota_due_s)
+        self.returns = Returns(db, ledger, self._providers, silence_s=settings.provider_silence_s, owed=owed)
+        self.cases = Cases(db, ledger, self._providers, look_at=self.look_at)
+        self._noting = Noting(db)
         self._turns = asyncio.Semaphore(_WORKED_AT_ONCE)
         self._waiting = 0
+        self._swept_to: tuple[datetime, UUID] | None = None
 
-    async def create_order(self, account_id: UUID, quantity: int, *, idempotency_key: str | None = None) -> Order:
-        """Make an order and open its charge. The same key with the same quantity gives the same order.
+    async def create_order(
+        self,
+        account_id: UUID,
+        quantity: int,
+        *,
+        idempotency_key: str | None = None,
+        wishes: Wishes = NO_WISHES,
+        buyer: BuyingChannel = BuyingChannel.PERSON,
+    ) -> Order:
+        """Make an order and open its charge. The same key with the same wishes gives the same order.
 
-        Raises `order_quantity_invalid`, `idempotency_key_reused` or `provider_unavailable`: then nothing is owed, and
-        the same key (or `open_charge`) continues with the same order.
+        Raises `order_quantity_invalid`, `order_channel_invalid`, `idempotency_key_reused` or `provider_unavailable`:
+        then nothing is owed, and the same key (or `open_charge`) continues with the same order.
         """
-        order = await self.place_order(account_id, quantity, idempotency_key=idempotency_key)
+        order = await self.place_order(
+            account_id, quantity, idempotency_key=idempotency_key, wishes=wishes, buyer=buyer
+        )
         return await self.open_charge(account_id, order.id) if order.is_payable else order
 
-    async def place_order(self, account_id: UUID, quantity: int, *, idempotency_key: str | None = None) -> Order:
-        """Make an order without asking a provider yet. Raises as `create_order` does, save `provider_unavailable`."""
+    async def place_order(
+        self,
+        account_id: UUID,
+        quantity: int,
+        *,
+        idempotency_key: str | None = None,
+        wishes: Wishes = NO_WISHES,
+        buyer: BuyingChannel = BuyingChannel.PERSON,
+    ) -> Order:
+        """Make an order without asking a provider yet. Raises as `create_order` does, save `provider_unavailable`.
+
+        `buyer` says whose limits hold: raises `units_a_day_reached`, `orders_an_hour_reached` or `open_orders_reached`.
+        """
         if not 1 <= quantity <= self._settings.order_quantity_max:
             raise ORDER_QUANTITY_INVALID(quantity_max=self._settings.order_quantity_max)
-        new = self._new_order(account_id, quantity, idempotency_key)
+        if wishes.channel is Channel.QRIS and self.quote(quantity).total_idr > QRIS_AMOUNT_IDR_MAX:
+            raise ORDER_CHANNEL_INVALID(amount_max=QRIS_AMOUNT_IDR_MAX)
+        new = self._new_order(account_id, quantity, idempotency_key, wishes=wishes)
         async with self._db.transaction() as tx:
             order = await store.insert_order(tx, new)
+            if order is not None:
+                await self._ledger.open_book(tx, [account_id], opening=True)
+                await check_limits(tx, account_id, quantity, limits=BuyingLimits.of(self._settings, buyer))
         may_die_at("order.placed")
         if order is not None:
             return order
@@ -141,6 +194,10 @@ class Purchase:
         """The account's orders, newest first, at most 100; `before` is the last order already seen."""
         return await store.orders_of(self._db, account_id, before=before, limit=min(limit, ORDERS_A_PAGE_MAX + 1))
 
+    async def has_money_on_its_way(self, account_id: UUID, *, paid_within_s: float) -> bool:
+        """Whether the account has a charge to pay, or has paid one within so many seconds."""
+        return await store.has_money_on_its_way(self._db, account_id, paid_within_s=paid_within_s)
+
     async def cancel(self, account_id: UUID, order_id: UUID) -> Order:
         """Give up an order that awaits payment; cancelled already is no error. Money that comes still becomes quota.
 
@@ -149,13 +206,26 @@ class Purchase:
         await self.order(account_id, order_id)
         async with self._db.transaction() as tx:
             await self._ledger.open_book(tx, [account_id], opening=True)
-            order = await _read(tx, order_id)
+            order = await store.known_order(tx, order_id)
             after = after_order_move(order.state, OrderMove.CANCEL)
             if after is not None:
-                await store.write_state(tx, order_id, state=after, seen=None)
+                await store.write_state(tx, order_id, state=after)
             elif order.state is not OrderState.CANCELLED:
                 raise ORDER_NOT_OPEN()
-            return await _read(tx, order_id)
+            return await store.known_order(tx, order_id)
+
+    async def apply_seen(self, order_id: UUID, seen: Seen, source: Source) -> tuple[Order, str]:
+        """Do what follows from what is known of an order's money, whoever tells: the entry for settlement files.
+
+        `source` is the provider and its id of the transaction (None: the order's own charge). Gives the order as it is
+        then, and what this was: the state it moved to, `unchanged`, `paid_again`, `contradicted`, `reversed` or
+        `returned`. Safe to repeat. Raises `order_unknown`.
+        """
+        order = await store.order_by_id(self._db, order_id)
+        if order is None:
+            raise ORDER_UNKNOWN()
+        async with self._db.transaction() as tx:
+            return await self._settling.apply(tx, order, seen, source)
 
     async def receive_notification(
         self, provider_name: str, headers: Mapping[str, str], body: bytes, *, now: datetime
@@ -171,15 +241,7 @@ class Purchase:
         except Refused as refused:
             _notifications.labels(refused.code).inc()
             raise
-        notification_id = new_id()
-        async with self._db.transaction() as tx:
-            is_new = await store.insert_notification(
-                tx, notification_id, provider=provider.name, notice=notice, body=body
-            )
-        may_die_at("payment.noted")
-        if is_new:
-            return notification_id
-        return await store.unworked_notification_of(self._db, provider.name, notice.event_id)
+        return await self._noting.note(provider.name, notice, body)
 
     async def work_notification(self, notification_id: UUID) -> None:
         """Do what a stored notification says. Safe to repeat. When too many wait, it is left to the sweep."""
@@ -195,9 +257,15 @@ class Purchase:
             self._waiting -= 1
 
     async def work_unworked(self, limit: int = 100) -> int:
-        """Work notifications whose worker died or was too busy; gives how many there were. For the steward."""
-        left = await store.unworked_notifications(self._db, older_than_s=_UNWORKED_AGE_S, limit=limit)
-        await _all(self.work_notification(notification_id) for notification_id in left)
+        """Work notifications whose worker died or was too busy; gives how many there were. For the steward.
+
+        Each call goes on after the last one: those about which a provider is silent keep nobody else waiting.
+        """
+        left = await store.unworked_notifications(
+            self._db, older_than_s=_UNWORKED_AGE_S, after=self._swept_to, limit=limit
+        )
+        self._swept_to = left[-1] if len(left) == limit else None
+        await finish_all(self.work_notification(notification_id) for _, notification_id in left)
         return len(left)
 
     async def check_orders(self, limit: int = 50) -> int:
@@ -210,31 +278,59 @@ class Purchase:
 
         async def check(order: Order) -> None:
             async with turns:
-                is_last = await self._claim_check(order)
-                if is_last is not None:
-                    await self.settle_from_status(order, is_last=is_last)
+                watch = await self._claim_check(order)
+                if watch is not None:
+                    await self.settle_from_status(order, watch=watch)
 
-        await _all(check(order) for order in due)
+        await finish_all(check(order) for order in due)
         return len(due)
 
-    async def settle_from_status(self, order: Order, *, is_last: bool = False) -> OrderState:
+    async def settle_from_status(self, order: Order, *, watch: store.Watch | None = None) -> OrderState:
         """Ask the provider about one order and do what follows; when it is down, only the deadline counts.
 
-        With `is_last` the watch over the order ends, but never without an answer as long as there is one to be had.
+        With `watch` the watch over the order may end, but never without an answer as long as there is one to be hoped
+        for; where there is none, it is a case for staff.
         """
-        seen = await self._providers.ask(order)
+        seen = await self._providers.ask(order.id, order.charge)
+        can_ask = self._providers.can_ask(order.charge)
         async with self._db.transaction() as tx:
-            after, _ = await self._apply(tx, order, seen)
-            if is_last and (seen is not None or not self._providers.can_ask(order)):
-                await store.end_checks(tx, order.id)
+            after, _ = await self._settling.apply(tx, order, seen, order.charge)
+            if watch is not None and not after.has_money:
+                if watch.is_hopeless and seen is None and can_ask:
+                    await cases_store.insert_case(tx, CaseKind.NO_ANSWER, order.id, Source(order.provider))
+                if (watch.is_last and (seen is not None or not can_ask)) or (watch.is_hopeless and seen is None):
+                    await store.end_checks(tx, order.id)
             may_die_at("check.written")
         may_die_at("check.recorded")
         return after.state
 
-    async def _claim_check(self, order: Order) -> bool | None:
+    async def look_at(self, order_id: UUID, payment: Source) -> None:
+        """Ask about one transaction of an order, its own charge or another, and do what follows from the answer."""
+        seen = await self._providers.ask(order_id, payment)
+        if seen is not None:
+            await self.apply_seen(order_id, seen, payment)
+
+    async def close_charges(self, limit: int = 50) -> int:
+        """Cancel the charges of orders that ended without money, at most `limit`; gives how many there were.
+
+        A kindness to the buyer, who then cannot pay by mistake; a provider that does not answer is asked only once.
+        """
+        closing = await store.orders_closing(self._db, limit)
+        turns = asyncio.Semaphore(_CHECKS_AT_ONCE)
+
+        async def close(order: Order) -> None:
+            async with turns:
+                async with self._db.transaction() as tx:
+                    await store.write_closed(tx, order.id)
+                await self._providers.cancel(order)
+
+        await finish_all(close(order) for order in closing)
+        return len(closing)
+
+    async def _claim_check(self, order: Order) -> store.Watch | None:
         """Put the next check on record before this one: no crash forgets an order, no bug asks about one for ever.
 
-        Answers whether this one is the last; None when somebody else has claimed it.
+        Answers how long it has been watched; None when somebody else has claimed it.
         """
         delay_s = _FIRST_CHECK_S * 2 ** min(order.checks, _DOUBLINGS_MAX)
         jitter = random.uniform(1 - _JITTER, 1 + _JITTER)  # noqa: S311 - spreads the load, guards nothing
@@ -246,48 +342,45 @@ class Purchase:
                 open_delay_s=min(delay_s, _OPEN_CHECK_S_MAX) * jitter,
                 closed_delay_s=min(delay_s, _CLOSED_CHECK_S_MAX) * jitter,
                 closed_watch_s=_CLOSED_WATCH_S,
+                silence_s=self._settings.provider_silence_s,
             )
 
     async def _work(self, notification_id: UUID) -> None:
-        found = await store.unworked_notice(self._db, notification_id)
+        found = await store.unworked_notice(self._db, notification_id, silence_s=self._settings.provider_silence_s)
         if found is None:
             return
-        sender, notice, doubtful = found
+        notice, is_silent = found.notice, False
         order = await store.order_by_id(self._db, notice.order_id) if notice.order_id is not None else None
-        seen = await self._providers.believed(sender, notice, order, doubtful=doubtful) if order is not None else None
+        seen, source = None, Source(found.sender, notice.reference)
+        if order is not None:
+            try:
+                seen, source = await self._providers.believed(found.sender, notice, order, doubtful=found.is_doubtful)
+            except Refused:
+                if not found.is_hopeless:
+                    raise
+                is_silent = True
         async with self._db.transaction() as tx:
             if order is None:
-                outcome = "unknown_order"
+                heard = notice.order_id is not None and await self.returns.hear(tx, notice.order_id)
+                outcome = "return_heard" if heard else "unknown_order"
             else:
-                after, moved = await self._apply(tx, order, seen)
-                outcome = _outcome(after, seen, moved=moved)
+                _, outcome = await self._settling.apply(tx, order, seen, source)
+            if order is not None and is_silent:
+                await cases_store.insert_case(tx, CaseKind.NO_ANSWER, order.id, source)
+                outcome = CaseKind.NO_ANSWER.value
             await store.write_outcome(tx, notification_id, outcome)
             may_die_at("payment.written")
         may_die_at("payment.recorded")
         _notifications.labels(outcome).inc()
         _log.info("notification_worked", notification=str(notification_id), outcome=outcome)
 
-    async def _apply(self, tx: Connection, order: Order, seen: Seen | None) -> tuple[Order, bool]:
-        """Lock the buyer, read the order anew, decide by the table, post and write.
-
-        Gives the order as it is then, and whether this call moved it.
-        """
-        book = await self._ledger.open_book(tx, [order.account_id], opening=True)
-        before = await _read(tx, order.id)
-        move = order_move(seen, before.total_idr, overdue=before.overdue)
-        after = after_order_move(before.state, move) if move is not None else None
-        if after is None:
-            return before, False
-        if after is OrderState.PAID:
-            answers = await book.post(_transfers(before))
-            refused = [answer.code for answer in answers if isinstance(answer, Refused)]
-            if refused:
-                raise RuntimeError(f"the ledger refused to settle order {order.id}: {refused}")
-        await store.write_state(tx, order.id, state=after, seen=seen)
-        return await _read(tx, order.id), True
-
-    def _new_order(self, account_id: UUID, quantity: int, idempotency_key: str | None) -> store.NewOrder:
-        request = msgspec.json.encode({"quantity": quantity})
+    def _new_order(
+        self, account_id: UUID, quantity: int, idempotency_key: str | None, *, wishes: Wishes
+    ) -> store.NewOrder:
+        # What was always so is left out, so that a key of an earlier version still fits.
+        asked: dict[str, object] = {"quantity": quantity}
+        asked |= {} if wishes == NO_WISHES else {"wishes": wishes}
+        request = msgspec.json.encode(asked)
         return store.NewOrder(
             id=new_id(),
             account_id=account_id,
@@ -299,59 +392,5 @@ class Purchase:
             transfers=(new_id(), new_id(), new_id(), new_id()),
             life_s=self._settings.order_life_s,
             first_check_s=_FIRST_CHECK_S,
+            wishes=wishes,
         )
-
-
-async def _read(tx: Connection, order_id: UUID) -> Order:
-    order = await store.order_by_id(tx, order_id)
-    if order is None:
-        raise ORDER_UNKNOWN()
-    return order
-
-
-async def _all(works: Iterable[Coroutine[Any, Any, object]]) -> None:
-    """Finish every work, whatever becomes of the others. Refusals (a busy database) wait for the next sweep."""
-    outcomes = await asyncio.gather(*works, return_exceptions=True)
-    for outcome in outcomes:
-        if isinstance(outcome, Refused):
-            _log.info("left_to_next_sweep", code=outcome.code)
-        elif isinstance(outcome, BaseException):
-            raise outcome
-
-
-def _outcome(after: Order, seen: Seen | None, *, moved: bool) -> str:
-    if after.is_reversed_by(seen):
-        _log.warning("paid_order_reversed", order=str(after.id))
-        return "reversed"
-    if seen is not None and after.is_contradicted_by(seen):
-        _log.warning("paid_order_contradicted", order=str(after.id))
-        return "contradicted"
-    return after.state.value if moved else "unchanged"
-
-
-def _transfers(order: Order) -> list[Transfer]:
-    """What a paid order posts: the money seen, the tax, the fee, and the quota."""
-
-    def money(transfer_id: UUID, reason: Reason, *, amount_idr: int, lines: tuple[UUID, UUID]) -> Transfer:
-        return Transfer(transfer_id, Kind.MONEY, reason, amount_idr, debit=lines[0], credit=lines[1], subject=order.id)
-
-    paid_in = (Counter.PROVIDER_RECEIVABLE, Counter.ORDER_LIABILITY)
-    to_treasury = (Counter.ORDER_LIABILITY, Counter.TREASURY_DUTY)
-    to_fees = (Counter.ORDER_LIABILITY, Counter.SERVICE_FEE)
-    transfers = [
-        money(order.payment_transfer, Reason.PAYMENT_SEEN, amount_idr=order.total_idr, lines=paid_in),
-        money(order.duty_transfer, Reason.DUTY, amount_idr=order.duty_idr, lines=to_treasury),
-    ]
-    if order.fee_idr > 0:
-        transfers.append(money(order.fee_transfer, Reason.FEE, amount_idr=order.fee_idr, lines=to_fees))
-    transfers.append(
-        Transfer(
-            order.credit_transfer,
-            Kind.CREDIT,
-            Reason.PURCHASE,
-            order.quantity,
-            account=order.account_id,
-            subject=order.id,
-        )
-    )
-    return transfers

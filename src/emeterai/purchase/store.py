@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Sequence
+from datetime import datetime
 from typing import Any
 from uuid import UUID
 
@@ -10,12 +12,13 @@ import asyncpg
 import msgspec
 
 from emeterai.core.ordering import ChargeState, OrderState, Price, Seen
+from emeterai.core.returning import SecondPayment
 from emeterai.infra.database import Connection, Database
-from emeterai.purchase.model import Channel, Charge, Notice, Order, PaymentCode
+from emeterai.purchase.model import Channel, Charge, Notice, Order, PaymentCode, Source, Wishes
 
 _ORDER = """
     id, account_id, quantity, duty_idr, fee_idr, total_idr, state, provider, provider_reference, pay_url,
-    pay_channel, pay_code, pay_bank,
+    pay_channel, pay_code, pay_bank, second_payment, wanted_channel, paid_provider, paid_reference, closing,
     request_digest, payment_transfer, duty_transfer, fee_transfer, credit_transfer, seen_amount, seen_currency, checks,
     created_at, expires_at, paid_at, changed_at, expires_at <= now() AS overdue
 """
@@ -34,6 +37,16 @@ class NewOrder(msgspec.Struct, frozen=True, kw_only=True):
     transfers: tuple[UUID, UUID, UUID, UUID]
     life_s: float
     first_check_s: float
+    wishes: Wishes
+
+
+class Watch(msgspec.Struct, frozen=True):
+    """Whether an order has been watched for long enough that an answer now is the last that is needed; and whether it
+    has been for so long that no answer is to be hoped for.
+    """
+
+    is_last: bool
+    is_hopeless: bool
 
 
 async def insert_order(tx: Connection, new: NewOrder) -> Order | None:
@@ -41,9 +54,10 @@ async def insert_order(tx: Connection, new: NewOrder) -> Order | None:
     row = await tx.fetchrow(
         f"""
         INSERT INTO purchase.orders (id, account_id, quantity, duty_idr, fee_idr, total_idr, provider, idempotency_key,
-            request_digest, payment_transfer, duty_transfer, fee_transfer, credit_transfer, expires_at, next_check_at)
+            request_digest, payment_transfer, duty_transfer, fee_transfer, credit_transfer, expires_at, next_check_at,
+            wanted_channel, second_payment)
         VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13,
-            now() + make_interval(secs => $14), now() + make_interval(secs => least($14, $15)))
+            now() + make_interval(secs => $14), now() + make_interval(secs => least($14, $15)), $16, $17)
         ON CONFLICT (account_id, idempotency_key) DO NOTHING
         RETURNING {_ORDER}
         """,
@@ -59,6 +73,8 @@ async def insert_order(tx: Connection, new: NewOrder) -> Order | None:
         *new.transfers,
         new.life_s,
         new.first_check_s,
+        new.wishes.channel.value if new.wishes.channel else None,
+        new.wishes.second_payment.value,
     )
     return _order(row) if row is not None else None
 
@@ -79,6 +95,19 @@ async def order_by_id(connection: Connection | Database, order_id: UUID) -> Orde
     return _order(row) if row is not None else None
 
 
+async def orders_by_ids(db: Database, order_ids: Sequence[UUID]) -> list[Order]:
+    """Some orders, whoever's they are."""
+    rows = await db.fetch(f"SELECT {_ORDER} FROM purchase.orders WHERE id = ANY ($1::uuid[])", list(order_ids))
+    return [_order(row) for row in rows]
+
+
+async def known_order(tx: Connection, order_id: UUID) -> Order:
+    """One order that is there, as it is now."""
+    order = await order_by_id(tx, order_id)
+    assert order is not None
+    return order
+
+
 async def orders_of(db: Database, account_id: UUID, *, before: UUID | None, limit: int) -> list[Order]:
     """An account's orders, newest first, after the order `before`."""
     rows = await db.fetch(
@@ -94,12 +123,31 @@ async def orders_of(db: Database, account_id: UUID, *, before: UUID | None, limi
     return [_order(row) for row in rows]
 
 
+async def has_money_on_its_way(db: Database, account_id: UUID, *, paid_within_s: float) -> bool:
+    """Whether one of an account's newest orders awaits its payment, or was paid so lately."""
+    return bool(
+        await db.fetchval(
+            """
+            SELECT EXISTS (
+                SELECT FROM (
+                    SELECT * FROM purchase.orders WHERE account_id = $1 ORDER BY id DESC LIMIT 20
+                ) AS newest
+                WHERE (state = 'awaiting_payment' AND provider_reference IS NOT NULL AND expires_at > now())
+                    OR (state = 'paid' AND paid_at > now() - make_interval(secs => $2))
+            )
+            """,
+            account_id,
+            paid_within_s,
+        )
+    )
+
+
 async def write_charge(tx: Connection, order_id: UUID, charge: Charge, *, provider: str) -> None:
-    """Remember the charge and who opened it; an order that has one keeps it."""
+    """Remember the charge and who opened it; an order that has one keeps it. One that has ended has it cancelled."""
     await tx.execute(
         """
         UPDATE purchase.orders SET provider = $2, provider_reference = $3, pay_url = $4,
-            pay_channel = $5, pay_code = $6, pay_bank = $7
+            pay_channel = $5, pay_code = $6, pay_bank = $7, closing = state IN ('expired', 'cancelled')
         WHERE id = $1 AND provider_reference IS NULL
         """,
         order_id,
@@ -112,21 +160,41 @@ async def write_charge(tx: Connection, order_id: UUID, charge: Charge, *, provid
     )
 
 
-async def write_state(tx: Connection, order_id: UUID, *, state: OrderState, seen: Seen | None) -> None:
-    """Write where the order is now. A paid or quarantined one remembers the money and is not asked about again."""
-    money = seen if state in {OrderState.PAID, OrderState.QUARANTINED} else None
+async def write_state(
+    tx: Connection, order_id: UUID, *, state: OrderState, seen: Seen | None = None, payment: Source | None = None
+) -> None:
+    """Write where the order is now. A paid or quarantined one remembers the money and is not asked about again.
+
+    The charge of one that ended without money is to be cancelled at the provider.
+    """
+    has_money = state in {OrderState.PAID, OrderState.QUARANTINED}
+    money, source = (seen, payment) if has_money else (None, None)
     await tx.execute(
         """
         UPDATE purchase.orders SET state = $2, changed_at = now(), seen_amount = $3, seen_currency = $4,
-            paid_at = CASE WHEN $2 = 'paid' THEN now() END,
+            paid_provider = $5, paid_reference = $6, paid_at = CASE WHEN $2 = 'paid' THEN now() END,
+            closing = $3::numeric IS NULL AND provider_reference IS NOT NULL,
             next_check_at = CASE WHEN $3::numeric IS NULL THEN next_check_at END
         WHERE id = $1
         """,
         order_id,
         state.value,
-        money.amount if money else None,
+        money.kept if money else None,
         money.currency if money else None,
+        source.provider if source else None,
+        source.reference if source else None,
     )
+
+
+async def orders_closing(db: Database, limit: int) -> list[Order]:
+    """Orders whose charge is to be cancelled, those that ended first before the others."""
+    rows = await db.fetch(f"SELECT {_ORDER} FROM purchase.orders WHERE closing ORDER BY changed_at LIMIT $1", limit)
+    return [_order(row) for row in rows]
+
+
+async def write_closed(tx: Connection, order_id: UUID) -> None:
+    """The provider has been asked to cancel the charge: once, for it is only a kindness."""
+    await tx.execute("UPDATE purchase.orders SET closing = false WHERE id = $1", order_id)
 
 
 async def write_next_check(
@@ -137,13 +205,13 @@ async def write_next_check(
     open_delay_s: float,
     closed_delay_s: float,
     closed_watch_s: float,
-) -> bool | None:
+    silence_s: float,
+) -> Watch | None:
     """Decide when to ask the provider next, should this time bring no answer; None when somebody else has done so.
 
-    An open order is asked about at its deadline at the latest. True for a closed one that has been watched for
-    `closed_watch_s` after its deadline: an answer now is the last that is needed (`end_checks`).
+    An open order is asked about at its deadline at the latest.
     """
-    is_last: bool | None = await tx.fetchval(
+    row = await tx.fetchrow(
         """
         UPDATE purchase.orders SET checks = checks + 1, next_check_at = CASE
             WHEN state = 'awaiting_payment' AND now() < expires_at THEN
@@ -152,15 +220,17 @@ async def write_next_check(
             ELSE now() + make_interval(secs => $4)
             END
         WHERE id = $1 AND checks = $2 AND next_check_at IS NOT NULL
-        RETURNING state <> 'awaiting_payment' AND now() >= expires_at + make_interval(secs => $5)
+        RETURNING state <> 'awaiting_payment' AND now() >= expires_at + make_interval(secs => $5) AS is_last,
+            now() >= expires_at + make_interval(secs => $6) AS is_hopeless
         """,
         order_id,
         checks_before,
         open_delay_s,
         closed_delay_s,
         closed_watch_s,
+        silence_s,
     )
-    return is_last
+    return Watch(**row) if row is not None else None
 
 
 async def end_checks(tx: Connection, order_id: UUID) -> None:
@@ -184,8 +254,9 @@ async def insert_notification(
         await tx.fetchval(
             """
             WITH noted AS (
-                INSERT INTO purchase.notifications (id, provider, event_id, order_id, state, amount, currency)
-                VALUES ($1, $2, $3, $4, $5, $6, $7)
+                INSERT INTO purchase.notifications
+                    (id, provider, event_id, order_id, state, amount, currency, reference, back)
+                VALUES ($1, $2, $3, $4, $5, $6, $7, $10, $11)
                 ON CONFLICT (provider, event_id) DO NOTHING RETURNING id
             )
             INSERT INTO purchase.notification_bodies (notification_id, headers, body)
@@ -200,6 +271,8 @@ async def insert_notification(
             notice.currency,
             json.dumps(notice.headers),
             body,
+            notice.reference,
+            notice.back,
         )
     )
 
@@ -214,39 +287,55 @@ async def unworked_notification_of(db: Database, provider: str, event_id: str) -
     return found
 
 
-async def unworked_notice(db: Database, notification_id: UUID) -> tuple[str, Notice, bool] | None:
-    """A notification that has no outcome yet, the provider that sent it, and whether it is in doubt.
+class Unworked(msgspec.Struct, frozen=True):
+    """A notification that has no outcome yet, and the provider that sent it.
 
-    Settled money is in doubt when its order has a reversal on record: which of the two came later, the provider knows.
+    Settled money is doubtful when its order has a reversal on record: which of the two came later, the provider knows.
+    A notification is hopeless when it has waited for so long that no answer about it is to be hoped for.
     """
+
+    sender: str
+    notice: Notice
+    is_doubtful: bool
+    is_hopeless: bool
+
+
+async def unworked_notice(db: Database, notification_id: UUID, *, silence_s: float) -> Unworked | None:
+    """A notification as long as it has no outcome; after `silence_s` it is hopeless."""
     row = await db.fetchrow(
         """
-        SELECT provider, event_id, order_id, state, amount, currency, state = 'settled' AND EXISTS (
+        SELECT provider, event_id, order_id, state, amount, currency, reference, back, state = 'settled' AND EXISTS (
             SELECT FROM purchase.notifications AS taken
             WHERE taken.order_id = told.order_id AND taken.state = 'reversed'
-        ) AS doubtful
+        ) AS doubtful, received_at <= now() - make_interval(secs => $2) AS hopeless
         FROM purchase.notifications AS told WHERE id = $1 AND outcome IS NULL
         """,
         notification_id,
+        silence_s,
     )
     if row is None:
         return None
     values = dict(row)
-    provider, doubtful = values.pop("provider"), values.pop("doubtful")
-    return provider, Notice(**{**values, "state": ChargeState(values["state"])}), doubtful
+    sender, doubtful, hopeless = values.pop("provider"), values.pop("doubtful"), values.pop("hopeless")
+    return Unworked(sender, Notice(**{**values, "state": ChargeState(values["state"])}), doubtful, hopeless)
 
 
-async def unworked_notifications(db: Database, *, older_than_s: float, limit: int) -> list[UUID]:
-    """Notifications without an outcome, oldest first: their worker died, or was too busy."""
+async def unworked_notifications(
+    db: Database, *, older_than_s: float, after: tuple[datetime, UUID] | None, limit: int
+) -> list[tuple[datetime, UUID]]:
+    """Notifications without an outcome, oldest first, those after `after`: their worker died, or was too busy."""
     rows = await db.fetch(
         """
-        SELECT id FROM purchase.notifications
-        WHERE outcome IS NULL AND received_at <= now() - make_interval(secs => $1) ORDER BY received_at LIMIT $2
+        SELECT received_at, id FROM purchase.notifications
+        WHERE outcome IS NULL AND received_at <= now() - make_interval(secs => $1)
+            AND ($3::timestamptz IS NULL OR received_at >= $3 AND (received_at, id) > ($3, $4::uuid))
+        ORDER BY received_at, id LIMIT $2
         """,
         older_than_s,
         limit,
+        *(after or (None, None)),
     )
-    return [row["id"] for row in rows]
+    return [(row["received_at"], row["id"]) for row in rows]
 
 
 async def write_outcome(tx: Connection, notification_id: UUID, outcome: str) -> None:
@@ -262,4 +351,13 @@ def _order(row: asyncpg.Record) -> Order:
     values: dict[str, Any] = dict(row)
     channel, text, bank = (values.pop(name) for name in ("pay_channel", "pay_code", "pay_bank"))
     code = PaymentCode(Channel(channel), text, bank) if channel is not None else None
-    return Order(**{**values, "state": OrderState(values["state"]), "code": code})
+    wanted = values.pop("wanted_channel")
+    return Order(
+        **{
+            **values,
+            "state": OrderState(values["state"]),
+            "code": code,
+            "second_payment": SecondPayment(values["second_payment"]),
+            "wanted_channel": Channel(wanted) if wanted is not None else None,
+        }
+    )

@@ -17,8 +17,16 @@ import msgspec
 import structlog
 
 from emeterai.core.ordering import CURRENCY, ChargeState, Seen
-from emeterai.purchase.model import Channel, Charge, ChargeRequest, Notice, PaymentCode
-from emeterai.purchase.provider import NOTIFICATION_FORGED, NOTIFICATION_UNREADABLE, is_money, order_id_of
+from emeterai.core.returning import RefundState
+from emeterai.purchase.model import Channel, Charge, ChargeRequest, Notice, PaymentCode, RefundSeen
+from emeterai.purchase.provider import (
+    NOTIFICATION_FORGED,
+    NOTIFICATION_UNREADABLE,
+    VIRTUAL_ACCOUNT,
+    is_money,
+    is_reference,
+    order_id_of,
+)
 from emeterai.purchase.provider_http import Chance, Patience, ProviderHttp, decoded, event_id_of, unavailable
 
 PROVIDER_NAME = "xendit"
@@ -39,6 +47,15 @@ _STATES = {
     "REFUNDED": ChargeState.REVERSED,
     "REVERSED": ChargeState.REVERSED,
 }
+_REFUND_STATES = {
+    "PENDING": RefundState.PENDING,
+    _SUCCEEDED: RefundState.DONE,
+    "FAILED": RefundState.DECLINED,
+    "CANCELLED": RefundState.DECLINED,
+}
+_HAD_MONEY = frozenset({_SUCCEEDED, "REFUNDED", "REVERSED"})
+_REFUNDS_MAX = 100
+_REFUND_EVENTS = "refund."
 _CODES = {"QR_STRING": Channel.QRIS, "VIRTUAL_ACCOUNT_NUMBER": Channel.VIRTUAL_ACCOUNT}
 _log = structlog.get_logger(__name__)
 
@@ -77,6 +94,27 @@ class _Payment(msgspec.Struct, frozen=True, kw_only=True):
     request_amount: Decimal
     currency: str
     captures: list[_Capture] = []
+
+
+class _Refund(msgspec.Struct, frozen=True, kw_only=True):
+    """A refund; `reference_id` is our key."""
+
+    reference_id: str
+    status: str
+    failure_code: str | None = None
+
+    @property
+    def seen(self) -> RefundSeen:
+        """What it says, in our words; a status that is new to us is no return."""
+        state = _REFUND_STATES.get(self.status, RefundState.PENDING)
+        return RefundSeen(state, (self.failure_code or "").lower())
+
+
+class _Refunds(msgspec.Struct, frozen=True, kw_only=True):
+    """Some refunds of one payment request."""
+
+    data: list[_Refund]
+    has_more: bool = False
 
 
 class _Problem(msgspec.Struct, frozen=True):
@@ -182,7 +220,7 @@ class XenditProvider:
         found = decoded(reply.body, _Request)
         if found is None or (found.reference_id, found.payment_request_id) != (str(order_id), reference):
             raise unavailable()
-        amount = await self._came_in(found) if found.status == _SUCCEEDED else found.request_amount
+        amount = await self._came_in(found) if found.status in _HAD_MONEY else found.request_amount
         if not is_money(amount, found.currency):
             raise unavailable()
         return Seen(_STATES.get(found.status, ChargeState.PENDING), amount, found.currency)
@@ -201,16 +239,59 @@ class XenditProvider:
             raise NOTIFICATION_UNREADABLE()
         amount = data.request_amount if data.request_amount is not None else data.amount
         amount = Decimal(0) if amount is None else amount
-        if not is_money(amount, data.currency):
+        reference = data.payment_request_id or None
+        if not is_money(amount, data.currency) or not (reference is None or is_reference(reference)):
             raise NOTIFICATION_UNREADABLE()
         told = (data.id, data.payment_id, data.payment_request_id, data.reference_id)
+        is_refund = event.event.startswith(_REFUND_EVENTS)
+        state = ChargeState.PENDING if is_refund else _STATES.get(data.status, ChargeState.PENDING)
         return Notice(
             event_id=event_id_of(PROVIDER_NAME, event.event, *told, data.status, str(amount), data.currency),
             order_id=order_id_of(data.reference_id),
-            state=_STATES.get(data.status, ChargeState.PENDING),
+            state=state,
             amount=amount,
             currency=data.currency,
+            reference=reference,
         )
+
+    async def cancel(self, order_id: UUID, reference: str) -> None:
+        """End a payment request that nobody has paid; one that has ended stays so. Raises `provider_unavailable`."""
+        await self._http.post(f"/v3/payment_requests/{reference}/cancel", b"{}", idempotency_key=f"{order_id}-cancel")
+
+    async def refund(self, order_id: UUID, reference: str, *, amount_idr: int, refund_key: str) -> RefundSeen:
+        """Refund so much of a payment request, once for each key. Raises `provider_unavailable`."""
+        found = decoded((await self._http.get(f"/v3/payment_requests/{reference}")).body, _Request)
+        if found is None or found.reference_id != str(order_id):
+            raise unavailable()
+        if found.channel_code.endswith("VIRTUAL_ACCOUNT"):
+            return RefundSeen(RefundState.IMPOSSIBLE, VIRTUAL_ACCOUNT)
+        asked = {
+            "payment_request_id": reference,
+            "reference_id": refund_key,
+            "currency": CURRENCY,
+            "amount": amount_idr,
+            "reason": "REQUESTED_BY_CUSTOMER",
+        }
+        reply = await self._http.post("/refunds", msgspec.json.encode(asked), idempotency_key=refund_key)
+        refund, problem = decoded(reply.body, _Refund), decoded(reply.body, _Problem)
+        if refund is not None and refund.reference_id == refund_key:
+            return refund.seen
+        if problem is None:
+            raise unavailable()
+        return RefundSeen(RefundState.DECLINED, problem.error_code.lower())
+
+    async def refund_status(self, order_id: UUID, reference: str, *, refund_key: str) -> RefundSeen:  # noqa: ARG002
+        """What became of a refund, from the list of those of its payment request. Raises `provider_unavailable`."""
+        path = f"/refunds?payment_request_id={reference}&limit={_REFUNDS_MAX}"
+        listed = decoded((await self._http.get(path)).body, _Refunds)
+        if listed is None:
+            raise unavailable()
+        for refund in listed.data:
+            if refund.reference_id == refund_key:
+                return refund.seen
+        if listed.has_more:
+            raise unavailable()
+        return RefundSeen(RefundState.UNKNOWN)
 
     async def _came_in(self, found: _Request) -> Decimal:
         """The money that was captured; what was asked where Xendit does not tell. Raises `provider_unavailable`."""

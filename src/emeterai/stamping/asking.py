@@ -63,13 +63,25 @@ class StampDesk:
         self._fresh: OrderedDict[UUID, Arrived] = OrderedDict()
         """The latest files that came whole and can be stamped: what is known of them need not be read back at once."""
 
-    async def ask(self, account_id: UUID, request: StampRequest, *, idempotency_key: str | None) -> Asked:
-        """Check everything that can be wrong, then hold one unit. A refusal leaves quota and files as they were."""
+    async def ask(
+        self,
+        account_id: UUID,
+        request: StampRequest,
+        *,
+        idempotency_key: str | None,
+        made_by: UUID | None = None,
+        only_by: UUID | None = None,
+    ) -> Asked:
+        """Check everything that can be wrong, then hold one unit. A refusal leaves quota and files as they were.
+
+        `made_by` is the member who asks for a group, `only_by` the one whose documents are all that he may see.
+        """
         fresh = self._fresh.pop(request.document_id, None)
-        if fresh is not None and fresh.account_id == account_id and request.password is None:
-            wanted = await self._placed(fresh, fresh.digest, request, idempotency_key=idempotency_key)
+        is_own = fresh is not None and fresh.account_id == account_id and only_by in {None, fresh.made_by}
+        if fresh is not None and is_own and request.password is None:
+            wanted = await self._placed(fresh, fresh.digest, request, idempotency_key=idempotency_key, made_by=made_by)
             return await self._stamping.ask(wanted)
-        document = await self._documents.get(account_id, request.document_id)
+        document = await self._documents.get(account_id, request.document_id, only_by=only_by)
         if document.state is DocumentState.RECEIVED:
             document = await self._documents.inspected(account_id, document.id, wait_s=INSPECTION_WAIT_S)
         given = checked_password(request.password)
@@ -78,14 +90,23 @@ class StampDesk:
             document = await self._documents.inspected(account_id, document.id, wait_s=INSPECTION_WAIT_S)
         digest = require_ready(document)
         password = await self._password_of(document, given) if document.locked else None
-        wanted = await self._placed(document, digest, request, idempotency_key=idempotency_key, password=password)
+        wanted = await self._placed(
+            document, digest, request, idempotency_key=idempotency_key, password=password, made_by=made_by
+        )
         stamp, is_new = await self._stamping.ask(wanted)
         if document.locked and not is_new:
             await self._passwords.forget_unless_held(document.id)
         return stamp, is_new
 
     async def ask_with_file(
-        self, account_id: UUID, wishes: StampWishes, name: str, data: bytes, *, idempotency_key: str | None
+        self,
+        account_id: UUID,
+        wishes: StampWishes,
+        name: str,
+        data: bytes,
+        *,
+        idempotency_key: str | None,
+        made_by: UUID | None = None,
     ) -> Asked:
         """Ask for a stamp on a file that comes with the request: inspected at once, on record together with its hold.
 
@@ -93,24 +114,26 @@ class StampDesk:
         way of files that are sent beforehand. A refused file is on record too.
         """
         password = checked_password(wishes.password)
-        arrived = await self._documents.keep(account_id, name, data, password=password)
+        arrived = await self._documents.keep(account_id, name, data, password=password, made_by=made_by)
         if password is None:
             arrived = await self._inspected(arrived)
         if arrived.state is not DocumentState.READY:
             await self._documents.record(arrived)
             asked = {name: value for name, value in msgspec.structs.asdict(wishes).items() if name != "password"}
             request = StampRequest(document_id=arrived.id, **asked)
-            return await self.ask(account_id, request, idempotency_key=idempotency_key)
+            return await self.ask(account_id, request, idempotency_key=idempotency_key, made_by=made_by)
         try:
-            wanted = await self._placed(arrived, arrived.digest, wishes, idempotency_key=idempotency_key)
+            wanted = await self._placed(
+                arrived, arrived.digest, wishes, idempotency_key=idempotency_key, made_by=made_by
+            )
         except Refused:
             await self._documents.record(arrived)
             raise
         return await self._stamping.ask(msgspec.structs.replace(wanted, arrived=arrived))
 
-    async def take_in(self, account_id: UUID, name: str, data: bytes) -> Arrived:
+    async def take_in(self, account_id: UUID, name: str, data: bytes, *, made_by: UUID | None = None) -> Arrived:
         """Keep a whole file, inspected at once when an opener is free soon, and put it on record."""
-        arrived = await self._inspected(await self._documents.keep(account_id, name, data))
+        arrived = await self._inspected(await self._documents.keep(account_id, name, data, made_by=made_by))
         await self._documents.record(arrived)
         if arrived.state is DocumentState.READY:
             self._fresh[arrived.id] = arrived
@@ -142,6 +165,7 @@ class StampDesk:
         *,
         idempotency_key: str | None,
         password: str | None = None,
+        made_by: UUID | None = None,
     ) -> StampWanted:
         """The wishes with their place found. Raises what `place_mark` raises."""
         box = Box(*wishes.box) if isinstance(wishes.box, tuple) else wishes.box
@@ -166,6 +190,7 @@ class StampDesk:
             request_digest=_request_digest(digest, wishes.page, box, wishes.place, additional=wishes.additional),
             repaired_digest=document.repaired_digest if isinstance(document, Document) else None,
             enciphered_password=self._passwords.enciphered(document.id, password) if password else None,
+            made_by=made_by,
         )
 
     async def _password_of(self, document: Document, given: str | None) -> str:

@@ -22,20 +22,28 @@ class Part(msgspec.Struct, frozen=True):
 
 
 async def insert_receiving(
-    db: Database, document_id: UUID, account_id: UUID, *, name: str, size_bytes: int, life_s: float
+    db: Database,
+    document_id: UUID,
+    account_id: UUID,
+    *,
+    name: str,
+    size_bytes: int,
+    life_s: float,
+    made_by: UUID | None = None,
 ) -> None:
     """A document of which no byte has arrived yet."""
     async with db.transaction() as tx:
         await tx.execute(
             """
-            INSERT INTO stamping.documents (id, account_id, name, size_bytes, state, expires_at)
-            VALUES ($1, $2, $3, $4, 'receiving', now() + make_interval(secs => $5))
+            INSERT INTO stamping.documents (id, account_id, name, size_bytes, state, expires_at, made_by)
+            VALUES ($1, $2, $3, $4, 'receiving', now() + make_interval(secs => $5), $6)
             """,
             document_id,
             account_id,
             name,
             size_bytes,
             life_s,
+            made_by,
         )
 
 
@@ -44,11 +52,11 @@ async def insert_arrived(tx: Connection, arrivals: Sequence[Arrived]) -> None:
     await tx.execute(
         """
         INSERT INTO stamping.documents (id, account_id, name, size_bytes, received_bytes, digest, state, report,
-                                        refusal_code, refusal_facts)
-        SELECT id, account_id, name, size_bytes, size_bytes, digest, state, report::jsonb, code, facts::jsonb
+                                        refusal_code, refusal_facts, made_by)
+        SELECT id, account_id, name, size_bytes, size_bytes, digest, state, report::jsonb, code, facts::jsonb, made_by
         FROM unnest($1::uuid[], $2::uuid[], $3::text[], $4::bigint[], $5::bytea[], $6::text[], $7::text[], $8::text[],
-                    $9::text[])
-            AS new(id, account_id, name, size_bytes, digest, state, report, code, facts)
+                    $9::text[], $10::uuid[])
+            AS new(id, account_id, name, size_bytes, digest, state, report, code, facts, made_by)
         """,
         [one.id for one in arrivals],
         [one.account_id for one in arrivals],
@@ -59,6 +67,7 @@ async def insert_arrived(tx: Connection, arrivals: Sequence[Arrived]) -> None:
         [one.report and msgspec.json.encode(one.report).decode() for one in arrivals],
         [one.refusal_code for one in arrivals],
         [msgspec.json.encode(one.refusal_facts).decode() if one.refusal_code else None for one in arrivals],
+        [one.made_by for one in arrivals],
     )
 
 
@@ -218,13 +227,22 @@ async def find_many(db: Database, ids: Sequence[UUID]) -> dict[UUID, Document]:
 
 
 async def of_account(
-    db: Database, account_id: UUID, *, before: tuple[datetime, UUID] | None, limit: int
+    db: Database,
+    account_id: UUID,
+    *,
+    before: tuple[datetime, UUID] | None,
+    limit: int,
+    only_by: UUID | None = None,
 ) -> list[Document]:
-    """An account's documents, newest first, after the cursor `before`; abandoned uploads are left out."""
+    """An account's documents, newest first, after the cursor `before`; of a group, perhaps only one member's.
+
+    Abandoned uploads are left out.
+    """
+    whose = "" if only_by is None else "AND made_by = $5"
     rows = await db.fetch(
-        """
+        f"""
         SELECT * FROM stamping.documents
-        WHERE account_id = $1 AND state <> 'abandoned'
+        WHERE account_id = $1 {whose} AND state <> 'abandoned'
             AND ($2::timestamptz IS NULL OR (created_at, id) < ($2, $3))
         ORDER BY created_at DESC, id DESC LIMIT $4
         """,
@@ -232,5 +250,6 @@ async def of_account(
         before[0] if before else None,
         before[1] if before else None,
         limit,
+        *([] if only_by is None else [only_by]),
     )
     return [document_from(row) for row in rows]

@@ -107,18 +107,23 @@ class Documents:
         self._arrivals: Batcher[Arrived, None] = Batcher(self._record_many, name="receive", window_s=0.005)
         self._looks: Batcher[UUID, Document | None] = Batcher(self._find_many, name="look_at_document", window_s=0.003)
 
-    async def receive(self, account_id: UUID, name: str, data: bytes, *, password: str | None = None) -> UUID:
+    async def receive(
+        self, account_id: UUID, name: str, data: bytes, *, password: str | None = None, made_by: UUID | None = None
+    ) -> UUID:
         """Keep a file that came in one request; answers its id. When this returns it is safe and will be inspected.
 
         With the `password` that opens it, when it is locked. Raises `password_tries_over`.
         """
-        arrived = await self.keep(account_id, name, data, password=password)
+        arrived = await self.keep(account_id, name, data, password=password, made_by=made_by)
         await self.record(arrived)
         return arrived.id
 
-    async def keep(self, account_id: UUID, name: str, data: bytes, *, password: str | None = None) -> Arrived:
+    async def keep(
+        self, account_id: UUID, name: str, data: bytes, *, password: str | None = None, made_by: UUID | None = None
+    ) -> Arrived:
         """Make the bytes of a whole file safe. It belongs to nobody until it goes on record.
 
+        `made_by` is the member who sends it, when the account is a group's.
         Raises `document_empty`, `document_too_large`, `password_tries_over`.
         """
         self.check_size(len(data))
@@ -131,7 +136,7 @@ class Documents:
                 kept = self._passwords.enciphered(document_id, password)
             await self._blobs.put(original_key(document_id), data)
         may_die_at("upload.stored")
-        return Arrived(document_id, account_id, tidy_name(name), len(data), digest, kept)
+        return Arrived(document_id, account_id, tidy_name(name), len(data), digest, kept, made_by=made_by)
 
     async def record(self, arrived: Arrived) -> None:
         """Put a kept file on record; when it is not inspected yet, it will be."""
@@ -153,7 +158,7 @@ class Documents:
             self._bus.publish([INSPECT])
         return unlocked
 
-    async def begin(self, account_id: UUID, name: str, size_bytes: int) -> UUID:
+    async def begin(self, account_id: UUID, name: str, size_bytes: int, *, made_by: UUID | None = None) -> UUID:
         """Begin an upload in pieces of a file of `size_bytes`; answers its id."""
         self.check_size(size_bytes)
         document_id = new_id()
@@ -164,6 +169,7 @@ class Documents:
             name=tidy_name(name),
             size_bytes=size_bytes,
             life_s=self._upload_life_s,
+            made_by=made_by,
         )
         return document_id
 
@@ -281,28 +287,37 @@ class Documents:
                 await (self.finish(document_id) if whole else self.abandon(document_id))
         return len(overdue)
 
-    async def get(self, account_id: UUID, document_id: UUID) -> Document:
-        """A document of this account. Raises `document_unknown`, also for somebody else's."""
+    async def get(self, account_id: UUID, document_id: UUID, *, only_by: UUID | None = None) -> Document:
+        """A document of this account, or of one member of a group. Raises `document_unknown`, also for others'."""
         document = await self._looks.submit(document_id)
         if document is None or document.account_id != account_id or document.state is DocumentState.ABANDONED:
             raise DOCUMENT_UNKNOWN()
+        if only_by is not None and document.made_by != only_by:
+            raise DOCUMENT_UNKNOWN()
         return document
 
-    async def inspected(self, account_id: UUID, document_id: UUID, *, wait_s: float) -> Document:
+    async def inspected(
+        self, account_id: UUID, document_id: UUID, *, wait_s: float, only_by: UUID | None = None
+    ) -> Document:
         """The document, once it is inspected, or as it is after `wait_s`."""
 
         async def look() -> Document:
-            return await self.get(account_id, document_id)
+            return await self.get(account_id, document_id, only_by=only_by)
 
         return await wait_for(
             self._bus, document_id, look=look, done=lambda it: it.state is not DocumentState.RECEIVED, wait_s=wait_s
         )
 
     async def of_account(
-        self, account_id: UUID, *, before: tuple[datetime, UUID] | None = None, limit: int = 50
+        self,
+        account_id: UUID,
+        *,
+        before: tuple[datetime, UUID] | None = None,
+        limit: int = 50,
+        only_by: UUID | None = None,
     ) -> list[Document]:
-        """An account's documents, newest first."""
-        return await store.of_account(self._db, account_id, before=before, limit=limit)
+        """An account's documents, or those of one member of a group, newest first."""
+        return await store.of_account(self._db, account_id, before=before, limit=limit, only_by=only_by)
 
     def check_size(self, size_bytes: int) -> None:
         """Refuse a length that can never be accepted, before a byte is read."""

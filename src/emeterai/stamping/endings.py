@@ -9,6 +9,7 @@ from uuid import UUID
 import asyncpg
 import structlog
 
+from emeterai.accounts.groups_spending import Spending, return_spending
 from emeterai.core.ledger import Kind, Posted, Reason, Transfer
 from emeterai.core.refusal import Refused
 from emeterai.core.stamping import Move, StampState, after_move
@@ -110,6 +111,7 @@ class Endings:
                 await jobs.drop(tx, [stamp.id for stamp in done])
                 await self._serials.void(tx, [stamp.serial for stamp in done])
                 await store.give_back(tx, {stamp.id: reasons[stamp.id] for stamp in done})
+                await return_spending(tx, [(_spending(it), it.held_at) for it in done if it.made_by is not None])
                 await forget_passwords_of(tx, done)
             may_die_at("give_back.written")
         may_die_at("give_back.recorded")
@@ -169,6 +171,11 @@ class Endings:
 def _ending(stamp: Stamp, kind: Kind, reason: Reason) -> Transfer:
     # Settle and release share one id made with the hold: even without the rules above only one of them can be posted.
     return Transfer(stamp.ending_id, kind, reason, 1, account=stamp.account_id, hold_id=stamp.hold_id, subject=stamp.id)
+
+
+def _spending(stamp: Stamp) -> Spending:
+    assert stamp.made_by is not None
+    return Spending(stamp.id, stamp.account_id, stamp.made_by)
 
 
 def _require_move(stamps: Sequence[Stamp], move: Move) -> None:

@@ -38,6 +38,8 @@ class Document(msgspec.Struct, frozen=True):
     repaired_digest: bytes | None
     locked: bool
     """A password belongs to it: before inspection its sender says so, afterwards it is true."""
+    made_by: UUID | None = None
+    """The member of a group who sent it; None: the account itself."""
 
     @property
     def wants_password(self) -> bool:
@@ -75,6 +77,7 @@ class Arrived(msgspec.Struct, frozen=True):
     report: Report | None = None
     refusal_code: str | None = None
     refusal_facts: dict[str, str | int] = {}
+    made_by: UUID | None = None
 
     @property
     def base_key(self) -> str:
@@ -125,6 +128,8 @@ class Stamp(msgspec.Struct, frozen=True):
     base_bytes: int
     """The length of what is below the seal: the original, or the repaired file."""
     base_digest: bytes
+    made_by: UUID | None = None
+    """The member of a group who asked for it; None: the account itself."""
 
     @property
     def base_key(self) -> str:
@@ -166,6 +171,8 @@ class StampWanted(msgspec.Struct, frozen=True):
     """What opens a locked file, as it may be kept (passwords.py)."""
     arrived: Arrived | None = None
     """The document, when it is to go on record together with the hold."""
+    made_by: UUID | None = None
+    """The member of a group who asks, whose limits then count; None: the account itself."""
 
 
 class RepairedFile(msgspec.Struct, frozen=True):

@@ -105,7 +105,7 @@ class UploadPages(Controller):
         documents = services_of(request).documents
         try:
             name, data = await _uploaded(request)
-            document_id = await documents.receive(caller.account_id, name, data)
+            document_id = await documents.receive(caller.account_id, name, data, made_by=caller.made_by)
         except Refused as refused:
             if refused.kind not in _UPLOAD_REFUSALS:
                 raise
@@ -126,7 +126,9 @@ class DocumentPages(Controller):
         """The documents, newest first, a page at a time."""
         services = services_of(request)
         before = read_cursor(request.query_params.get("cursor"))
-        found = await services.documents.of_account(caller.account_id, before=before, limit=_DOCUMENTS_A_PAGE + 1)
+        found = await services.documents.of_account(
+            caller.account_id, before=before, limit=_DOCUMENTS_A_PAGE + 1, only_by=caller.only_by
+        )
         shown = found[:_DOCUMENTS_A_PAGE]
         after = cursor_of(shown[-1].created_at, shown[-1].id) if len(found) > len(shown) else None
         stamps = await services.stamping.of_documents(shown)
@@ -142,7 +144,7 @@ class DocumentPages(Controller):
     async def page(self, request: AnyRequest, caller: WhoCalls, document_id: DocumentId) -> Response[bytes]:
         """What the inspection found; until it has, the page looks again by itself."""
         services = services_of(request)
-        document = await services.documents.get(caller.account_id, document_id)
+        document = await services.documents.get(caller.account_id, document_id, only_by=caller.only_by)
         return services.pages.render(
             request,
             "stamping/document.html",
@@ -159,7 +161,7 @@ class DocumentPages(Controller):
     async def unlock(self, request: AnyRequest, caller: WhoCalls, document_id: DocumentId) -> Response[Any]:
         """Inspect a locked document again with its password; its page says what came of it."""
         documents, fields = services_of(request).documents, await _checked_form(request)
-        document = await documents.get(caller.account_id, document_id)
+        document = await documents.get(caller.account_id, document_id, only_by=caller.only_by)
         password = checked_password(fields.get("password"))
         if password is not None and document.wants_password:
             await documents.unlock(document, password)
@@ -169,7 +171,7 @@ class DocumentPages(Controller):
     @get("/{document_id:uuid}/bubuhkan")
     async def choose(self, request: AnyRequest, caller: WhoCalls, document_id: DocumentId) -> Response[Any]:
         """Choose a place, on `page` when it is given; a document that cannot be stamped says why instead."""
-        document = await services_of(request).documents.get(caller.account_id, document_id)
+        document = await services_of(request).documents.get(caller.account_id, document_id, only_by=caller.only_by)
         if document.report is None:
             return _go(paths.document(document.id))
         return await _place_form(request, caller, document, {"page": request.query_params.get("page", "")})
@@ -178,7 +180,7 @@ class DocumentPages(Controller):
     async def stamp(self, request: AnyRequest, caller: WhoCalls, document_id: DocumentId) -> Response[Any]:
         """Ask for the stamp and show it; sent twice it is one stamp. Or show the form again with what is wrong."""
         services, fields = services_of(request), await _checked_form(request)
-        document = await services.documents.get(caller.account_id, document_id)
+        document = await services.documents.get(caller.account_id, document_id, only_by=caller.only_by)
         if document.report is None:
             return _go(paths.document(document.id))
         try:
@@ -200,7 +202,7 @@ class StampPages(Controller):
     async def page(self, request: AnyRequest, caller: WhoCalls, stamp_id: StampId) -> Response[bytes]:
         """The result, or why the unit went back, or how far it is; then the page looks again by itself."""
         services = services_of(request)
-        stamp = await services.stamping.get(caller.account_id, stamp_id)
+        stamp = await services.stamping.get(caller.account_id, stamp_id, only_by=caller.only_by)
         if stamp.state is StampState.SEALED:
             verify_url = services.settings.base_url + paths.verify(stamp.serial)
             return services.pages.render(
@@ -218,7 +220,9 @@ class StampPages(Controller):
     @get("/berkas")
     async def file(self, request: AnyRequest, caller: WhoCalls, stamp_id: StampId) -> Stream:
         """The sealed file, whole or the range that a broken download asks for."""
-        return stream_sealed_file(request, await services_of(request).stamping.get(caller.account_id, stamp_id))
+        return stream_sealed_file(
+            request, await services_of(request).stamping.get(caller.account_id, stamp_id, only_by=caller.only_by)
+        )
 
 
 async def _uploaded(request: AnyRequest) -> tuple[str, bytes]:
@@ -267,7 +271,9 @@ async def _ask(services: StampingServices, caller: Caller, document: Document, f
         password=fields.get("password"),
     )
     try:
-        stamp, is_new = await services.desk.ask(caller.account_id, wanted, idempotency_key=key)
+        stamp, is_new = await services.desk.ask(
+            caller.account_id, wanted, idempotency_key=key, made_by=caller.made_by, only_by=caller.only_by
+        )
     except Refused as refused:
         if refused.kind is IDEMPOTENCY_KEY_REUSED:
             raise FORM_SENT_BEFORE() from refused

@@ -16,8 +16,10 @@ from litestar.params import FromPath, HeaderParameter, QueryParameter
 from litestar.response import ServerSentEvent, ServerSentEventMessage, Stream
 
 from emeterai.accounts.callers import caller
+from emeterai.accounts.groups_spending import GROUP_NOT_YOURS, LIMIT_REACHED
 from emeterai.accounts.service import SESSION_EXPIRED, SIGN_IN_NEEDED, Caller
 from emeterai.core.ledger import QUOTA_NOT_ENOUGH
+from emeterai.core.refusal import RefusalKind
 from emeterai.infra.http import (
     CURSOR_BAD,
     IDEMPOTENCY_KEY_BAD,
@@ -69,8 +71,17 @@ PAGE_LINES_MAX = 100
 _EVENTS_LIFE_S = 300.0
 _EVENTS_BEAT_S = 15.0
 _SIGNED_IN = (SIGN_IN_NEEDED, SESSION_EXPIRED)
+STAMPED_BY_OTHER_MEMBER = RefusalKind(
+    "stamped_by_other_member",
+    409,
+    "Anggota lain sudah membubuhkan meterai pada berkas ini; mintalah hasilnya kepada pengelola kelompok Anda.",
+    "Another member has stamped this file already; ask the people who run your group for the result.",
+)
 _ASKING = (
+    STAMPED_BY_OTHER_MEMBER,
     QUOTA_NOT_ENOUGH,
+    LIMIT_REACHED,
+    GROUP_NOT_YOURS,
     DOCUMENT_UNKNOWN,
     DOCUMENT_NOT_READY,
     DOCUMENT_TOO_LARGE,
@@ -127,7 +138,9 @@ class DocumentRoutes(Controller):
     ) -> DocumentList:
         """One page of documents."""
         documents = services_of(request).documents
-        found = await documents.of_account(caller.account_id, before=read_cursor(cursor), limit=limit + 1)
+        found = await documents.of_account(
+            caller.account_id, before=read_cursor(cursor), limit=limit + 1, only_by=caller.only_by
+        )
         shown = found[:limit]
         after = cursor_of(shown[-1].created_at, shown[-1].id) if len(found) > limit else None
         return DocumentList([document_answer(document) for document in shown], after)
@@ -147,7 +160,9 @@ class DocumentRoutes(Controller):
     ) -> DocumentAnswer:
         """With `Prefer: wait=N` the answer comes when the inspection is done."""
         documents, wait_s = services_of(request).documents, preferred_wait_s(prefer)
-        return document_answer(await documents.inspected(caller.account_id, document_id, wait_s=wait_s))
+        return document_answer(
+            await documents.inspected(caller.account_id, document_id, wait_s=wait_s, only_by=caller.only_by)
+        )
 
 
 class StampRoutes(Controller):
@@ -176,12 +191,16 @@ class StampRoutes(Controller):
         services, key = services_of(request), checked_idempotency_key(idempotency_key)
         wanted = await _stamp_request(request)
         if isinstance(wanted, StampRequest):
-            stamp, is_new = await services.desk.ask(caller.account_id, wanted, idempotency_key=key)
+            stamp, is_new = await services.desk.ask(
+                caller.account_id, wanted, idempotency_key=key, made_by=caller.made_by, only_by=caller.only_by
+            )
         else:
             wishes, file = wanted
             stamp, is_new = await services.desk.ask_with_file(
-                caller.account_id, wishes, file.name, file.data, idempotency_key=key
+                caller.account_id, wishes, file.name, file.data, idempotency_key=key, made_by=caller.made_by
             )
+        if caller.only_by is not None and stamp.made_by != caller.only_by:
+            raise STAMPED_BY_OTHER_MEMBER()
         if not stamp.is_final:
             wait_s = preferred_wait_s(prefer)
             stamp = await services.stamping.ended(caller.account_id, stamp.id, wait_s=wait_s)
@@ -200,7 +219,9 @@ class StampRoutes(Controller):
     ) -> StampList:
         """One page of stamps."""
         services = services_of(request)
-        found = await services.stamping.of_account(caller.account_id, before=read_cursor(cursor), limit=limit + 1)
+        found = await services.stamping.of_account(
+            caller.account_id, before=read_cursor(cursor), limit=limit + 1, only_by=caller.only_by
+        )
         shown = found[:limit]
         after = cursor_of(shown[-1].held_at, shown[-1].id) if len(found) > limit else None
         return StampList([stamp_answer(stamp, services.settings.base_url) for stamp in shown], after)
@@ -216,7 +237,7 @@ class StampRoutes(Controller):
     ) -> StampAnswer:
         """With `Prefer: wait=N` the answer comes when it is sealed or given back."""
         services, wait_s = services_of(request), preferred_wait_s(prefer)
-        stamp = await services.stamping.ended(caller.account_id, stamp_id, wait_s=wait_s)
+        stamp = await services.stamping.ended(caller.account_id, stamp_id, wait_s=wait_s, only_by=caller.only_by)
         return stamp_answer(stamp, services.settings.base_url)
 
     @get(
@@ -231,7 +252,7 @@ class StampRoutes(Controller):
     ) -> ServerSentEvent:
         """An event named by the state whenever it changes, the first at once; the stream ends when it is final."""
         services = services_of(request)
-        first = await services.stamping.get(caller.account_id, stamp_id)
+        first = await services.stamping.get(caller.account_id, stamp_id, only_by=caller.only_by)
         return ServerSentEvent(_follow(first, services), headers={"cache-control": "no-store"})
 
     @get(
@@ -246,7 +267,9 @@ class StampRoutes(Controller):
     )
     async def file(self, request: AnyRequest, stamp_id: FromPath[UUID], caller: NamedDependency[Caller]) -> Stream:
         """Original and seal in one stream; `Range` asks for a part, so a broken download can go on."""
-        return stream_sealed_file(request, await services_of(request).stamping.get(caller.account_id, stamp_id))
+        return stream_sealed_file(
+            request, await services_of(request).stamping.get(caller.account_id, stamp_id, only_by=caller.only_by)
+        )
 
 
 def stream_sealed_file(request: AnyRequest, stamp: Stamp) -> Stream:

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from datetime import datetime
 from uuid import UUID
 
+from emeterai.accounts.groups_spending import Spending, limit_spending, note_spending
 from emeterai.core.ledger import Kind, Reason, Transfer
 from emeterai.core.refusal import RefusalKind, Refused
 from emeterai.core.stamping import DocumentState, EarlierStamp, KnownStamps
@@ -67,31 +68,37 @@ class Stamping:
     async def ask(self, wanted: StampWanted) -> Asked:
         """Hold one unit and take a serial for a stamp, or find the stamp that this request repeats.
 
-        Raises `quota_not_enough`, `idempotency_key_reused`. When it returns, the stamp will end sealed or given back.
+        Raises `quota_not_enough`, `idempotency_key_reused`, of a group's member `member_limit_reached` and
+        `group_not_yours`. When it returns, the stamp will end sealed or given back.
         """
         with stage("hold"):
             return await self._holds.submit(wanted)
 
-    async def get(self, account_id: UUID, stamp_id: UUID) -> Stamp:
-        """A stamp of this account. Raises `stamp_unknown`, also for somebody else's."""
+    async def get(self, account_id: UUID, stamp_id: UUID, *, only_by: UUID | None = None) -> Stamp:
+        """A stamp of this account, or of one member of a group. Raises `stamp_unknown`, also for others'."""
         stamp = await self._looks.submit(stamp_id)
-        if stamp is None or stamp.account_id != account_id:
+        if stamp is None or stamp.account_id != account_id or (only_by is not None and stamp.made_by != only_by):
             raise STAMP_UNKNOWN()
         return stamp
 
-    async def ended(self, account_id: UUID, stamp_id: UUID, *, wait_s: float) -> Stamp:
+    async def ended(self, account_id: UUID, stamp_id: UUID, *, wait_s: float, only_by: UUID | None = None) -> Stamp:
         """The stamp, once it is sealed or given back, or as it is after `wait_s`."""
 
         async def look() -> Stamp:
-            return await self.get(account_id, stamp_id)
+            return await self.get(account_id, stamp_id, only_by=only_by)
 
         return await wait_for(self._bus, stamp_id, look=look, done=lambda it: it.is_final, wait_s=wait_s)
 
     async def of_account(
-        self, account_id: UUID, *, before: tuple[datetime, UUID] | None = None, limit: int = 50
+        self,
+        account_id: UUID,
+        *,
+        before: tuple[datetime, UUID] | None = None,
+        limit: int = 50,
+        only_by: UUID | None = None,
     ) -> list[Stamp]:
-        """An account's stamps, newest first."""
-        return await store.of_account(self._db, account_id, before=before, limit=limit)
+        """An account's stamps, or those of one member of a group, newest first."""
+        return await store.of_account(self._db, account_id, before=before, limit=limit, only_by=only_by)
 
     async def of_documents(self, documents: Sequence[Document]) -> dict[UUID, list[Stamp]]:
         """The stamps on each of these documents, oldest first."""
@@ -112,7 +119,8 @@ class Stamping:
 
     async def _hold(self, batch: Sequence[StampWanted]) -> list[Asked | Refused]:
         """Lock, read, decide, write: one transaction for requests that arrived together, each with its own answer."""
-        serials = await self._serials.draw(len(batch))
+        drawn = await self._serials.draw_for([wanted.account_id for wanted in batch])
+        serials = {id(wanted): serial for wanted, serial in zip(batch, drawn, strict=True)}
         async with self._db.transaction() as tx:
             book = await self._ledger.open_book(tx, {wanted.account_id for wanted in batch})
             known = _known(await store.earlier(tx, batch))
@@ -131,16 +139,21 @@ class Stamping:
         return answers
 
     async def _write(
-        self, tx: Connection, book: OpenBook, plans: Sequence[NewStamp], serials: Sequence[str]
+        self, tx: Connection, book: OpenBook, plans: Sequence[NewStamp], serials: Mapping[int, str | Refused]
     ) -> dict[UUID, Asked | Refused]:
-        if not plans:
-            return {}
-        answers = await book.post([self._hold_of(plan) for plan in plans])
-        refused = {plan.id: it for plan, it in zip(plans, answers, strict=True) if isinstance(it, Refused)}
+        """Hold and record what has a serial, by the request that it was drawn for; no serial, no hold."""
+        refused = {plan.id: serial for plan in plans if isinstance(serial := serials[id(plan.wanted)], Refused)}
+        of_members = _of_members(plan for plan in plans if plan.id not in refused)
+        if of_members:
+            refused |= await limit_spending(tx, of_members)
+        plans = [plan for plan in plans if plan.id not in refused]
+        answers = await book.post([self._hold_of(plan) for plan in plans]) if plans else []
+        refused |= {plan.id: it for plan, it in zip(plans, answers, strict=True) if isinstance(it, Refused)}
         held = [plan for plan in plans if plan.id not in refused]
         if not held:
             return dict(refused)
-        taken = serials[: len(held)]
+        await note_spending(tx, [one for one in of_members if one.stamp_id not in refused])
+        taken = [str(serials[id(plan.wanted)]) for plan in held]
         await self._serials.take(tx, taken, [_serial_wanted(one) for one in held])
         made = await store.insert(tx, held, taken)
         await keep_passwords_of(tx, [plan.wanted for plan in held])
@@ -170,6 +183,15 @@ class Stamping:
             subject=plan.id,
             life_s=self._hold_life_s,
         )
+
+
+def _of_members(plans: Iterable[NewStamp]) -> list[Spending]:
+    """What members of groups ask for among these; nothing of people for themselves."""
+    return [
+        Spending(plan.id, plan.wanted.account_id, plan.wanted.made_by)
+        for plan in plans
+        if plan.wanted.made_by is not None
+    ]
 
 
 def _known(found: Sequence[KnownStamp]) -> KnownStamps[NewStamp | Asked]:

@@ -71,13 +71,14 @@ async def insert(tx: Connection, stamps: Sequence[NewStamp], serials: Sequence[s
         f"""
         WITH stamps AS (
         INSERT INTO stamping.stamps (id, account_id, document_id, digest, copy, state, serial, hold_id, ending_id,
-                                     page, box, idempotency_key, request_digest)
+                                     page, box, idempotency_key, request_digest, made_by)
         SELECT id, account_id, document_id, digest, copy, 'held', serial, hold_id, ending_id, page,
-               ARRAY[x0, y0, x1, y1], idempotency_key, request_digest
+               ARRAY[x0, y0, x1, y1], idempotency_key, request_digest, made_by
         FROM unnest($1::uuid[], $2::uuid[], $3::uuid[], $4::bytea[], $5::int[], $6::text[], $7::uuid[], $8::uuid[],
-                    $9::int[], $10::float8[], $11::float8[], $12::float8[], $13::float8[], $14::text[], $15::bytea[])
+                    $9::int[], $10::float8[], $11::float8[], $12::float8[], $13::float8[], $14::text[], $15::bytea[],
+                    $16::uuid[])
             AS new(id, account_id, document_id, digest, copy, serial, hold_id, ending_id,
-                   page, x0, y0, x1, y1, idempotency_key, request_digest)
+                   page, x0, y0, x1, y1, idempotency_key, request_digest, made_by)
         RETURNING *
         )
         SELECT {_COLUMNS} FROM stamps JOIN stamping.documents ON documents.id = stamps.document_id
@@ -94,6 +95,7 @@ async def insert(tx: Connection, stamps: Sequence[NewStamp], serials: Sequence[s
         *([getattr(stamp.wanted.box, side) for stamp in stamps] for side in ("x0", "y0", "x1", "y1")),
         [stamp.wanted.idempotency_key for stamp in stamps],
         [stamp.wanted.request_digest for stamp in stamps],
+        [stamp.wanted.made_by for stamp in stamps],
     )
     return [stamp_from(row) for row in rows]
 
@@ -211,18 +213,25 @@ async def find_many(connection: Connection | Database, ids: Sequence[UUID]) -> d
 
 
 async def of_account(
-    db: Database, account_id: UUID, *, before: tuple[datetime, UUID] | None, limit: int
+    db: Database,
+    account_id: UUID,
+    *,
+    before: tuple[datetime, UUID] | None,
+    limit: int,
+    only_by: UUID | None = None,
 ) -> list[Stamp]:
-    """An account's stamps, newest first, after the cursor `before`."""
+    """An account's stamps, newest first, after the cursor `before`; of a group, perhaps only one member's."""
+    whose = "" if only_by is None else "AND stamps.made_by = $5"
     rows = await db.fetch(
         f"""
-        {_SELECT} WHERE stamps.account_id = $1 AND ($2::timestamptz IS NULL OR (held_at, stamps.id) < ($2, $3))
+        {_SELECT} WHERE stamps.account_id = $1 {whose} AND ($2::timestamptz IS NULL OR (held_at, stamps.id) < ($2, $3))
         ORDER BY held_at DESC, stamps.id DESC LIMIT $4
         """,
         account_id,
         before[0] if before else None,
         before[1] if before else None,
         limit,
+        *([] if only_by is None else [only_by]),
     )
     return [stamp_from(row) for row in rows]
 

@@ -117,9 +117,9 @@ class Uploads(Controller):
         if has_body and size_bytes <= PIECE_BYTES and request.headers.get("content-length") == str(size_bytes):
             # The whole file in one piece: there is nothing to resume, so it need not be kept in pieces first.
             data = await _whole_body(request, documents, size_bytes)
-            arrived = await services_of(request).desk.take_in(caller.account_id, name, data)
+            arrived = await services_of(request).desk.take_in(caller.account_id, name, data, made_by=caller.made_by)
             return _answer(201, {"location": f"/v1/uploads/{arrived.id}", "upload-offset": str(size_bytes)})
-        document_id = await documents.begin(caller.account_id, name, size_bytes)
+        document_id = await documents.begin(caller.account_id, name, size_bytes, made_by=caller.made_by)
         document = await documents.get(caller.account_id, document_id)
         offset = await _append(request, documents, document, 0) if has_body else 0
         headers = {"location": f"/v1/uploads/{document_id}", "upload-offset": str(offset), **_expiry(document)}
@@ -138,7 +138,7 @@ class Uploads(Controller):
         """`Upload-Offset` says where to go on. A finished upload has reached its length."""
         _require_version(request)
         documents = services_of(request).documents
-        document = await documents.get(caller.account_id, upload_id)
+        document = await documents.get(caller.account_id, upload_id, only_by=caller.only_by)
         headers = {
             "upload-offset": str(document.received_bytes),
             "upload-length": str(document.size_bytes),
@@ -164,7 +164,7 @@ class Uploads(Controller):
         if request.headers.get("content-type") != BODY_TYPE:
             raise MEDIA_TYPE_UNKNOWN(expected=BODY_TYPE)
         offset = _number_header(request, "upload-offset")
-        document = await documents.get(caller.account_id, upload_id)
+        document = await documents.get(caller.account_id, upload_id, only_by=caller.only_by)
         reached = await _append(request, documents, document, offset)
         return _answer(204, {"upload-offset": str(reached), **_expiry(document)})
 
@@ -182,7 +182,7 @@ class Uploads(Controller):
         """Only an upload that is under way can be ended; a finished one is a document."""
         _require_version(request)
         documents = services_of(request).documents
-        document = await documents.get(caller.account_id, upload_id)
+        document = await documents.get(caller.account_id, upload_id, only_by=caller.only_by)
         if not await documents.abandon(document.id):
             raise UPLOAD_ENDED()
         return _answer(204, {})

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Awaitable, Callable, Sequence
 
 import structlog
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
@@ -15,6 +15,7 @@ from emeterai.stamping.audit import check_all_stamps, check_stamps
 from emeterai.status import store
 from emeterai.status.lines import FIRST_PREVIOUS, Line, SignedLine, digest_of, sign
 
+Audit = Callable[[Database], Awaitable[list[Rule]]]
 LINES_A_PAGE_MAX = 1_000
 _PARTS = ("bought", "available", "held", "used", "refunded")
 _stamps = metrics.gauge_latest("emeterai_ledger_stamps", "Stamps by the last look", ["part"])
@@ -45,12 +46,15 @@ class PublicLines:
 class Invariants:
     """What the steward does: a look and a line each minute, and now and then the whole audit."""
 
-    def __init__(self, db: Database, *, secret: bytes, every_s: float, audit_every_s: float) -> None:
-        """`secret` is the 32 bytes of the Ed25519 key that signs."""
+    def __init__(
+        self, db: Database, *, secret: bytes, every_s: float, audit_every_s: float, audits: Sequence[Audit] = ()
+    ) -> None:
+        """`secret` is the 32 bytes of the Ed25519 key that signs; `audits` are those of other capabilities."""
         self._db = db
         self._watch = LedgerWatch(db, every_s=every_s)
         self._key = Ed25519PrivateKey.from_private_bytes(secret)
         self._audit_every_s = audit_every_s
+        self._audits = audits
 
     async def minute(self) -> None:
         """Look at what is new and publish a line about it. Whatever keeps the look from its end leaves no line."""
@@ -68,6 +72,8 @@ class Invariants:
             return
         begun = await self._watch.begin_audit()
         rules = [*(await check_ledger(self._db)).rules, *await check_all_stamps(self._db)]
+        for audit in self._audits:
+            rules += await audit(self._db)
         _tell(rules)
         await self._watch.start_over(begun, sorted({rule.name for rule in rules if rule.broken}))
 

@@ -42,6 +42,11 @@ class SecurityHeaders:
         self._app = app
         self._headers = [(name.encode(), value.encode()) for name, value in headers.items()]
 
+    @property
+    def headers(self) -> Sequence[tuple[bytes, bytes]]:
+        """The headers, for those who answer before this is asked."""
+        return self._headers
+
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Answer one request; anything but HTTP passes through untouched."""
         if scope["type"] != ScopeType.HTTP:

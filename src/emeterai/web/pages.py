@@ -33,6 +33,8 @@ class Viewer:
 
     name: str
     zone: str = formats.ZONE_DEFAULT
+    acting_for: str = ""
+    """The group that the person acts for; empty: himself."""
 
 
 def show_as(connection: AnyConnection, viewer: Viewer) -> None:

@@ -12,11 +12,31 @@ QUOTA = "/kuota"
 HISTORY = "/kuota/riwayat"
 BUY = "/beli"
 ORDERS = "/pesanan"
+VOUCHER = "/voucher"
+VOUCHER_BATCHES = "/voucher/paket"
+VOUCHER_TILL = "/voucher/kasir"
 UPLOAD = "/unggah"
 DOCUMENTS = "/dokumen"
 VERIFY = "/verifikasi"
 VERIFY_FILE = "/verifikasi/berkas"
+PARTNER = "/mitra"
+PARTNER_SALES = "/mitra/penjualan"
+PARTNER_WARNING = "/mitra/peringatan"
+TREASURY = "/perbendaharaan"
+TREASURY_DEPOSITS = "/perbendaharaan/setoran"
+TREASURY_MOVES = "/perbendaharaan/pemindahan"
+OFFICE_PARTNERS = "/petugas/mitra"
+OFFICE_MONEY = "/petugas/uang"
+TRACK = "/lacak"
+SELLERS = "/penjual"
 API_KEYS = "/kunci-api"
+GROUPS = "/kelompok"
+ACT_FOR = "/bertindak"
+INVITATION = "/undangan"
+PROGRAMMES = "/program"
+GRANTS = "/hibah"
+OPERATOR = "/operator"
+OPERATOR_NEW = "/jalur-baru"
 API_DOCS = "/docs"
 REFUSALS = "/docs/refusals"
 INVARIANTS = "/invariants"
@@ -37,6 +57,51 @@ def order_pay(order_id: object) -> str:
 def order_cancel(order_id: object) -> str:
     """Where the cancel button of an order posts to."""
     return f"{order(order_id)}/batal"
+
+
+def order_receipt(order_id: object) -> str:
+    """The receipt of a paid order as a page."""
+    return f"{order(order_id)}/bukti"
+
+
+def order_receipt_file(order_id: object) -> str:
+    """The receipt of a paid order as a PDF."""
+    return f"{order(order_id)}/bukti.pdf"
+
+
+def seller(number: object) -> str:
+    """One official seller: where the QR code on a seller's sign leads."""
+    return f"{SELLERS}/{quote(str(number), safe='')}"
+
+
+def voucher_redeemed(voucher_id: object) -> str:
+    """What a redeemed voucher gave, for whoever redeemed it."""
+    return f"{VOUCHER}/diterima/{quote(str(voucher_id), safe='')}"
+
+
+def voucher_batch(batch_id: object) -> str:
+    """One batch of vouchers: how many are where, and what can be done with them."""
+    return f"{VOUCHER_BATCHES}/{quote(str(batch_id), safe='')}"
+
+
+def voucher_batch_step(batch_id: object, step: str) -> str:
+    """Where the buttons of a batch post to: `lembar`, `csv`, `hapus-kode`, `aktifkan`, `batalkan`."""
+    return f"{voucher_batch(batch_id)}/{step}"
+
+
+def order_hand_back(order_id: object) -> str:
+    """Where the form posts to that hands unused quota of an order back."""
+    return f"{order(order_id)}/kembalikan"
+
+
+def office_money(subject: object) -> str:
+    """Where staff propose something about a return or a case."""
+    return f"{OFFICE_MONEY}/{quote(str(subject), safe='')}"
+
+
+def office_money_decision(proposal_id: object) -> str:
+    """Where staff decide what another of them proposed."""
+    return f"{OFFICE_MONEY}/usulan/{quote(str(proposal_id), safe='')}"
 
 
 def document(document_id: object) -> str:
@@ -72,6 +137,76 @@ def verify(serial: str) -> str:
 def api_key_revoke(key_id: object) -> str:
     """Where the revoke button of an API key posts to."""
     return f"{API_KEYS}/{quote(str(key_id), safe='')}/cabut"
+
+
+def group(group_id: object) -> str:
+    """One group: its members, and who did what."""
+    return f"{GROUPS}/{quote(str(group_id), safe='')}"
+
+
+def group_history(group_id: object) -> str:
+    """Everything that was done for a group."""
+    return f"{group(group_id)}/riwayat"
+
+
+def group_invite(group_id: object) -> str:
+    """Where the form that invites somebody to a group posts to."""
+    return f"{group(group_id)}/undang"
+
+
+def group_withdraw(group_id: object, invitation_id: object) -> str:
+    """Where the button that withdraws an invitation posts to."""
+    return f"{group(group_id)}/undangan/{quote(str(invitation_id), safe='')}/tarik"
+
+
+def group_member(group_id: object, account_id: object) -> str:
+    """One member: role and limits."""
+    return f"{group(group_id)}/anggota/{quote(str(account_id), safe='')}"
+
+
+def group_remove(group_id: object, account_id: object) -> str:
+    """Where the button that ends a membership posts to."""
+    return f"{group_member(group_id, account_id)}/keluarkan"
+
+
+def invitation(code: str) -> str:
+    """What an invitation offers, and the button that accepts it."""
+    return f"{INVITATION}/{quote(code, safe='')}"
+
+
+def programme(programme_id: object) -> str:
+    """One programme of grants: for applicants to claim, and for its agency to run."""
+    return f"{PROGRAMMES}/{quote(str(programme_id), safe='')}"
+
+
+def programme_part(programme_id: object, part: str) -> str:
+    """A part of a programme's page, such as the form that funds it."""
+    return f"{programme(programme_id)}/{part}"
+
+
+def deposit(deposit_id: object) -> str:
+    """One deposit with the treasury, and the forms of the second person."""
+    return f"{TREASURY_DEPOSITS}/{quote(str(deposit_id), safe='')}"
+
+
+def stock_move(move_id: object) -> str:
+    """One move of stock between partners, and the forms of the second person."""
+    return f"{TREASURY_MOVES}/{quote(str(move_id), safe='')}"
+
+
+def office_partner(partner_id: object) -> str:
+    """One partner, for the operator who may stop its sales."""
+    return f"{OFFICE_PARTNERS}/{quote(str(partner_id), safe='')}"
+
+
+def operator_lane(name: str) -> str:
+    """The levers of a lane, in the operator's room."""
+    return f"{OPERATOR}/jalur/{quote(name, safe='')}"
+
+
+def operator_change(number: int) -> str:
+    """One change of a lane, and its undoing."""
+    return f"{OPERATOR}/perubahan/{number}"
 
 
 def refusal(code: str) -> str:

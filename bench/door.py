@@ -1,0 +1,202 @@
+"""What the door costs, part of `emeterai bench gate`: a pass checked, a request let in, a refusal, a look at the line.
+
+The first figures are of this process alone; the others of the whole service over HTTP on the same cores, as processor
+time of the web process for each answer, so that a busy machine and the load generator do not count.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import hmac
+import os
+import tempfile
+import time
+from collections.abc import Awaitable, Callable
+from contextlib import suppress
+from pathlib import Path
+from typing import Any
+
+import msgspec
+import uvloop
+from figures import Figures, parser, rate
+from litestar.types import Receive, Scope, Send
+
+from emeterai.core.brownout import Step
+from emeterai.gate.door import Door
+from emeterai.gate.keeper import PASS_HEADER, pass_reader
+from emeterai.gate.lanes import RETAIL, Lanes
+from emeterai.gate.passes import PASS_LIFE_S, Pass, Passes
+from emeterai.gate.shedding import Shedding
+from emeterai.infra.bus import Bus
+from emeterai.infra.database import Database
+from emeterai.infra.logs import configure_logging
+from emeterai.web.static_files import StaticFiles
+from running import RunningService
+
+CONNECTIONS = 16
+LOOK, REFUSED, HOME = "/gate/retail.json", "/v/ABCDEFGHIJKLMNOPQRSTUV", "/"
+
+
+def main() -> None:
+    """Measure and print."""
+    chosen = parser(__doc__ or "").parse_args()
+    measure(Figures(as_json=chosen.json), chosen.seconds or 3.0)
+
+
+def measure(figures: Figures, seconds: float) -> None:
+    """All figures of the door."""
+    with tempfile.TemporaryDirectory(prefix="emeterai-bench-") as name:
+        Path(name).chmod(0o755)
+        with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
+            measure_passes(figures, seconds)
+            runner.run(measure_door(figures, seconds))
+            runner.run(measure_service(figures, Path(name), seconds))
+
+
+def measure_passes(figures: Figures, seconds: float) -> None:
+    """A pass read and checked, beside one MAC of the two that it needs at least."""
+    secret = b"0" * 32
+    passes, now_s = Passes(secret), int(time.time())
+    text = passes.sign(Pass(RETAIL, 7, b"1" * 12, now_s, now_s + PASS_LIFE_S))
+    pass_of = pass_reader(passes, frozenset)
+    headers = {PASS_HEADER: text.encode()}
+    assert pass_of(headers) is not None
+    check_us = 1e6 / rate(lambda: pass_of(headers), seconds / 2)
+    mac_us = 1e6 / rate(lambda: hmac.digest(secret, b"token retail" + b"1" * 25, "sha256"), seconds / 2)
+    figures.say("a pass checked", check_us, "us", yardstick="one HMAC-SHA256", yardstick_value=mac_us)
+
+
+async def measure_door(figures: Figures, seconds: float) -> None:
+    """The wrapper around an application that does nothing, beside that application."""
+
+    async def nothing(_scope: Scope, _receive: Receive, send: Send) -> None:
+        await send({"type": "http.response.start", "status": 200, "headers": []})
+        await send({"type": "http.response.body", "body": b"", "more_body": False})
+
+    door = Door(clock=time.monotonic)
+    shedding = Shedding(nothing, door, pass_of=lambda _: None)
+    headers = [(b"host", b"x"), (b"authorization", b"Bearer ems_" + b"a" * 43), (b"accept", b"*/*")]
+    scope: Any = {"type": "http", "http_version": "1.1", "method": "GET", "path": "/v1/stamps/x", "headers": headers}
+    bare_us = await call_us(lambda: nothing(scope, _receive, _send), seconds / 2)
+    admitted_us = await call_us(lambda: shedding(scope, _receive, _send), seconds / 2)
+    door.lane_steps = {RETAIL: Step.STAMPING}
+    refused: Any = {**scope, "method": "POST", "path": "/v1/stamps"}
+    refused_us = await call_us(lambda: shedding(refused, _receive, _send), seconds / 2)
+    figures.say("let in, in the process", admitted_us - bare_us, "us", yardstick="no door", yardstick_value=bare_us)
+    figures.say("turned away, in the process", refused_us, "us", yardstick="no door", yardstick_value=bare_us)
+
+
+async def measure_service(figures: Figures, folder: Path, seconds: float) -> None:
+    """Refusals and looks at the line over HTTP, beside a static file and the front page of the same server."""
+    configure_logging("console", "error")
+    service = RunningService(folder)
+    await service.start()
+    try:
+        static = StaticFiles().url("logo.svg")
+        cost = {path: await cost_ms(service, path, seconds) for path in (static, HOME, LOOK)}
+        await turn_away(service)
+        cost[REFUSED] = await cost_ms(service, REFUSED, seconds)
+    finally:
+        await service.stop()
+    for name, path in (("a refusal over HTTP", REFUSED), ("a look at the line", LOOK)):
+        for beside, other in (("a static file", static), ("the front page", HOME)):
+            figures.say(f"CPU: {name}", cost[path][0], "ms", yardstick=beside, yardstick_value=cost[other][0])
+            figures.say(name, cost[path][1], "answers/s", yardstick=beside, yardstick_value=cost[other][1])
+
+
+async def turn_away(service: RunningService) -> None:
+    """Let everything that only looks rest, as an operator would, and wait until the door knows."""
+    db = await Database.connect(service.database_url, connections_max=1, wait_s=5)
+    bus = Bus(service.database_url)
+    await bus.start()
+    try:
+        lanes = Lanes(db, bus)
+        await lanes.look()
+        lane = msgspec.structs.replace(lanes.get(RETAIL), rests_from=int(Step.LOOKING))
+        await lanes.change(lane, by="bench", seen=lanes.number_of(RETAIL))
+        async with asyncio.timeout(10):
+            while await status_of(service, REFUSED) != 503:
+                await asyncio.sleep(0.1)
+    finally:
+        await bus.close()
+        await db.close()
+
+
+async def status_of(service: RunningService, path: str) -> int:
+    """The status of one answer."""
+    reader, writer = await asyncio.open_connection("127.0.0.1", service.port)
+    writer.write(f"GET {path} HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n".encode())
+    status = int((await reader.readline()).split()[1])
+    writer.close()
+    return status
+
+
+async def cost_ms(service: RunningService, path: str, seconds: float) -> tuple[float, float]:
+    """Processor time of the web process for one answer in ms, and answers a second, once the answer is there."""
+    async with asyncio.timeout(10):
+        while await status_of(service, path) == 404:
+            await asyncio.sleep(0.1)
+    await hammer(service, path, 0.3)
+    web = service.pids()["web"]
+    before, began = cpu_seconds(web), time.perf_counter()
+    answers = await hammer(service, path, seconds)
+    return (cpu_seconds(web) - before) / answers * 1e3, answers / (time.perf_counter() - began)
+
+
+async def hammer(service: RunningService, path: str, seconds: float) -> int:
+    """Ask again and again on some lines; answers how many answers came."""
+    end = time.perf_counter() + seconds
+    request = f"GET {path} HTTP/1.1\r\nHost: x\r\nAccept: */*\r\n\r\n".encode()
+
+    async def one_line() -> int:
+        reader, writer = await asyncio.open_connection("127.0.0.1", service.port)
+        count = 0
+        while time.perf_counter() < end:
+            writer.write(request)
+            head = await reader.readuntil(b"\r\n\r\n")
+            length = head.lower().partition(b"content-length: ")[2].partition(b"\r\n")[0]
+            await reader.readexactly(int(length or b"0"))
+            count += 1
+        writer.close()
+        return count
+
+    return sum(await asyncio.gather(*(one_line() for _ in range(CONNECTIONS))))
+
+
+def cpu_seconds(pid: int) -> float:
+    """Processor time of a process and all that descend from it, so far."""
+    parents: dict[int, tuple[int, float]] = {}
+    for entry in Path("/proc").iterdir():
+        if entry.name.isdigit():
+            with suppress(OSError):
+                fields = (entry / "stat").read_text().rsplit(")", 1)[1].split()
+                spent_s = (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
+                parents[int(entry.name)] = int(fields[1]), spent_s
+    family = {pid}
+    while more := {child for child, (parent, _) in parents.items() if parent in family} - family:
+        family |= more
+    return sum(parents[one][1] for one in family if one in parents)
+
+
+async def call_us(call: Callable[[], Awaitable[None]], seconds: float) -> float:
+    """How long a call takes, in microseconds."""
+    for _ in range(100):
+        await call()
+    count, began = 0, time.perf_counter()
+    while (spent := time.perf_counter() - began) < seconds:
+        for _ in range(50):
+            await call()
+        count += 50
+    return spent / count * 1e6
+
+
+async def _receive() -> Any:
+    return {"type": "http.request", "body": b"", "more_body": False}
+
+
+async def _send(_message: Any) -> None:
+    return None
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,381 @@
+// The crowd of `emeterai bench lastday`: people who come whether or not they are served (an open loop), and a partner.
+//
+// One VU is a neighbourhood with an address of its own; its people live side by side in its event loop, so a hundred
+// thousand who wait cost a few hundred bytes each. All that is seen goes to the bench in batches (`EARS`).
+import http from 'k6/http';
+import exec from 'k6/execution';
+
+const BASE = __ENV.BASE, SANDBOX = __ENV.SANDBOX, BANK = __ENV.BANK, EARS = __ENV.EARS;
+const PLAN = JSON.parse(__ENV.PLAN); // [{people_per_s, scripts_per_s, until_s}, ...], seconds after START
+const START = Number(__ENV.START), VUS = Number(__ENV.VUS), FIRST = Number(__ENV.FIRST), THINK = Number(__ENV.THINK);
+const SEED = __ENV.SEED, PASSWORD = __ENV.PASSWORD, KEY = __ENV.PARTNER_KEY, CLOSED = Number(__ENV.CLOSED || 0);
+const END = START + PLAN[PLAN.length - 1].until_s * 1000, HOME_S = Number(__ENV.HOME_S || 15);
+const BADLY = Number(__ENV.BADLY || 0.05);
+const SLOW = 0.3, BREAKS = 0.15, RELOADS = 0.03, LEAVES = 0.05, SIGNED_IN = 7, PIECES = 4;
+const letter = open(__ENV.LETTER, 'b'), mark = Number(__ENV.MARK);
+const TUS = { 'Tus-Resumable': '1.0.0' }, OCTETS = { 'Content-Type': 'application/offset+octet-stream' };
+const FINISH = 'finish', BUY = 'buy', BROWSE = 'browse';
+
+export const options = {
+  batch: 40,
+  batchPerHost: 40,
+  systemTags: [],
+  scenarios: {
+    people: { executor: 'per-vu-iterations', vus: VUS, iterations: 1, maxDuration: '2h', exec: 'neighbourhood' },
+    ...(KEY
+      ? {
+          partner: {
+            executor: 'constant-arrival-rate',
+            rate: Number(__ENV.PARTNER_PER_S),
+            timeUnit: '1s',
+            duration: `${Math.round((END - START) / 1000) + 4}s`,
+            preAllocatedVUs: 20,
+            maxVUs: 60,
+            exec: 'partner',
+          },
+        }
+      : {}),
+  },
+};
+
+// ---- what is heard
+
+let events = [], counts = {};
+const tell = (...facts) => events.push(facts);
+const bump = (name, status) => {
+  const key = `${Math.floor(Date.now() / 1000)} ${name} ${status}`;
+  counts[key] = (counts[key] || 0) + 1;
+};
+const packed = () => {
+  const body = JSON.stringify({ events, counts });
+  events = [];
+  counts = {};
+  return body;
+};
+const flush = async () => {
+  try {
+    await http.asyncRequest('POST', EARS, packed(), { timeout: '20s' });
+  } catch (error) {
+    console.error(`nobody heard: ${error}`);
+  }
+};
+
+// ---- small tools
+
+const sleep = (s) => new Promise((resolve) => setTimeout(resolve, s * 1000));
+const think = () => sleep(THINK * -Math.log(1 - 0.98 * Math.random()));
+const over = () => Date.now() > END + HOME_S * 1000;
+const lookAgain = (s, chance) => (s === null ? 60 : Math.min(60, Math.max(2, s / 10))) * (0.75 + chance / 2); // as the page does
+const json = (answer) => {
+  try {
+    return answer.json() || {};
+  } catch (error) {
+    return {};
+  }
+};
+
+async function send(method, url, body, headers, { seconds = 30, kind = 'text' } = {}) {
+  const params = { headers, timeout: seconds * 1000, responseType: kind, jar: new http.CookieJar(), redirects: 0 };
+  try {
+    return await http.asyncRequest(method, url, body, params);
+  } catch (error) {
+    return { status: 0, headers: {}, timings: { duration: 0 }, json: () => ({}) };
+  }
+}
+
+class Person {
+  constructor(number) {
+    this.number = number;
+    this.contact = `warga-${number}@contoh.id`;
+    this.token = number % 10 < SIGNED_IN ? `ems_${SEED}${String(number).padStart(16, '0')}` : null;
+    this.rich = number % 2 === 0;
+    this.badly = Math.random() < BADLY;
+    this.pass = null;
+  }
+
+  headers(more) {
+    return {
+      'Content-Type': 'application/json',
+      ...(this.token ? { Authorization: `Bearer ${this.token}` } : {}),
+      ...(this.pass ? { 'emeterai-pass': this.pass } : {}),
+      ...more,
+    };
+  }
+
+  async ask(cls, name, method, path, body, more, options) {
+    const began = Date.now(), answer = await send(method, BASE + path, body, this.headers(more), options);
+    tell('r', began, cls, name, answer.status, Date.now() - began, this.pass ? 1 : 0);
+    return answer;
+  }
+
+  // Ask until there is an answer: politely when Retry-After says, or at once again and again for those who cannot wait.
+  async insist(cls, name, method, path, body, more, options) {
+    const until = Date.now() + 60000;
+    for (let tries = 0; ; tries++) {
+      const answer = await this.ask(cls, name, method, path, body, more, options);
+      if (answer.status && answer.status !== 503 && answer.status !== 429 && answer.status !== 502) return answer;
+      if (json(answer).code === 'pass_needed') return answer;
+      if (Date.now() > until || over()) return null;
+      const told = Number(answer.headers['Retry-After'] || 0);
+      await sleep(this.badly ? 0.1 + 0.2 * Math.random() : Math.max(told, Math.min(8, 0.5 * 2 ** tries)) * (1 + Math.random() / 2));
+    }
+  }
+}
+
+// ---- outside: look, take a number, wait, come in
+
+async function arrive(person) {
+  const now = await look();
+  if (!now) return false;
+  if (!now.pass_needed) return true;
+  return await line(person);
+}
+
+async function look() {
+  const answer = await send('GET', `${BASE}/gate/retail.json`, null, {}, { seconds: 10 });
+  bump('look', answer.status);
+  return answer.status === 200 ? json(answer) : null;
+}
+
+async function line(person) {
+  const ticket = await number(person);
+  if (!ticket) return false;
+  const reloads = Math.random() < RELOADS, leaves = Math.random() < LEAVES;
+  let called = 0;
+  for (;;) {
+    if (Date.now() > END) return false;
+    const now = await look(), turn = ticket.turn || ticket.number;
+    if (!now) {
+      await sleep(lookAgain(50, Math.random()));
+      continue;
+    }
+    if (turn <= now.now_serving && now.state === 'open') {
+      called = called || Date.now();
+      if (leaves) return false;
+      if (await enter(person, ticket, called)) return true;
+      await sleep(2);
+      continue;
+    }
+    const left = turn - now.now_serving, high = now.turns_per_s.high;
+    if (reloads) {
+      const page = await send('GET', `${BASE}/gate/retail`, null, { Accept: 'text/html', 'Cache-Control': 'no-cache' }, { seconds: 10, kind: 'none' });
+      bump('reload', page.status);
+      await sleep(2 + 4 * Math.random());
+    } else {
+      await sleep(lookAgain(high > 0 ? left / high : 0, Math.random()));
+    }
+  }
+}
+
+async function number(person) {
+  for (let tries = 0; tries < 20; tries++) {
+    const sent = Date.now(), answer = await send('POST', `${BASE}/gate/retail/tickets`, '{}', person.headers(), { seconds: 15 });
+    bump('ticket', answer.status);
+    if (answer.status === 201) {
+      const given = json(answer);
+      person.sent = sent;
+      person.got = Date.now();
+      return given;
+    }
+    if (Date.now() > END) return null;
+    await sleep(person.badly ? 0.2 : 2 + 3 * Math.random());
+  }
+  return null;
+}
+
+async function enter(person, ticket, called) {
+  const answer = await send('POST', `${BASE}/gate/retail/passes`, JSON.stringify({ ticket: ticket.ticket }), person.headers(), { seconds: 15 });
+  bump('pass', answer.status);
+  if (answer.status !== 201) return false;
+  person.pass = json(answer).granted;
+  const wait = ticket.wait || {};
+  tell('in', Date.now(), ticket.number, person.sent, person.got, wait.low_s, wait.high_s, called, ticket.turn);
+  return true;
+}
+
+// ---- inside: sign in, buy, pay, upload, stamp, look, download
+
+async function finish(person) {
+  const began = Date.now();
+  let stamps = 0, why = 'gone';
+  try {
+    why = await signedIn(person);
+    if (!why && !person.rich) why = await bought(person);
+    if (!why) {
+      await think();
+      why = await stamped(person);
+      stamps = why ? 0 : 1;
+    }
+  } catch (error) {
+    why = `error ${error}`;
+    console.error(why);
+  }
+  if (why === 'pass_needed') return why;
+  tell('out', Date.now(), Date.now() - began, stamps, why || 'done', person.number);
+  return why;
+}
+
+const refusal = (answer) => (answer ? json(answer).code || `status ${answer.status}` : 'no answer');
+
+async function signedIn(person) {
+  if (!person.token) {
+    const body = JSON.stringify({ contact: person.contact, password: PASSWORD });
+    const answer = await person.insist(BUY, 'sign in', 'POST', '/v1/sessions', body);
+    if (!answer || answer.status !== 201) return refusal(answer);
+    person.token = json(answer).token;
+  }
+  await think();
+  await person.ask(BROWSE, 'quota', 'GET', '/v1/quota');
+  return null;
+}
+
+async function bought(person) {
+  const body = JSON.stringify({ quantity: 1 + (person.number % 3) });
+  const answer = await person.insist(BUY, 'order', 'POST', '/v1/orders', body, { 'Idempotency-Key': `b-${SEED}-${person.number}` });
+  if (!answer || answer.status !== 201) return refusal(answer);
+  const order = json(answer);
+  if (order.state === 'paid') return null;
+  await think();
+  const charge = order.pay_url.split('/').pop(), bank = { 'Content-Type': 'application/json', Authorization: `Bearer ${BANK}` };
+  for (let paid = 0; paid !== 200 && !over(); ) {
+    paid = (await send('POST', `${SANDBOX}/charges/${charge}/pay`, '{}', bank)).status;
+    if (paid !== 200) await sleep(1);
+  }
+  const began = Date.now();
+  tell('paid', began, order.id);
+  while (!over()) {
+    const seen = await person.insist(BUY, 'order state', 'GET', `/v1/orders/${order.id}`);
+    if (!seen || seen.status !== 200) return refusal(seen);
+    if (json(seen).state === 'paid') {
+      tell('quota', Date.now(), order.id, Date.now() - began);
+      return null;
+    }
+    await sleep(0.5 + Math.random());
+  }
+  return 'gone';
+}
+
+async function stamped(person) {
+  const file = new Uint8Array(letter.slice(0)), text = `${person.number.toString(16)}.${SEED}`.slice(0, 16);
+  for (let i = 0; i < 16; i++) file[mark + i] = text.charCodeAt(i);
+  const document = await uploaded(person, file.buffer);
+  if (!document.id) return document.why;
+  await think();
+  const asked = Date.now(), once = { Prefer: 'wait=10', 'Idempotency-Key': `s-${SEED}-${person.number}` };
+  let answer = await person.insist(FINISH, 'stamp', 'POST', '/v1/stamps', JSON.stringify({ document_id: document.id }), once);
+  if (!answer || answer.status !== 201) return refusal(answer);
+  let stamp = json(answer);
+  tell('held', Date.now(), stamp.id, person.number);
+  while (stamp.state === 'held' && !over()) {
+    answer = await person.insist(FINISH, 'follow', 'GET', `/v1/stamps/${stamp.id}`, null, { Prefer: 'wait=10' });
+    if (!answer || answer.status !== 200) return refusal(answer);
+    stamp = json(answer);
+  }
+  tell('stamp', Date.now(), Date.now() - asked, stamp.id, stamp.state, stamp.serial, stamp.sealed_sha256, person.number);
+  if (stamp.state !== 'sealed') return `given back: ${stamp.reason}`;
+  await think();
+  await person.ask(BROWSE, 'history', 'GET', '/v1/quota/history');
+  const got = await person.insist(FINISH, 'download', 'GET', `/v1/stamps/${stamp.id}/file`, null, {}, { kind: 'none' });
+  return got && got.status === 200 ? null : refusal(got);
+}
+
+// A quick line sends the file at once. A slow one sends it in pieces, and may break: then it goes on from where it was.
+async function uploaded(person, file) {
+  const slow = Math.random() < SLOW, all = { ...TUS, 'Upload-Length': String(file.byteLength) };
+  const begun = slow
+    ? await person.insist(BUY, 'upload', 'POST', '/v1/uploads', null, all)
+    : await person.insist(BUY, 'upload', 'POST', '/v1/uploads', file, { ...all, ...OCTETS });
+  if (!begun || begun.status !== 201) return { why: refusal(begun) };
+  const place = begun.headers.Location;
+  let offset = Number(begun.headers['Upload-Offset'] || 0);
+  while (offset < file.byteLength) {
+    if (over()) return { why: 'gone' };
+    const piece = file.slice(offset, Math.min(file.byteLength, offset + Math.ceil(file.byteLength / PIECES)));
+    const breaks = Math.random() < BREAKS, sent = { ...TUS, ...OCTETS, 'Upload-Offset': String(offset) };
+    const answer = await person.ask(breaks ? 'broken' : BUY, 'piece', 'PATCH', place, piece, sent, { seconds: breaks ? 0.003 : 30 });
+    if (answer.status === 204) {
+      offset = Number(answer.headers['Upload-Offset']);
+    } else {
+      await sleep(0.5 + Math.random());
+      const seen = await person.insist(BUY, 'offset', 'HEAD', place, null, TUS);
+      if (!seen || seen.status !== 200) return { why: refusal(seen) };
+      offset = Number(seen.headers['Upload-Offset']);
+    }
+    if (slow) await sleep(0.3 * THINK * Math.random());
+  }
+  return { id: place.split('/').pop() };
+}
+
+// ---- who is in the crowd
+
+async function person(number) {
+  const who = new Person(number);
+  await who.ask(BROWSE, 'front page', 'GET', '/', null, { Accept: 'text/html' }, { kind: 'none' });
+  tell('came', Date.now());
+  if (!(await arrive(who))) return;
+  if ((await finish(who)) === 'pass_needed' && (await line(who))) await finish(who);
+}
+
+// A program that knows one address and nothing else: it orders and orders, without a pass, and never waits.
+async function script() {
+  const answer = await send('POST', `${BASE}/v1/orders`, '{"quantity":1}', { 'Content-Type': 'application/json', Authorization: `Bearer ems_${'x'.repeat(43)}` }, { seconds: 5 });
+  bump('script', answer.status);
+}
+
+async function happening(perSecond, act) {
+  const alive = [];
+  let at = START, mine = 0;
+  for (;;) {
+    const now = PLAN.find((phase) => at < START + phase.until_s * 1000), rate = now ? perSecond(now) / VUS : 0;
+    at += rate > 0 ? (-Math.log(1 - Math.random()) / rate) * 1000 : 1000;
+    if (at >= END) break;
+    const wait = at - Date.now();
+    if (wait > 0) await sleep(wait / 1000);
+    if (mine++ % 8 === 0) tell('late', Date.now(), Date.now() - at);
+    alive.push(act());
+    if (alive.length > 5000) alive.splice(0, 2500);
+  }
+  return alive;
+}
+
+export async function neighbourhood() {
+  let mine = 0;
+  const next = () => FIRST + VUS * mine++ + (exec.vu.idInTest - 1) % VUS, telling = setInterval(flush, 2000 + 1000 * Math.random());
+  if (START > Date.now()) await sleep((START - Date.now()) / 1000);
+  if (CLOSED) {
+    const busy = [];
+    for (let i = 0; i < CLOSED; i++) busy.push((async () => {
+      while (Date.now() < END) await finish(new Person(next()));
+    })());
+    await Promise.all(busy);
+  } else {
+    const crowds = await Promise.all([
+      happening((phase) => phase.people_per_s, () => person(next())),
+      happening((phase) => phase.scripts_per_s, script),
+    ]);
+    await Promise.race([Promise.all(crowds.flat()), sleep(HOME_S + 15)]);
+  }
+  clearInterval(telling);
+  await flush();
+}
+
+// ---- the partner: a program with a key of its own lane, at a constant rate
+
+const boundary = '----emeterai-bench';
+const bytesOf = (text) => Uint8Array.from([...text].map((character) => character.charCodeAt(0)));
+const head = bytesOf(`--${boundary}\r\nContent-Disposition: form-data; name="file"; filename="surat.pdf"\r\nContent-Type: application/pdf\r\n\r\n`);
+const tail = bytesOf(`\r\n--${boundary}--\r\n`);
+const form = new Uint8Array(head.length + letter.byteLength + tail.length);
+form.set(head, 0);
+form.set(new Uint8Array(letter), head.length);
+form.set(tail, head.length + letter.byteLength);
+
+export function partner() {
+  const text = `p${exec.scenario.iterationInTest.toString(16)}.${SEED}`.slice(0, 16);
+  for (let i = 0; i < 16; i++) form[head.length + mark + i] = text.charCodeAt(i);
+  const headers = { Authorization: `Bearer ${KEY}`, Prefer: 'wait=20', 'Content-Type': `multipart/form-data; boundary=${boundary}` };
+  const began = Date.now(), answer = http.post(`${BASE}/v1/stamps`, form.buffer, { headers, timeout: '30s' });
+  const stamp = answer.status === 201 ? json(answer) : {};
+  tell('partner', began, Date.now() - began, answer.status, stamp.id, stamp.state, stamp.serial, stamp.sealed_sha256);
+  http.post(EARS, packed());
+}

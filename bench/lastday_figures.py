@@ -1,0 +1,90 @@
+"""The ten figures of the last day as lines, each beside its yardstick, and the goals that follow from them."""
+
+from __future__ import annotations
+
+from statistics import fmean
+
+from figures import Figures
+from lastday_outages import Outage
+from lastday_page import Goal, Report, said_s
+from lastday_promises import Promises
+from lastday_sums import Sums
+
+GOODPUT, SLOWER, FINISH, PARTNER, RECOVERED_S = 0.95, 2.0, 0.995, 1.2, 5.0
+
+
+def goals_of(sums: list[Sums], recovered_s: float | None, outages: list[Outage], promises: Promises) -> list[Goal]:
+    """What was wanted of the day, and what was found."""
+    first, worst = sums[0], max(sums, key=lambda one: one.phase.times)
+    peak = max(one.stamps_per_s for one in sums)
+    goodput = worst.stamps_per_s / peak if peak else 0.0
+    slower = worst.stamp_ms[1] / first.stamp_ms[1] if first.stamp_ms[1] else 0.0
+    partner = worst.partner_ms[1] / first.partner_ms[1] if first.partner_ms[1] else 0.0
+    at = f"{worst.phase.times:g} x"
+    back = [one.back_s for one in outages]
+    return [
+        Goal(f"goodput at {at} at least 95 % of the peak", f"{100 * goodput:.1f} %", goodput >= GOODPUT),
+        Goal(f"admitted p99 at {at} at most 2 x that at 1 x", f"{slower:.2f} x", slower <= SLOWER),
+        Goal(
+            "finish-class success at least 99.5 % while browse is cut",
+            f"{100 * min(one.classes['finish'] for one in sums):.2f} % (browse {100 * worst.classes['browse']:.0f} %)",
+            min(one.classes["finish"] for one in sums) >= FINISH,
+        ),
+        Goal(f"the partner's p99 at {at} within 20 %", f"{partner:.2f} x", partner <= PARTNER),
+        Goal("recovered within 5 s", said_s(recovered_s), recovered_s is not None and recovered_s <= RECOVERED_S),
+        *(
+            [Goal("returns unaided after every outage", ", ".join(map(said_s, back)), None not in back)]
+            if outages
+            else []
+        ),
+        Goal("zero lost", f"{len(promises.faults)} faults", not promises.faults),
+    ]
+
+
+def show(figures: Figures, report: Report) -> None:
+    """Every figure beside its yardstick."""
+    capacity = report.capacity.stamps_per_s
+    for name, sums in (("door on", report.sums), ("door off", report.off)):
+        for place, one in enumerate(sums):
+            _show_phase(figures, f"{name}, {place + 1}: {one.phase.times:g} x", one, sums[0], capacity)
+    line, waiting = report.line, report.waiting
+    figures.say("inversions", line.inversions, "people", yardstick="came in by number", yardstick_value=line.people)
+    figures.say("overtaken, worst", line.overtaken_ms, "ms", yardstick="one second", yardstick_value=1e3)
+    figures.say("waits within the promised range", line.kept, "share", yardstick="all", yardstick_value=1.0)
+    figures.say("error of the estimate, median", line.error, "share", yardstick="the wait", yardstick_value=1.0)
+    for text, value in (("on", report.recovered_s), ("off", report.off_recovered_s)):
+        if value is not None:
+            figures.say(f"recovered, door {text}", value, "s", yardstick="goal, s", yardstick_value=RECOVERED_S)
+    for outage in report.outages:
+        if outage.back_s is not None:
+            away_s = max(1.0, outage.found_s - outage.lost_s)
+            figures.say(f"back: {outage.name}", outage.back_s, "s", yardstick="away, s", yardstick_value=away_s)
+    few = waiting.simulated[0]
+    for people, looks_per_s, origin_per_s in waiting.simulated:
+        figures.say(
+            f"origin, {people:,} waiting", origin_per_s, "requests/s", yardstick="looks/s", yardstick_value=looks_per_s
+        )
+    figures.say("CPU: a look at the line", waiting.look_ms, "ms", yardstick="goal, ms", yardstick_value=0.2)
+    figures.say("CPU: a refusal", waiting.refusal_ms, "ms", yardstick="goal, ms", yardstick_value=0.2)
+    credit_ms = fmean(report.promises.credit_ms or [0.0])
+    figures.say("provider's word to quota", credit_ms, "ms", yardstick="one second", yardstick_value=1e3)
+    for part, lag_ms in zip(("p50", "p99"), report.lags_ms, strict=True):
+        figures.say(f"money to quota, {part}", lag_ms, "ms", yardstick="provider late, ms", yardstick_value=1_100)
+    promised = report.promises.stamps + report.promises.orders
+    figures.say("lost or untrue", len(report.promises.faults), "faults", yardstick="promised", yardstick_value=promised)
+    figures.note(f"a line of {few[0]:,} asks the origin {few[2]:.1f} times a second")
+    for goal in report.goals:
+        figures.note(f"{'kept  ' if goal.kept else 'MISSED'} {goal.wanted}: {goal.found}")
+
+
+def _show_phase(figures: Figures, name: str, one: Sums, first: Sums, capacity: float) -> None:
+    figures.say(f"{name}: stamps", one.stamps_per_s, "/s", yardstick="closed loop", yardstick_value=capacity)
+    for part, value, beside in zip(("p50", "p99", "p99.9"), one.stamp_ms, first.stamp_ms, strict=True):
+        figures.say(f"{name}: a stamp, {part}", value, "ms", yardstick="at first", yardstick_value=beside)
+    figures.say(
+        f"{name}: partner, p99", one.partner_ms[1], "ms", yardstick="at first", yardstick_value=first.partner_ms[1]
+    )
+    for kind, share in one.classes.items():
+        figures.say(f"{name}: {kind} served", share, "share", yardstick="all", yardstick_value=1.0)
+    figures.say(f"{name}: in line", one.waiting, "people", yardstick="came/s", yardstick_value=one.came_per_s)
+    figures.say(f"{name}: the crowd's own delay, p99", one.late_ms, "ms", yardstick="a second", yardstick_value=1e3)

@@ -1,0 +1,293 @@
+"""The report of `emeterai bench lastday`: one page of HTML that needs nothing beside it."""
+
+from __future__ import annotations
+
+import html
+from collections.abc import Iterable
+from dataclasses import dataclass
+from pathlib import Path
+from statistics import fmean
+
+from lastday_outages import Outage
+from lastday_plots import Plot, Points
+from lastday_promises import Promises
+from lastday_stage import Day
+from lastday_sums import Line, Sums, rates
+
+_STYLE = """body{font:16px/1.5 system-ui,sans-serif;margin:0 auto;max-width:60rem;padding:1rem;color:#222}
+h1{font-size:1.5rem}h2{font-size:1.15rem;margin-top:2rem}svg{width:100%;height:auto;border:1px solid #e3e3e3}
+figure{margin:1rem 0}.plots{display:grid;gap:1rem;grid-template-columns:repeat(auto-fit,minmax(20rem,1fr))}
+.wide{overflow-x:auto}table{border-collapse:collapse;font-size:.85rem;white-space:nowrap}
+td,th{border-bottom:1px solid #ddd;padding:.25rem .6rem;text-align:right}td:first-child,th:first-child{text-align:left}
+.goals td{white-space:normal;text-align:left}.yes{color:#0b6b3a;font-weight:700}.no{color:#a3122a;font-weight:700}
+small{color:#555}"""
+
+
+@dataclass(frozen=True)
+class Capacity:
+    """What a closed loop that never waits gets out of the service with its door off."""
+
+    people_per_s: float
+    stamps_per_s: float
+
+
+@dataclass(frozen=True)
+class Waiting:
+    """What waiting costs the origin: (waiting, looks of pages a second, requests at the origin a second)."""
+
+    simulated: list[tuple[int, float, float]]
+    look_ms: float
+    refusal_ms: float
+
+
+@dataclass(frozen=True)
+class Goal:
+    """One goal: what was wanted, what was found, and whether that is it."""
+
+    wanted: str
+    found: str
+    kept: bool
+
+
+@dataclass(frozen=True)
+class Report:
+    """Everything that the page shows. `off` is the same crowd with the door switched off."""
+
+    seconds: float
+    parted: bool
+    capacity: Capacity
+    day: Day
+    sums: list[Sums]
+    line: Line
+    recovered_s: float | None
+    off_day: Day | None
+    off: list[Sums]
+    off_recovered_s: float | None
+    storm: Day | None
+    outages: list[Outage]
+    waiting: Waiting
+    promises: Promises
+    lags_ms: tuple[float, float]
+    goals: list[Goal]
+
+
+def write_report(folder: Path, report: Report) -> Path:
+    """Write `report.html` and each plot into the folder; answers the page's path."""
+    folder.mkdir(parents=True, exist_ok=True)
+    plots = plots_of(report)
+    for name, plot in plots.items():
+        (folder / f"{name}.svg").write_text(plot.svg() + "\n", encoding="utf-8")
+    page = folder / "report.html"
+    page.write_text(_page(report, plots), encoding="utf-8")
+    return page
+
+
+def plots_of(report: Report) -> dict[str, Plot]:
+    """The pictures by name."""
+    on, off = report.sums[:-1], report.off[:-1]
+    bands = _bands(report.day)
+    found = {
+        "goodput": Plot(
+            "Stamps sealed a second, by offered load",
+            "people who come, as a multiple of capacity",
+            {"door on": [(one.phase.times, one.stamps_per_s) for one in on]}
+            | ({"door off": [(one.phase.times, one.stamps_per_s) for one in off]} if off else {}),
+            across={"peak, closed loop": report.capacity.stamps_per_s},
+            dots=True,
+        ),
+        "latency": Plot(
+            "From asking for a stamp until it is sealed, ms",
+            "people who come, as a multiple of capacity",
+            _by_load("on", on) | (_by_load("off", off) if off else {}),
+            log_y=True,
+            dots=True,
+        ),
+        "timeline": Plot(
+            "Stamps sealed in each second",
+            "seconds",
+            {"door on": smoothed(rates(report.day))}
+            | ({"door off": smoothed(rates(report.off_day))} if report.off_day else {}),
+            bands=bands,
+        ),
+        "line": Plot("People in line, and inside", "seconds", _line_over_time(report.day), bands=bands, log_y=True),
+        "classes": Plot(
+            "Requests of people inside that were served, %",
+            "people who come, as a multiple of capacity",
+            {name: [(one.phase.times, 100 * one.classes[name]) for one in on] for name in ("finish", "buy", "browse")},
+            dots=True,
+        ),
+        "partner": Plot(
+            "The partner's stamps, p99, ms",
+            "people who come, as a multiple of capacity",
+            {"door on": [(one.phase.times, one.partner_ms[1]) for one in on]}
+            | ({"door off": [(one.phase.times, one.partner_ms[1]) for one in off]} if off else {}),
+            log_y=True,
+            dots=True,
+        ),
+        "million": Plot(
+            "Requests a second while a million wait (simulated)",
+            "people who wait",
+            {
+                "looks of all pages": [(float(one[0]), one[1]) for one in report.waiting.simulated],
+                "at the origin": [(float(one[0]), one[2]) for one in report.waiting.simulated],
+            },
+            log_x=True,
+            log_y=True,
+            dots=True,
+        ),
+    }
+    if report.storm is not None:
+        found["outages"] = Plot(
+            "Stamps sealed in each second of a retry storm, and what was away",
+            "seconds",
+            {"stamps": smoothed(rates(report.storm))},
+            bands=[(one.lost_s, max(one.found_s, one.lost_s + 1), "away") for one in report.outages],
+        )
+    return found
+
+
+def smoothed(values: list[float], over: int = 3) -> Points:
+    """Seconds and their values, each the mean of a few."""
+    return [(float(place), fmean(values[max(0, place - over + 1) : place + 1])) for place in range(len(values))]
+
+
+def _bands(day: Day) -> list[tuple[float, float, str]]:
+    return [
+        (began_s - day.began_s, ended_s - day.began_s, f"{phase.times:g} x") for phase, began_s, ended_s in day.spans()
+    ]
+
+
+def _by_load(door: str, sums: Iterable[Sums]) -> dict[str, Points]:
+    some = list(sums)
+    return {
+        f"p50, {door}": [(one.phase.times, one.stamp_ms[0]) for one in some],
+        f"p99, {door}": [(one.phase.times, one.stamp_ms[1]) for one in some],
+    }
+
+
+def _line_over_time(day: Day) -> dict[str, Points]:
+    known = [(one.at_s - day.began_s, one.paces["retail"]) for one in day.samples if "retail" in one.paces]
+    known = [(at_s, pace) for at_s, pace in known if at_s >= 0]
+    return {
+        name: [(at_s, max(1.0, float(pace.get(key, 0)))) for at_s, pace in known]
+        for name, key in (("waiting", "waiting"), ("inside", "inside"), ("may be inside", "window"))
+    }
+
+
+def _page(report: Report, plots: dict[str, Plot]) -> str:
+    figures = "".join(f"<figure>{plot.svg()}</figure>" for plot in plots.values())
+    cores = (
+        "The service (web, sealer, steward, PostgreSQL, payment sandbox) has one core, the crowd the other."
+        if report.parted
+        else "Service and crowd share one core: the figures are the crowd's as much as the service's."
+    )
+    parts = [
+        '<!doctype html><html lang="en"><head><meta charset="utf-8">',
+        '<meta name="viewport" content="width=device-width,initial-scale=1"><title>The last day</title>',
+        f"<style>{_STYLE}</style></head><body><h1>The last day, as a benchmark</h1>",
+        _what_was_done(report, cores),
+        "<h2>Goals</h2>",
+        _goals(report.goals),
+        "<h2>The curves</h2>",
+        f'<div class="plots">{figures}</div>',
+        "<h2>Each phase</h2>",
+        _table("Door on", report.sums),
+        _table("Door off: the same crowd, the same service", report.off) if report.off else "",
+        "<h2>The line</h2>",
+        _line(report),
+        "<h2>Outages, with half of all clients repeating without a pause</h2>" + _outages(report.outages)
+        if report.outages
+        else "",
+        "<h2>What was promised</h2>",
+        _promises(report),
+        "</body></html>",
+    ]
+    return "\n".join(part for part in parts if part) + "\n"
+
+
+def _what_was_done(report: Report, cores: str) -> str:
+    capacity = report.capacity
+    return (
+        f"<p>{cores} A closed loop that never waits gets <b>{capacity.people_per_s:.1f} people</b> and "
+        f"{capacity.stamps_per_s:.1f} stamps a second through with the door off: that is 1 x. An open crowd then "
+        f"comes at multiples of it, {report.seconds:g} s each, whether or not it is served.</p>"
+    )
+
+
+def _goals(goals: list[Goal]) -> str:
+    rows = "".join(
+        f"<tr><td>{html.escape(goal.wanted)}</td><td>{html.escape(goal.found)}</td>"
+        f'<td class="{"yes" if goal.kept else "no"}">{"kept" if goal.kept else "missed"}</td></tr>'
+        for goal in goals
+    )
+    return f'<table class="goals"><tr><th>wanted</th><th>found</th><th></th></tr>{rows}</table>'
+
+
+def _table(title: str, sums: list[Sums]) -> str:
+    head = (
+        "load",
+        "came/s",
+        "finished/s",
+        "stamps/s",
+        "stamp p50 / p99 / p99.9, ms",
+        "request p50 / p99 / p99.9, ms",
+        "partner p50 / p99, ms",
+        "finish, buy, browse served",
+        "in line",
+        "looks/s each",
+        "service, cores",
+        "crowd late p99, ms",
+    )
+    rows = [
+        f"{one.phase.times:g} x|{one.came_per_s:.1f}|{one.done_per_s:.1f}|{one.stamps_per_s:.1f}|"
+        f"{_ms(*one.stamp_ms)}|{_ms(*one.inside_ms)}|{_ms(*one.partner_ms[:2])}|"
+        f"{' '.join(f'{100 * share:.1f} %' for share in one.classes.values())}|{one.waiting:,.0f}|"
+        f"{one.looks_per_s:.3f}|{one.service_cpu:.2f}|{one.late_ms:.0f}".split("|")
+        for one in sums
+    ]
+    body = "".join("<tr>" + "".join(f"<td>{cell}</td>" for cell in row) + "</tr>" for row in rows)
+    return (
+        f'<h3>{title}</h3><div class="wide"><table><tr>{"".join(f"<th>{cell}</th>" for cell in head)}</tr>'
+        f"{body}</table></div>"
+    )
+
+
+def _ms(*values: float) -> str:
+    return " / ".join(f"{value:,.0f}" for value in values)
+
+
+def _line(report: Report) -> str:
+    line, waiting = report.line, report.waiting
+    return (
+        f"<p>{line.people:,} people came in with a number: {line.inversions} of them had theirs before somebody with a "
+        f"lower one asked (worst {line.overtaken_ms:.0f} ms). {100 * line.kept:.1f} % of the waits were within the "
+        f"promised range; the median error of its middle was {100 * line.error:.0f} % of the wait. A look at the line "
+        f"costs the origin {waiting.look_ms:.3f} ms of processor time, a refusal {waiting.refusal_ms:.3f} ms.</p>"
+    )
+
+
+def _outages(outages: list[Outage]) -> str:
+    rows = "".join(
+        f"<tr><td>{html.escape(one.name)}</td><td>{one.found_s - one.lost_s:.0f} s</td>"
+        f"<td>{one.before_per_s:.1f}</td><td>{said_s(one.back_s)}</td></tr>"
+        for one in outages
+    )
+    return f"<table><tr><th></th><th>away</th><th>stamps/s before</th><th>back at 95 % after</th></tr>{rows}</table>"
+
+
+def said_s(seconds: float | None) -> str:
+    """Seconds, or that it did not come back."""
+    return "not in time" if seconds is None else f"{seconds:.1f} s"
+
+
+def _promises(report: Report) -> str:
+    found = report.promises
+    faults = "".join(f"<li>{html.escape(fault[:300])}</li>" for fault in found.faults[:20])
+    return (
+        f"<p>{found.stamps:,} stamps and {found.orders:,} paid orders that somebody was told of were looked up, "
+        f"{found.files} sealed files fetched and compared, and <code>emeterai ledger check</code> was run: "
+        f"<b>{len(found.faults)} faults</b>; {found.given_back} stamps were given back with their reasons. From the "
+        f"provider's word to quota {fmean(found.credit_ms or [0.0]):.0f} ms on average; from payment to the quota "
+        f"that the buyer sees p50 {report.lags_ms[0]:,.0f} ms, p99 {report.lags_ms[1]:,.0f} ms (the provider tells "
+        f"0.2 to 2 s late, and everything twice).</p><ul>{faults}</ul>"
+    )

@@ -1,0 +1,270 @@
+"""The stage of `emeterai bench lastday`: the service on one core, the crowd on the other, and the people of the day."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import os
+import secrets
+import string
+import sys
+import time
+from collections.abc import AsyncIterator, Iterable, Iterator
+from contextlib import asynccontextmanager, contextmanager, suppress
+from dataclasses import dataclass, field
+from hashlib import sha256
+from pathlib import Path
+from typing import Any
+from uuid import UUID
+
+from argon2 import PasswordHasher
+from lastday_ears import Ears, Heard
+from stamp import cpu_seconds
+
+from emeterai.core.ledger import Kind, Reason, Transfer
+from emeterai.gate import lane_store
+from emeterai.infra.database import Database
+from emeterai.infra.ids import new_id
+from emeterai.ledger.service import Ledger
+from emeterai.purchase.sandbox_words import sandbox_api_key, sandbox_secret
+from papers import letter
+from running import Person, RunningService
+
+VUS = 120
+"""Neighbourhoods: each has an address of its own, as the waiting room bounds the numbers that one address takes."""
+FILE_BYTES = 98_500
+THINK_S = 0.5
+PARTNER_PER_S = 4
+QUOTA_EACH = 3
+PASSWORD = "kata sandi hari terakhir"  # noqa: S105 - of people who do not exist
+_MARK = b"0123456789abcdef"
+_TOKEN_HEAD = 27
+_PARTNER_QUOTA = 1_000_000
+
+
+@dataclass(frozen=True)
+class Phase:
+    """A part of the day. `times` is the multiple of the measured capacity."""
+
+    name: str
+    times: float
+    seconds: float
+    people_per_s: float
+    scripts_per_s: float = 0.0
+
+
+@dataclass
+class Sample:
+    """What the bench saw of the service in one second. `cpu_s` are processor seconds so far, by role."""
+
+    at_s: float
+    cpu_s: dict[str, float]
+    paces: dict[str, dict[str, Any]] = field(default_factory=dict)
+
+
+@dataclass
+class Day:
+    """One run of the crowd: when it began, its phases, what was heard and seen."""
+
+    began_s: float
+    phases: list[Phase]
+    heard: Heard
+    samples: list[Sample]
+
+    def spans(self) -> Iterator[tuple[Phase, float, float]]:
+        """Each phase with its beginning and end, in seconds since 1970."""
+        at_s = self.began_s
+        for phase in self.phases:
+            yield phase, at_s, at_s + phase.seconds
+            at_s += phase.seconds
+
+
+class Cores:
+    """Which core is whose. With one core, or where the system does not say, both share what there is."""
+
+    def __init__(self, *, parted: bool = True) -> None:
+        allowed = sorted(os.sched_getaffinity(0))
+        self.parted = parted and len(allowed) > 1
+        self.service, self.crowd = ({allowed[0]}, {allowed[1]}) if self.parted else (set(allowed), set(allowed))
+
+    @contextmanager
+    def of_service(self) -> Iterator[None]:
+        """Whatever is started inside the block stays on the service's core."""
+        os.sched_setaffinity(0, self.service)
+        try:
+            yield
+        finally:
+            os.sched_setaffinity(0, self.crowd)
+
+
+class Stage:
+    """One service and the crowds that it gets. `gate`: whether its door is on."""
+
+    def __init__(self, folder: Path, ears: Ears, cores: Cores, *, gate: bool) -> None:
+        faults = folder / "faults"
+        faults.mkdir(parents=True)
+        self.folder, self.faults = folder, faults
+        self.service = RunningService(
+            folder / "service",
+            {
+                "EMETERAI_GATE": "on" if gate else "off",
+                "EMETERAI_LOG_LEVEL": "warning",
+                "PYTHONPATH": str(Path(__file__).with_name("lastday_faulty")),
+                "FAULTS_FOLDER": str(faults),
+            },
+        )
+        self._ears, self._cores = ears, cores
+        letters = string.ascii_lowercase + string.digits
+        self.seed = "".join(secrets.choice(letters) for _ in range(_TOKEN_HEAD))
+        self.people, self._used = 0, 0
+        self._partner_key = f"emk_{secrets.token_urlsafe(32)}"
+        self.partner = UUID(int=0)
+        self._paper = letter(size_bytes=FILE_BYTES, text=_MARK.decode())
+        (folder / "letter.pdf").write_bytes(self._paper)
+
+    @asynccontextmanager
+    async def open(self, people: int) -> AsyncIterator[Database]:
+        """The service, running, with so many people who have accounts; answers a connection of the bench's own."""
+        with self._cores.of_service():
+            self.service.spawn()
+        try:
+            await self.service.wait_ready()
+            db = await Database.connect(self.service.database_url, connections_max=2, wait_s=5)
+            try:
+                await self._settle_people(db, people)
+                yield db
+            finally:
+                with suppress(Exception):
+                    await db.close()
+            await self.service.stop()
+        finally:
+            self.service.kill_rest()
+
+    async def live(self, db: Database, phases: list[Phase], **more: str) -> Day:
+        """Let the crowd live through the phases; `more` are variables of lastday_crowd.js."""
+        self._ears.heard = Heard()
+        began_s = time.time() + 4.0
+        environment = self._environment(phases, began_s, more)
+        first = self._used
+        command = [str(Path(sys.executable).with_name("k6")), "run", "--quiet", "--no-usage-report", "--no-summary"]
+        command += ["--no-thresholds", "--local-ips", "127.0.1.1-127.0.1.250"]
+        command += [f"--log-output=file={self.folder / 'crowd.log'},level=error"]
+        command += [part for name, value in environment.items() for part in ("-e", f"{name}={value}")]
+        with (self.folder / "crowd.log").open("ab") as log:
+            crowd = await asyncio.create_subprocess_exec(
+                *command, str(Path(__file__).with_name("lastday_crowd.js")), stdout=log, stderr=log
+            )
+            samples: list[Sample] = []
+            watching = asyncio.create_task(self._watch(db, crowd.pid, samples))
+            try:
+                code = await crowd.wait()
+            finally:
+                watching.cancel()
+                if crowd.returncode is None:
+                    crowd.kill()
+        if code != 0:
+            sys.exit(f"the crowd ended with {code}: {(self.folder / 'crowd.log').read_text()[-2000:]}")
+        self._used = first + self._numbers_taken(phases)
+        return Day(began_s, phases, self._ears.heard, samples)
+
+    def _numbers_taken(self, phases: Iterable[Phase]) -> int:
+        """More numbers than people who came: the neighbourhoods do not share one counter."""
+        return int(people_of(phases) * 1.3) + VUS * 40
+
+    def _environment(self, phases: list[Phase], began_s: float, more: dict[str, str]) -> dict[str, str]:
+        plan, until_s = [], 0.0
+        for phase in phases:
+            until_s += phase.seconds
+            plan.append({"people_per_s": phase.people_per_s, "scripts_per_s": phase.scripts_per_s, "until_s": until_s})
+        return {
+            "BASE": self.service.base_url,
+            "SANDBOX": self.service.sandbox_url,
+            "BANK": sandbox_api_key(sandbox_secret(self.service.data_path)),
+            "EARS": self._ears.url,
+            "PLAN": json.dumps(plan),
+            "START": str(int(began_s * 1000)),
+            "VUS": str(VUS),
+            "FIRST": str(self._used),
+            "THINK": str(THINK_S),
+            "SEED": self.seed,
+            "PASSWORD": PASSWORD,
+            "LETTER": str(self.folder / "letter.pdf"),
+            "MARK": str(self._paper.index(_MARK)),
+            "PARTNER_KEY": self._partner_key,
+            "PARTNER_PER_S": str(PARTNER_PER_S),
+            **more,
+        }
+
+    async def _settle_people(self, db: Database, count: int) -> None:
+        """Accounts, sessions and quota, put in place directly: making accounts is not what is measured."""
+        stored = PasswordHasher(time_cost=2, memory_cost=19 * 1024, parallelism=1).hash(PASSWORD)
+        await db.fetch(
+            """
+            INSERT INTO accounts.accounts (id, name, email, password_hash, timezone)
+            SELECT gen_random_uuid(), 'Warga', 'warga-' || number || '@contoh.id', $2, 'Asia/Jakarta'
+            FROM generate_series(0, $1::int - 1) AS number
+            """,
+            count,
+            stored,
+        )
+        await db.fetch(
+            """
+            INSERT INTO accounts.sessions (token_hash, account_id, expires_at)
+            SELECT sha256(convert_to('ems_' || $1::text || lpad(split_part(split_part(email, '@', 1), '-', 2), 16, '0'),
+                'UTF8')), id, now() + interval '1 day' FROM accounts.accounts WHERE email LIKE 'warga-%'
+            """,
+            self.seed,
+        )
+        rows = await db.fetch(
+            "SELECT id FROM accounts.accounts WHERE email LIKE 'warga-%'"
+            " AND split_part(split_part(email, '@', 1), '-', 2)::int % 2 = 0"
+        )
+        await self._employ_partner(db)
+        gifts = [(row["id"], QUOTA_EACH) for row in rows] + [(self.partner, _PARTNER_QUOTA)]
+        ledger = Ledger(db)
+        for start in range(0, len(gifts), 1000):
+            some = gifts[start : start + 1000]
+            await ledger.post(
+                [Transfer(new_id(), Kind.CREDIT, Reason.RETURNED, units, account=account) for account, units in some]
+            )
+        self.people = count
+
+    async def _employ_partner(self, db: Database) -> None:
+        """A program with a key, in the partners' lane."""
+        person = await Person.sign_up(self.service)
+        await person.close()
+        self.partner = await db.fetchval("SELECT id FROM accounts.accounts WHERE email = $1", person.contact)
+        await db.fetch(
+            "INSERT INTO accounts.api_keys (id, token_hash, account_id, label, prefix) VALUES ($1, $2, $3, $4, $5)",
+            new_id(),
+            sha256(self._partner_key.encode()).digest(),
+            self.partner,
+            "bench",
+            self._partner_key[:8],
+        )
+        await lane_store.put_account(db, self.partner, "partners")
+
+    async def _watch(self, db: Database, crowd_pid: int, samples: list[Sample]) -> None:
+        """A sample each second; while the database is away, without what it knows."""
+        while True:
+            sample = Sample(time.time(), await asyncio.to_thread(cpu_seconds, self.service))
+            sample.cpu_s["generator"] = cpu_of(crowd_pid)
+            with suppress(Exception):
+                async with asyncio.timeout(0.5):
+                    rows = await db.fetch("SELECT lane, pace::text AS pace FROM gate.paces")
+                    sample.paces = {row["lane"]: json.loads(row["pace"]) for row in rows}
+            samples.append(sample)
+            await asyncio.sleep(max(0.1, 1.0 - (time.time() - sample.at_s)))
+
+
+def people_of(phases: Iterable[Phase]) -> float:
+    """How many people come in these phases."""
+    return sum(phase.people_per_s * phase.seconds for phase in phases)
+
+
+def cpu_of(pid: int) -> float:
+    """Processor seconds that one process has used; 0 when it is gone."""
+    with suppress(OSError):
+        fields = Path(f"/proc/{pid}/stat").read_text().rsplit(")", 1)[1].split()
+        return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
+    return 0.0

@@ -1,0 +1,221 @@
+"""The conductor: moves the line of every lane once a second and says where it stands.
+
+Of all stewards one at a time moves a line (a lease in its row); every steward writes the files of its own machine,
+which its web server hands out. So a steward that is killed costs three seconds of standing still, and never a turn that
+goes back: the row refuses that.
+"""
+
+from __future__ import annotations
+
+import secrets
+from collections.abc import Awaitable, Callable, Mapping
+from dataclasses import dataclass, replace
+from datetime import datetime
+
+import msgspec
+
+from emeterai.core.draw import SEED_BYTES, commitment_of
+from emeterai.core.turns import RISE_TOLD, Mark, advanced, come_share_of, marked, rate_of, served_at
+from emeterai.gate import room_store
+from emeterai.gate.lanes import Lane
+from emeterai.gate.now import DrawState, EstimateError, NowFiles, NowServing, Reason, Sentence, State, Turns
+from emeterai.gate.room_store import Counts, RoomRow
+from emeterai.infra import metrics
+from emeterai.infra.database import Database
+from emeterai.infra.ids import new_id
+
+MOVE_EVERY_S = 1.0
+GRACE_S = 1_800
+"""Whoever was called may come for half an hour."""
+WRITER_S = 3.0
+"""A line whose conductor is silent for so long is taken over."""
+STILL_S_MAX = 5.0
+"""After a standstill that was longer the line goes on; it does not make up for it all at once."""
+WALK_IN_PER_S = 25.0
+"""While no pass is needed so many a second are called at least: whoever takes a number all the same walks in."""
+_COME_WINDOW_S, _COME_LAG_S = 300.0, 30.0
+_BEFORE_S = 300.0
+_SLOWER = Reason(
+    "slower",
+    "Lebih sedikit orang dapat dilayani per menit daripada lima menit yang lalu.",
+    "Fewer people can be served a minute than five minutes ago.",
+)
+_serving = metrics.gauge_latest("emeterai_gate_now_serving", "The turn that is served now", ["lane"])
+_waiting = metrics.gauge_latest("emeterai_gate_waiting", "People who hold a number that was not called", ["lane"])
+_come_share = metrics.gauge_latest("emeterai_gate_come_share", "Part of those called who came lately", ["lane"])
+_kept_share = metrics.gauge_latest("emeterai_gate_estimates_kept", "Part of the waits that were as promised", ["lane"])
+
+
+@dataclass(frozen=True, slots=True)
+class Admission:
+    """What the controller says of a lane: how many people may come in a second, and whether a pass is needed at all.
+
+    `why` is its word for why the wait grows; `brown_out` is its step, 0 for none.
+    """
+
+    per_s: float
+    pass_needed: bool
+    why: Reason | None = None
+    brown_out: int = 0
+    usual_per_s: float = 0.0
+    """How many people leave a second, whose places are given on: what the line moves by when it stands for a moment."""
+
+
+class Marks(msgspec.Struct, frozen=True):
+    """How far the line had come, and how many had come in, at times of the database."""
+
+    turns: list[Mark] = []
+    came: list[Mark] = []
+
+
+Controller = Callable[[], Awaitable[Mapping[str, Admission]]]
+"""What the controller says now, by lane. A lane that it does not name moves at its floor."""
+
+
+class Conductor:
+    """Moves lines. `lanes` answers the lanes as they are now."""
+
+    def __init__(
+        self,
+        db: Database,
+        files: NowFiles,
+        *,
+        lanes: Callable[[], Awaitable[Mapping[str, Lane]]],
+        controller: Controller,
+        calls_offered: Callable[[str], bool] = lambda _: False,
+    ) -> None:
+        self._db = db
+        self._files = files
+        self._lanes = lanes
+        self._controller = controller
+        self._calls_offered = calls_offered
+        self._id = new_id()
+        files.clear()
+
+    async def move(self) -> None:
+        """One step of every line that is ours to move, and the files of all. Raises what the database raises."""
+        lanes = await self._lanes()
+        admissions = await self._controller()
+        rows = await room_store.claim_rooms(self._db, sorted(lanes), self._id, lease_s=WRITER_S)
+        counts = await room_store.read_counts(self._db)
+        for row in rows:
+            lane = lanes[row.lane]
+            admission = admissions.get(row.lane) or Admission(lane.floor_per_s, pass_needed=lane.always_room)
+            await self._move(row, lane, admission, counts.get(row.lane, Counts()))
+        for name, published in await room_store.read_published(self._db):
+            if name in lanes:
+                self._files.write(name, published.encode())
+            else:
+                self._files.remove(name)
+
+    async def _move(self, row: RoomRow, lane: Lane, admission: Admission, counts: Counts) -> None:
+        moved, now = step(row, lane, admission, counts, calls=self._calls_offered(row.lane))
+        if await room_store.write_room(self._db, self._id, moved, msgspec.json.encode(now).decode()):
+            _serving.labels(row.lane).set(now.now_serving)
+            _waiting.labels(row.lane).set(max(0, now.last_number - now.now_serving))
+            _come_share.labels(row.lane).set(moved.come_share)
+            if now.estimate_error is not None:
+                _kept_share.labels(row.lane).set(now.estimate_error.within)
+
+
+def step(
+    row: RoomRow, lane: Lane, admission: Admission, counts: Counts, *, calls: bool = False, seed: bytes | None = None
+) -> tuple[RoomRow, NowServing]:
+    """One step of one line: what is to be on record of it at `row.at`, and what everybody sees.
+
+    `seed` takes the place of a random one, for tests.
+    """
+    at_s = row.at.timestamp()
+    is_quiet = not (admission.pass_needed or lane.always_room)
+    admission = replace(admission, per_s=max(admission.per_s, WALK_IN_PER_S)) if is_quiet else admission
+    passed_s = min(STILL_S_MAX, max(0.0, at_s - row.moved_at.timestamp()))
+    row, state = _drawn(row, lane, seed or secrets.token_bytes(SEED_BYTES))
+    marks = msgspec.json.decode(row.marks, type=Marks) if row.marks != "[]" else Marks()
+    if state == "open":
+        share = _share(marks, at_s, before=row.come_share)
+        went = advanced(
+            row.now_serving,
+            credit=row.credit,
+            last_turn=max(counts.last_number, row.draw_count or 0),
+            admit_per_s=admission.per_s,
+            passed_s=passed_s,
+            come_share=share,
+        )
+        row = replace(row, now_serving=went.now_serving, credit=went.credit, come_share=share)
+        marks = Marks(
+            marked(marks.turns, at_s, row.now_serving, keep_s=GRACE_S),
+            marked(marks.came, at_s, counts.came, keep_s=GRACE_S),
+        )
+    else:
+        # While a line stands its time stands too: nobody's grace runs out, and the rate is the one of moving.
+        marks = Marks(*([(when_s + passed_s, count) for when_s, count in some] for some in (marks.turns, marks.came)))
+    row = replace(row, marks=msgspec.json.encode(marks).decode())
+    return row, _published(row, lane, admission, counts, state=state, marks=marks, calls=calls)
+
+
+def _drawn(row: RoomRow, lane: Lane, seed: bytes) -> tuple[RoomRow, State]:
+    """The state of a lane; its draw is prepared before it opens, and made in the moment in which it does."""
+    if lane.closes_at is not None and lane.closes_at <= row.at:
+        return row, "closed"
+    if lane.opens_at is not None and row.at < lane.opens_at and row.draw_count is None:
+        return (row if row.draw_seed else replace(row, draw_seed=seed)), "before_opening"
+    if row.draw_seed is not None and row.draw_count is None:
+        row = replace(row, draw_count=row.next_number - 1)
+    return row, "paused" if lane.paused else "open"
+
+
+def _share(marks: Marks, at_s: float, *, before: float) -> float:
+    """Which part of those who were called half a minute ago and earlier came in. As before where nobody was called."""
+    called = served_at(marks.turns, at_s - _COME_LAG_S) - served_at(marks.turns, at_s - _COME_LAG_S - _COME_WINDOW_S)
+    came = served_at(marks.came, at_s) - served_at(marks.came, at_s - _COME_WINDOW_S)
+    return come_share_of(called, came, before=before)
+
+
+def _published(
+    row: RoomRow, lane: Lane, admission: Admission, counts: Counts, *, state: State, marks: Marks, calls: bool
+) -> NowServing:
+    at_s = row.at.timestamp()
+    # A pace that is low for a second says nothing of a wait; pages that believed it would look again far too late.
+    per_s = max(admission.per_s, admission.usual_per_s) / row.come_share if state == "open" else 0.0
+    turns = marks.turns
+    rate = rate_of(turns, at_s, row.now_serving, expected=per_s)
+    earlier = [mark for mark in turns if at_s - mark[0] >= _BEFORE_S]
+    slower = bool(earlier) and (
+        rate_of(earlier, at_s - _BEFORE_S, earlier[-1][1], expected=rate.mid).mid > RISE_TOLD * rate.mid
+    )
+    waiting = counts.last_number > row.now_serving
+    draw = None
+    if row.draw_seed is not None:
+        drawn = row.draw_count is not None
+        draw = DrawState(commitment_of(row.draw_seed), row.draw_seed.hex() if drawn else None, row.draw_count)
+    return NowServing(
+        lane=row.lane,
+        title=lane.title,
+        colour=lane.colour,
+        state=state,
+        pass_needed=admission.pass_needed or lane.always_room or state != "open" or waiting,
+        now_serving=row.now_serving,
+        last_number=counts.last_number,
+        grace_from=served_at(turns, at_s - GRACE_S) + 1,
+        turns_per_s=Turns(round(rate.low, 4), round(rate.mid, 4), round(rate.high, 4)),
+        draw=draw,
+        opens_at=lane.opens_at,
+        closes_at=lane.closes_at,
+        message=Sentence(lane.message_id, lane.message_en) if lane.message_id or lane.message_en else None,
+        why=(admission.why or _SLOWER) if waiting and slower else None,
+        brown_out=admission.brown_out,
+        estimate_error=_error_of(counts),
+        calls=calls,
+        updated_at=_whole_ms(row.at),
+    )
+
+
+def _error_of(counts: Counts) -> EstimateError | None:
+    if not counts.promised:
+        return None
+    within = counts.kept / counts.promised
+    return EstimateError(counts.promised, round(within, 4), round(counts.late_s / counts.promised, 1))
+
+
+def _whole_ms(at: datetime) -> datetime:
+    return at.replace(microsecond=at.microsecond // 1000 * 1000)

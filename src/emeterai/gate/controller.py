@@ -1,0 +1,314 @@
+"""The controller: once a second, from what all processes measured, how many people each lane lets in.
+
+One process at a time decides (a lease in the database); every other takes over when it falls silent. All others read
+what it decided: `Paces.now`. A pace that is not renewed, because the database is away or nobody decides, goes on by
+itself and decays to the lane's floor, so a line never stands still and never runs into a service that nobody watches.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+from collections.abc import Awaitable, Callable, Mapping
+from uuid import UUID
+
+import msgspec
+import structlog
+
+from emeterai.core.brownout import Step
+from emeterai.core.pacing import LaneSeen, Pacer, Seen
+from emeterai.core.refusal import Refused
+from emeterai.gate import pace_store
+from emeterai.gate.conductor import Admission
+from emeterai.gate.door import INSIDE_S
+from emeterai.gate.lanes import Lane, Lanes
+from emeterai.gate.now import Reason
+from emeterai.infra import jobs, metrics
+from emeterai.infra.clock import utc_now
+from emeterai.infra.database import Database
+from emeterai.infra.interruption import INTERRUPTIONS
+
+LEASE_S = 3.0
+_STAY_S = 10.0
+"""About so long people are busy before they count as gone INSIDE_S later."""
+_STALE_S, _HALVES_S = 3.0, 5.0
+_WINDOW_START, _WINDOW_MIN = 200.0, 64.0
+"""So few people never need a line: the smallest machine serves them, and a fault sends nobody to wait."""
+_SEAL = "seal"
+SETTLED = "settle"
+"""The batches in which stamps are settled."""
+_log = structlog.get_logger(__name__)
+_window = metrics.gauge_latest("emeterai_gate_window", "People who may be inside at once")
+_goodput = metrics.gauge_latest("emeterai_gate_goodput", "Stamps settled in the last second")
+_per_s = metrics.gauge_latest("emeterai_gate_people_per_second", "People let in a second", ["lane"])
+_inside = metrics.gauge_latest("emeterai_gate_inside", "People inside", ["lane"])
+_step = metrics.gauge_latest("emeterai_gate_brown_out_step", "What rests: 0 nothing, 7 stamping")
+_failed = metrics.counter("emeterai_gate_controller_failures", "Seconds in which nothing could be decided")
+
+
+WHY: Mapping[str, Reason] = {
+    code: Reason(code, indonesian, english)
+    for code, indonesian, english in (
+        ("paused", "Jalur ini sedang dijeda; tempat Anda tetap.", "This lane is paused; your place is safe."),
+        (
+            "standing",
+            "Pembubuhan sedang berhenti; tempat Anda tetap dan baris jalan lagi dengan sendirinya.",
+            "Stamping stands still at the moment; your place is safe and the line goes on by itself.",
+        ),
+        (
+            "sealing_slow",
+            "Pembubuhan sedang penuh: yang sudah masuk didahulukan supaya selesai.",
+            "Stamping is at its limit: those who are in are served first.",
+        ),
+        (
+            "doors_full",
+            "Layanan sedang penuh: yang sudah masuk didahulukan supaya selesai.",
+            "The service is at its limit: those who are in are served first.",
+        ),
+        (
+            "unknown",
+            "Kami sedang tidak dapat mengukur layanan, jadi orang masuk pelan-pelan.",
+            "We cannot measure the service at the moment, so people are let in slowly.",
+        ),
+        ("ceiling", "Jumlah yang masuk di jalur ini dibatasi.", "This lane lets in a limited number of people."),
+    )
+}
+"""Why people wait, in the order in which the reasons count."""
+
+
+class LaneReading(msgspec.Struct, frozen=True):
+    """What one web process measured of one lane in a second."""
+
+    inside: int = 0
+    in_flight: int = 0
+    queued: int = 0
+    admitted: int = 0
+    refused: dict[str, int] = {}
+    inside_refused: int = 0
+    entered: int = 0
+
+
+class Reading(msgspec.Struct, frozen=True):
+    """What one process measured in a second."""
+
+    role: str
+    lanes: dict[str, LaneReading] = {}
+    pressure: float = 0.0
+    ratio: float = 0.0
+    step: int = 0
+    limit: int = 0
+    settled: float = 0.0
+
+
+class LanePace(msgspec.Struct, frozen=True, kw_only=True):
+    """What is decided for one lane, and what it was decided from."""
+
+    per_s: float
+    """People let in a second."""
+    floor_per_s: float = 0.0
+    pass_needed: bool = False
+    reasons: tuple[str, ...] = ()
+    step: int = 0
+    waiting: int = 0
+    inside: int = 0
+    in_flight: int = 0
+    queued: int = 0
+    admitted: int = 0
+    refused: dict[str, int] = {}
+    goodput: float = 0.0
+    window: float = 0.0
+
+    def aged(self, age_s: float) -> LanePace:
+        """The same when nobody has renewed it for `age_s`: it decays to the floor."""
+        if age_s <= _STALE_S:
+            return self
+        left = 0.5 ** ((age_s - _STALE_S) / _HALVES_S)
+        per_s = self.floor_per_s + max(0.0, self.per_s - self.floor_per_s) * left if self.per_s > 0 else 0.0
+        return msgspec.structs.replace(self, per_s=per_s, reasons=("unknown",))
+
+
+def admission_of(pace: LanePace) -> Admission:
+    """A pace in the words of the conductor."""
+    why = next((reason for code, reason in WHY.items() if code in pace.reasons), None)
+    usual_per_s = pace.inside / (INSIDE_S + _STAY_S)
+    return Admission(pace.per_s, pass_needed=pace.pass_needed, why=why, brown_out=pace.step, usual_per_s=usual_per_s)
+
+
+class Paces:
+    """The pace of every lane as this process knows it. `look` reads; `now` costs nothing."""
+
+    def __init__(self, db: Database, lanes: Lanes) -> None:
+        self._db = db
+        self._lanes = lanes
+        self._known: dict[str, tuple[LanePace, float]] = {}
+        self._seen_s = 0.0
+
+    def now(self, lane: str) -> LanePace:
+        """The pace of a lane; its floor when nobody has ever decided."""
+        known = self._known.get(lane)
+        if known is None:
+            configured = self._lanes.now.get(lane)
+            floor_per_s = 0.0 if configured is None or configured.paused else configured.floor_per_s
+            return LanePace(per_s=floor_per_s, floor_per_s=floor_per_s)
+        pace, decided_s = known
+        return pace.aged(asyncio.get_running_loop().time() - decided_s)
+
+    async def admissions(self) -> Mapping[str, Admission]:
+        """What the conductor of the lines is told, after a look; with the database away what is known, as it ages."""
+        with contextlib.suppress(Refused, *INTERRUPTIONS):
+            await self.look()
+        return {name: admission_of(self.now(name)) for name in self._lanes.now}
+
+    async def look(self) -> None:
+        """Read what was decided. With the database away what is known is kept, and ages."""
+        rows = await pace_store.read_paces(self._db)
+        now_s = asyncio.get_running_loop().time()
+        self._known = {lane: (msgspec.json.decode(text, type=LanePace), now_s - age_s) for lane, text, age_s, _ in rows}
+
+    async def run(self) -> None:
+        """Look every second until cancelled."""
+
+        async def look() -> None:
+            with contextlib.suppress(Refused, *INTERRUPTIONS):
+                await self.look()
+
+        await every_second(look)
+
+
+class Controller:
+    """Decides once a second, in whichever process holds the lease. It keeps what it has learned."""
+
+    def __init__(self, db: Database, lanes: Lanes, *, process: UUID) -> None:
+        self._db = db
+        self._lanes = lanes
+        self._process = process
+        self._pacer = Pacer(start=_WINDOW_START, floor=_WINDOW_MIN)
+
+    async def second(self) -> None:
+        """Decide and publish, if it is this process that decides. Once a second."""
+        try:
+            if await pace_store.hold_controller(self._db, self._process, lease_s=LEASE_S):
+                await self._lanes.look()
+                await self._decide()
+        except (Refused, *INTERRUPTIONS) as error:
+            _failed.inc()
+            _log.warning("controller_interrupted", error=type(error).__name__)
+
+    async def _decide(self) -> None:
+        readings = [msgspec.json.decode(text, type=Reading) for text in await pace_store.read_readings(self._db)]
+        lines = {row["lane"]: int(row["waiting"] or 0) for row in await pace_store.read_lines(self._db)}
+        under_way, oldest_s = (await jobs.queue_depths(self._db)).get(_SEAL, (0, 0.0))
+        seen = _seen(readings, lines, self._lanes.now, self._lanes.shares(), under_way=under_way, oldest_s=oldest_s)
+        paces = self._pacer.turn(seen)
+        step = max((one.step for one in readings), default=0)
+        _window.set(self._pacer.window)
+        _goodput.set(seen.settled)
+        _step.set(step)
+        published: list[tuple[str, str]] = []
+        for name, pace in paces.items():
+            lane, whole = seen.lanes[name], _whole([one.lanes[name] for one in readings if name in one.lanes])
+            _per_s.labels(name).set(pace.per_s)
+            _inside.labels(name).set(lane.inside)
+            decided = LanePace(
+                per_s=pace.per_s,
+                floor_per_s=lane.floor_per_s,
+                pass_needed=pace.pass_needed,
+                reasons=(*pace.reasons, *([f"brown_out_{Step(step).name.lower()}"] if step else [])),
+                step=step,
+                waiting=lane.waiting,
+                inside=lane.inside,
+                in_flight=whole.in_flight,
+                queued=whole.queued,
+                admitted=whole.admitted,
+                refused=whole.refused,
+                goodput=seen.settled,
+                window=self._pacer.window,
+            )
+            published.append((name, msgspec.json.encode(decided).decode()))
+        await pace_store.put_paces(self._db, published)
+
+
+def _seen(
+    readings: list[Reading],
+    lines: Mapping[str, int],
+    lanes: Mapping[str, Lane],
+    shares: Mapping[str, float],
+    *,
+    under_way: int,
+    oldest_s: float,
+) -> Seen:
+    """The readings of all processes as one; a lane outside its dates lets nobody in."""
+    now = utc_now()
+    whole = {name: _whole([one.lanes[name] for one in readings if name in one.lanes]) for name in lanes}
+    webs = [one for one in readings if one.role == "web"]
+    return Seen(
+        {
+            name: LaneSeen(
+                waiting=lines.get(name, 0),
+                inside=whole[name].inside,
+                share=shares.get(name, 0.0),
+                floor_per_s=lane.floor_per_s,
+                ceiling_per_s=lane.ceiling_per_s,
+                paused=lane.paused or not lane.is_open_at(now),
+                always_room=lane.always_room,
+            )
+            for name, lane in lanes.items()
+        },
+        settled=sum(one.settled for one in readings),
+        under_way=under_way,
+        oldest_s=oldest_s,
+        pressure=max((max(one.pressure, one.ratio) for one in webs), default=0.0),
+        refused=sum(lane.inside_refused for lane in whole.values()),
+        known=bool(webs),
+    )
+
+
+def _whole(readings: list[LaneReading]) -> LaneReading:
+    """One lane of all processes."""
+    refused: dict[str, int] = {}
+    for reading in readings:
+        for work, count in reading.refused.items():
+            refused[work] = refused.get(work, 0) + count
+    return LaneReading(
+        inside=sum(one.inside for one in readings),
+        in_flight=sum(one.in_flight for one in readings),
+        queued=sum(one.queued for one in readings),
+        admitted=sum(one.admitted for one in readings),
+        refused=refused,
+        inside_refused=sum(one.inside_refused for one in readings),
+        entered=sum(one.entered for one in readings),
+    )
+
+
+def settled_reader() -> Callable[[], dict[str, object]]:
+    """What a sealer measured since it was asked last: the stamps that it settled."""
+    before = metrics.done(SETTLED)
+
+    def read() -> dict[str, object]:
+        nonlocal before
+        settled, before = metrics.done(SETTLED) - before, metrics.done(SETTLED)
+        return {"role": "sealer", "settled": settled}
+
+    return read
+
+
+async def report(db: Database, process: UUID, read: Callable[[], dict[str, object]]) -> None:
+    """Put what `read` answers on record every second until cancelled; while the database is away it is lost."""
+
+    async def put() -> None:
+        text = msgspec.json.encode(read()).decode()
+        with contextlib.suppress(Refused, *INTERRUPTIONS):
+            await pace_store.put_reading(db, process, text)
+
+    await every_second(put)
+
+
+async def every_second(work: Callable[[], Awaitable[None]]) -> None:
+    """Call it once a second until cancelled; a call that takes longer than five seconds is given up."""
+    loop = asyncio.get_running_loop()
+    following_s = loop.time()
+    while True:
+        following_s = max(following_s + 1.0, loop.time())
+        await asyncio.sleep(following_s - loop.time())
+        with contextlib.suppress(TimeoutError):
+            await asyncio.wait_for(work(), 5.0)

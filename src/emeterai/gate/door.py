@@ -1,0 +1,293 @@
+"""The door of one web process: its slots by lane and class of work, and who waits for them.
+
+Four things are scarce, each shared between the lanes in the same way (core/admission.py): work under way, whose number
+adapts itself to how long work takes; passwords being checked; bodies on their way in; and requests that only wait for
+news. Nothing here knows HTTP.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import random
+from collections import Counter
+from collections.abc import Awaitable, Callable, Mapping
+from dataclasses import dataclass, field
+from math import inf
+from typing import Any
+
+from emeterai.core.admission import Patience, Slots, Waiting, Work
+from emeterai.core.brownout import BrownOut, Step
+from emeterai.core.limiting import AdaptiveLimit
+
+ENTRIES_MAX, BODIES_MAX, WAITERS_MAX = 8, 1_000, 2_000
+BODIES_BYTES_MAX = 1_000_000_000
+"""Bodies on their way in may hold so much memory in all."""
+TARGETS_S: Mapping[str, float] = {"stamp": 0.6, "upload": 0.3}
+"""What takes longer than a page by its nature, and gets cheaper the more of it is done together."""
+INSIDE_S, KNOWN_S = 10.0, 120.0
+"""Whoever did something in the last ten seconds is counted as inside: who has finished must not hold a place for long,
+or the line stands while nothing goes on. Whoever did so in the last two minutes goes on without a pass."""
+WALK_IN_PER_S = 100.0
+"""So many may come in without a pass in any second in which none is asked for."""
+_SURGE, _USUAL = 2.0, 0.1
+_INSIDE_MAX = 200_000
+_TURN_S = 0.02
+_URGENT_WAIT_S, _BUYING_WAIT_S = 0.2, 0.3
+_SMOOTH = 0.3
+_ENTRY_PATIENCE: Mapping[Work, Patience] = {
+    Work.FINISH: Patience(2.5, 2.0, 1.0, newest_first=False, length_max=64),
+    Work.BUY: Patience(2.0, 1.5, 0.5, newest_first=False, length_max=48),
+    Work.BROWSE: Patience(0.5, 0.2, 0.1, newest_first=True, length_max=8),
+}
+_PLACE_PATIENCE: Mapping[Work, Patience] = {
+    work: Patience(0.0, 0.0, 0.0, newest_first=False, length_max=0) for work in Work
+}
+Clock = Callable[[], float]
+
+
+class Budget:
+    """One scarce thing. `enter` waits for a slot for a bounded time; `leave` hands it to the next."""
+
+    def __init__(self, limit: int, *, clock: Clock, patience: Mapping[Work, Patience] | None = None) -> None:
+        self.slots = Slots(limit, {}) if patience is None else Slots(limit, {}, patience=patience)
+        self._clock = clock
+        self._timer: asyncio.TimerHandle | None = None
+
+    async def enter(
+        self, lane: str, work: Work, *, until_s: float = inf, gone: Callable[[], Awaitable[None]] | None = None
+    ) -> bool:
+        """Whether there is a slot for it now, or soon enough. When `gone` returns, whoever waits has left."""
+        answer = self.slots.ask(lane, work, now_s=self._clock(), until_s=until_s)
+        if isinstance(answer, bool):
+            return answer
+        turn: asyncio.Future[bool] = asyncio.get_running_loop().create_future()
+        answer.tag = turn
+        self._wake_later()
+        try:
+            return await turn if gone is None else await self._turn_or_gone(answer, turn, gone)
+        except asyncio.CancelledError:
+            self._forget(answer, turn)
+            raise
+
+    def enter_now(self, lane: str, work: Work) -> bool:
+        """Whether there is a slot for it at once."""
+        answer = self.slots.ask(lane, work, now_s=self._clock())
+        if isinstance(answer, Waiting):
+            self.slots.leave(answer)
+            return False
+        return answer
+
+    def leave(self, lane: str) -> None:
+        """A slot is free: the next one gets it at once."""
+        self.slots.end(lane)
+        if self.slots.waiting:
+            self._admit()
+
+    def turn(self) -> None:
+        """Refuse those who have waited for too long, and let in whom there is room for."""
+        for waiting in self.slots.expire(self._clock()):
+            _answer(waiting, answer=False)
+        self._admit()
+
+    async def _turn_or_gone(
+        self, waiting: Waiting, turn: asyncio.Future[bool], gone: Callable[[], Awaitable[None]]
+    ) -> bool:
+        left = asyncio.ensure_future(gone())
+        watched: set[asyncio.Future[Any]] = {turn, left}
+        try:
+            await asyncio.wait(watched, return_when=asyncio.FIRST_COMPLETED)
+        finally:
+            left.cancel()
+        if turn.done():
+            return turn.result()
+        self.slots.leave(waiting)
+        return False
+
+    def _forget(self, waiting: Waiting, turn: asyncio.Future[bool]) -> None:
+        """The one who waited was cancelled: what it got at the last moment goes back."""
+        self.slots.leave(waiting)
+        if turn.done() and not turn.cancelled() and turn.result():
+            self.leave(waiting.lane)
+
+    def _admit(self) -> None:
+        for waiting in self.slots.admit(self._clock()):
+            _answer(waiting, answer=True)
+
+    def _wake_later(self) -> None:
+        if self._timer is None:
+            self._timer = asyncio.get_running_loop().call_later(_TURN_S, self._wake)
+
+    def _wake(self) -> None:
+        self._timer = None
+        self.turn()
+        if self.slots.waiting:
+            self._wake_later()
+
+
+def _answer(waiting: Waiting, *, answer: bool) -> None:
+    turn = waiting.tag
+    if isinstance(turn, asyncio.Future) and not turn.done():
+        turn.set_result(answer)
+
+
+@dataclass(slots=True)
+class Tally:
+    """What one lane's door did since the last look at it."""
+
+    admitted: Counter[Work] = field(default_factory=Counter)
+    refused: Counter[Work] = field(default_factory=Counter)
+    inside_refused: int = 0
+    entered: int = 0
+
+
+class Door:
+    """All of it for one process. `share` sets the lanes' shares; `second` is called once a second."""
+
+    def __init__(self, *, clock: Clock, chance: random.Random | None = None) -> None:
+        self._clock = clock
+        self._chance = chance or random.Random()  # noqa: S311 - to spread those who come again
+        self.limit = AdaptiveLimit(targets_s=TARGETS_S)
+        self.work = Budget(self.limit.limit, clock=clock)
+        self.entries = Budget(ENTRIES_MAX, clock=clock, patience=_ENTRY_PATIENCE)
+        self.bodies_bytes = 0.0
+        """What the bodies on their way in say that they will come to."""
+        self.bodies = Budget(BODIES_MAX, clock=clock, patience=_PLACE_PATIENCE)
+        self.waiters = Budget(WAITERS_MAX, clock=clock, patience=_PLACE_PATIENCE)
+        self._brown_out = BrownOut()
+        self.lane_steps: Mapping[str, Step] = {}
+        """At least this step in a lane, whatever is measured: an operator's lever."""
+        self.passes_needed: frozenset[str] = frozenset()
+        self.tallies: dict[str, Tally] = {}
+        self._walked_in: Counter[str] = Counter()
+        self._usual_per_s: dict[str, float] = {}
+        self._seen_at_s: dict[tuple[str, bytes], float] = {}
+        self._urgent_waits_s = 0.0
+        self._urgent_count = 0
+        self._urgent_refused = 0
+        self._buying_waits_s, self._buying_count = 0.0, 0
+        self.pressure = 0.0
+        """How long the most urgent work waits, against how long it may; smoothed."""
+        self.slowness = 0.0
+        """How long people inside wait and their work takes, against how long it may; smoothed. It rises before the
+        most urgent work has to wait, and says how many may be let in."""
+
+    @property
+    def step(self) -> Step:
+        """The step of the brown-out, as it follows from what is measured."""
+        return self._brown_out.step
+
+    def step_in(self, lane: str) -> Step:
+        """The step that counts in a lane."""
+        return max(self._brown_out.step, self.lane_steps.get(lane, Step.NONE))
+
+    def share(self, shares: Mapping[str, float]) -> None:
+        """The lanes' shares of everything, from now on."""
+        for budget in (self.work, self.entries, self.bodies, self.waiters):
+            budget.slots.share(shares)
+
+    def tally(self, lane: str) -> Tally:
+        """The tally of a lane."""
+        found = self.tallies.get(lane)
+        if found is None:
+            found = self.tallies[lane] = Tally()
+        return found
+
+    def walks_in(self, lane: str) -> bool:
+        """Whether one more comes in without a pass: not where one is asked for, and not in a surge.
+
+        What a crowd does is measured seconds after it came; who came in those seconds would be inside already. So
+        newcomers beyond twice the usual number go to the line at once.
+        """
+        if lane in self.passes_needed:
+            return False
+        if self._walked_in[lane] >= max(WALK_IN_PER_S, _SURGE * self._usual_per_s.get(lane, 0.0)):
+            return False
+        self._walked_in[lane] += 1
+        return True
+
+    def knows(self, lane: str, who: bytes) -> bool:
+        """Whether somebody came in already."""
+        at_s = self._seen_at_s.get((lane, who))
+        return at_s is not None and self._clock() - at_s < KNOWN_S
+
+    def seen(self, lane: str, who: bytes) -> bool:
+        """Somebody is inside; whether that is news."""
+        key, is_new = (lane, who), (lane, who) not in self._seen_at_s
+        if is_new and len(self._seen_at_s) >= _INSIDE_MAX:
+            return False
+        self._seen_at_s[key] = self._clock()
+        return is_new
+
+    def inside(self) -> Counter[str]:
+        """How many people are inside, by lane."""
+        now_s = self._clock()
+        self._seen_at_s = {key: at_s for key, at_s in self._seen_at_s.items() if now_s - at_s < KNOWN_S}
+        return Counter(lane for (lane, _), at_s in self._seen_at_s.items() if now_s - at_s < INSIDE_S)
+
+    def admitted(self, lane: str, work: Work, *, waited_s: float) -> None:
+        """One request got its slot."""
+        self.tally(lane).admitted[work] += 1
+        if work is Work.FINISH:
+            self._urgent_waits_s += waited_s
+            self._urgent_count += 1
+        elif work is Work.BUY:
+            self._buying_waits_s += waited_s
+            self._buying_count += 1
+
+    def refused(self, lane: str, work: Work, *, is_inside: bool) -> None:
+        """One request was turned away."""
+        tally = self.tally(lane)
+        tally.refused[work] += 1
+        tally.inside_refused += is_inside and work is not Work.BROWSE
+        if work is Work.FINISH:
+            self._urgent_refused += 1
+
+    def ended(self, lane: str, kind: str, took_s: float, *, failed: bool) -> None:
+        """Work of a kind has ended and gives its slot back."""
+        limit = self.limit
+        limit.sample(kind, took_s, self.work.slots.used, failed=failed)
+        found = limit.turn(self._clock())
+        if found != self.work.slots.limit:
+            self.work.slots.resize(found)
+        self.work.leave(lane)
+
+    def retry_after_s(self, work: Work) -> int:
+        """When to come back: later the less urgent, and never all at once."""
+        base_s = (1, 3, 8)[work] * (1 + self.step / 2)
+        return max(1, round(base_s * self._chance.uniform(0.7, 1.7)))
+
+    def second(self) -> None:
+        """Once a second: how it goes, and which step follows from it."""
+        for lane in {*self._walked_in, *self._usual_per_s}:
+            usual = self._usual_per_s.get(lane, 0.0)
+            self._usual_per_s[lane] = usual + _USUAL * (self._walked_in[lane] - usual)
+        self._walked_in.clear()
+        count, refused = self._urgent_count, self._urgent_refused
+        wait_share = self._urgent_waits_s / count / _URGENT_WAIT_S if count else 0.0
+        refused_share = refused / (count + refused) if count + refused else 0.0
+        now = max(2.0 * wait_share, min(4.0, 20.0 * refused_share))
+        self.pressure += _SMOOTH * (now - self.pressure)
+        buying_share = self._buying_waits_s / self._buying_count / _BUYING_WAIT_S if self._buying_count else 0.0
+        self.slowness += _SMOOTH * (max(now, buying_share, self.limit.ratio) - self.slowness)
+        self._urgent_waits_s, self._urgent_count, self._urgent_refused = 0.0, 0, 0
+        self._buying_waits_s, self._buying_count = 0.0, 0
+        self._brown_out.turn(self.pressure, self._clock())
+
+    def reading(self) -> dict[str, object]:
+        """What this process measured since the last reading, for whoever decides for all of them."""
+        inside, tallies, self.tallies = self.inside(), self.tallies, {}
+        lanes = {
+            name: {
+                "inside": inside[name],
+                "in_flight": self.work.slots.used_by(name),
+                "queued": self.work.slots.waiting_in(name),
+                "admitted": sum(tally.admitted.values()),
+                "refused": {work.name.lower(): count for work, count in tally.refused.items()},
+                "inside_refused": tally.inside_refused,
+                "entered": tally.entered,
+            }
+            for name in {*inside, *tallies}
+            for tally in (tallies.get(name) or Tally(),)
+        }
+        facts = {"pressure": round(self.pressure, 3), "step": int(self.step), "limit": self.work.slots.limit}
+        return {"role": "web", "lanes": lanes, "ratio": round(self.slowness, 3), **facts}

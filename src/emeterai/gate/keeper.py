@@ -1,0 +1,143 @@
+"""The keeper of one web process's door: tells it each second what was decided, and everybody else what it measured."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import time
+from collections.abc import AsyncIterator, Awaitable, Callable, Collection, Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from uuid import UUID
+
+from litestar.types import ASGIApp
+
+from emeterai.core.brownout import Step
+from emeterai.core.refusal import Refused
+from emeterai.gate import lane_store
+from emeterai.gate.controller import Paces, every_second, report
+from emeterai.gate.door import Door
+from emeterai.gate.lanes import Lanes
+from emeterai.gate.passes import Pass, Passes
+from emeterai.gate.shedding import PassOf, Shedding
+from emeterai.gate.turning_away import Answers
+from emeterai.infra import metrics
+from emeterai.infra.bus import Bus
+from emeterai.infra.database import Database
+from emeterai.infra.ids import new_id
+from emeterai.infra.interruption import INTERRUPTIONS
+
+PASS_COOKIE = "emeterai_pass"  # noqa: S105 - the name of a cookie
+PASS_HEADER = b"emeterai-pass"
+_COOKIE = PASS_COOKIE.encode() + b"="
+_KEYS_MAX = 10_000
+_KEYS_EVERY_S = 2
+_in_flight = metrics.gauge("emeterai_door_in_flight", "Requests that hold a slot", ["lane"])
+_queued = metrics.gauge("emeterai_door_queued", "Requests that wait for a slot", ["lane"])
+_limit = metrics.gauge("emeterai_door_limit", "Requests that may be worked on at once")
+_pressure = metrics.gauge_latest("emeterai_door_pressure", "How long the most urgent waits, against how long it may")
+
+Revoked = Collection[tuple[str, bytes]]
+KeysOf = Callable[[Sequence[UUID]], Awaitable[Iterable[tuple[bytes, UUID]]]]
+"""The digests of the API keys in use of some accounts, each with its account."""
+
+
+async def no_keys(_accounts: Sequence[UUID]) -> Iterable[tuple[bytes, UUID]]:
+    """No account has a key: where accounts are not known."""
+    return ()
+
+
+@dataclass(frozen=True, slots=True)
+class Kept:
+    """What handlers find in `app.state["gate"]`."""
+
+    lanes: Lanes
+    paces: Paces
+
+
+class Keeper:
+    """Makes the door, wraps the application in it, and keeps it for as long as the application runs."""
+
+    def __init__(self, secret: bytes) -> None:
+        self.door = Door(clock=time.monotonic)
+        self.revoked: Callable[[], Revoked] = frozenset
+        """What passes are withdrawn; the waiting room's reception knows."""
+        self._pass_of = pass_reader(Passes(secret), self._revoked)
+        self._lanes_of_keys: Mapping[bytes, str] = {}
+
+    def wrapped(self, app: ASGIApp, *, headers: Sequence[tuple[bytes, bytes]] = ()) -> ASGIApp:
+        """The application behind its door. `headers` go with everything that the door says itself."""
+        return Shedding(
+            app,
+            self.door,
+            pass_of=self._pass_of,
+            lane_of_key=self._lane_of_key,
+            answers=Answers(headers),
+        )
+
+    @contextlib.asynccontextmanager
+    async def keeping(self, db: Database, bus: Bus, *, keys_of: KeysOf = no_keys) -> AsyncIterator[Kept]:
+        """Keep the door inside the block; answers the lanes and their paces."""
+        lanes = Lanes(db, bus)
+        await lanes.start()
+        paces = Paces(db, lanes)
+        self.door.share(lanes.shares())
+        tasks = [
+            asyncio.create_task(work)
+            for work in (
+                paces.run(),
+                report(db, new_id(), self._reading),
+                every_second(lambda: self._second(lanes, paces)),
+                self._look_at_keys(db, keys_of),
+            )
+        ]
+        try:
+            yield Kept(lanes, paces)
+        finally:
+            for task in tasks:
+                task.cancel()
+            await asyncio.gather(*tasks, return_exceptions=True)
+            await lanes.close()
+
+    def _revoked(self) -> Revoked:
+        return self.revoked()
+
+    def _lane_of_key(self, digest: bytes) -> str | None:
+        return self._lanes_of_keys.get(digest)
+
+    async def _second(self, lanes: Lanes, paces: Paces) -> None:
+        door = self.door
+        door.share(lanes.shares())
+        door.passes_needed = frozenset(name for name in lanes.now if paces.now(name).pass_needed)
+        door.lane_steps = {name: Step(lane.rests_from) for name, lane in lanes.now.items()}
+        door.second()
+        for name in lanes.now:
+            _in_flight.labels(name).set(door.work.slots.used_by(name))
+            _queued.labels(name).set(door.work.slots.waiting_in(name))
+        _limit.set(door.work.slots.limit)
+        _pressure.set(door.pressure)
+
+    def _reading(self) -> dict[str, object]:
+        return self.door.reading()
+
+    async def _look_at_keys(self, db: Database, keys_of: KeysOf) -> None:
+        while True:
+            with contextlib.suppress(Refused, *INTERRUPTIONS):
+                lanes = dict(await lane_store.read_accounts(db, limit=_KEYS_MAX))
+                found = await keys_of(sorted(lanes)) if lanes else ()
+                self._lanes_of_keys = {digest: lanes[account] for digest, account in found}
+            await asyncio.sleep(_KEYS_EVERY_S)
+
+
+def pass_reader(passes: Passes, revoked: Callable[[], Revoked]) -> PassOf:
+    """What reads the pass of a request: signed by us, not over, not withdrawn. Whose it is the application checks."""
+
+    def pass_of(headers: Mapping[bytes, bytes]) -> Pass | None:
+        text = headers.get(PASS_HEADER) or headers.get(b"cookie", b"").partition(_COOKIE)[2].partition(b";")[0]
+        if not text or not text.isascii():
+            return None
+        found = passes.read(text.strip().decode())
+        if found is None or time.time() >= found.until_s or (found.lane, found.subject) in revoked():
+            return None
+        return found
+
+    return pass_of

@@ -1,0 +1,180 @@
+"""Numbers: given out in order, never twice, at the price of two system calls; the database is asked for leases only.
+
+All web processes of a machine draw from one small file, under a file lock: there a number is first come, first served
+to the microsecond, and a process that is killed between two instructions gives none twice, because the file says that a
+number is gone before anybody hears of it. The file is filled by *leases*: ranges that the database gives to this
+machine. A machine that is alone leases for the next half minute, so that a database that is away stops nobody; beside
+other machines it leases for some hundredths of a second, so that nobody overtakes by more than that.
+"""
+
+from __future__ import annotations
+
+import fcntl
+import os
+import struct
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
+from pathlib import Path
+from uuid import UUID
+
+ALONE_S, TOGETHER_S = 30.0, 0.05
+"""A lease is as large as what is given out in so long."""
+LEASE_MIN_ALONE, LEASE_MIN_TOGETHER, LEASE_MAX = 512, 1, 65_536
+LOW = 0.5
+"""The next lease is fetched when so much of the last one is left."""
+STALE_S = 0.25
+"""Beside other machines a lease that was not given out within so long is dropped: its numbers would overtake."""
+_REFILL_S = 2.0
+"""Who set out to fetch a lease and has not come back for so long is not waited for."""
+_FORM = struct.Struct("<16sQQQQdQd")
+
+
+@dataclass(frozen=True, slots=True)
+class _Lease:
+    """The file: numbers `first` to `end` - 1, then those of the next lease. Times are of the monotonic clock."""
+
+    boot: bytes
+    first: int = 0
+    end: int = 0
+    next_first: int = 0
+    next_end: int = 0
+    leased_s: float = 0.0
+    size: int = 0
+    refill_s: float = 0.0
+
+    @property
+    def left(self) -> int:
+        return self.end - self.first + self.next_end - self.next_first
+
+
+@dataclass(frozen=True, slots=True)
+class Taken:
+    """A number, or None when there is none; `wanted` is the size of the lease that this caller is to fetch, or 0."""
+
+    number: int | None
+    wanted: int
+
+
+class NumberFile:
+    """The numbers of one lane on this machine."""
+
+    def __init__(self, path: Path) -> None:
+        path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
+        self._descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+        # A file that lived through a crash of the machine may be older than what was given out.
+        self._boot = boot_id().bytes
+
+    def close(self) -> None:
+        """Close the file."""
+        os.close(self._descriptor)
+
+    def take(self, *, above: int = 0, together: bool = False) -> Taken:
+        """The next number that is greater than `above`; what the file holds below is dropped."""
+        now_s = time.monotonic()
+        with self._locked() as found:
+            stale = together and now_s - found.leased_s > STALE_S
+            lease = _without(found) if stale else _above(found, above)
+            number = lease.first if lease.first < lease.end else None
+            if number is not None:
+                lease = _moved_up(replace(lease, first=number + 1))
+            wanted = _wanted(lease, now_s, together=together)
+            if wanted:
+                lease = replace(lease, refill_s=now_s + _REFILL_S)
+            self._write(lease)
+        return Taken(number, wanted)
+
+    def fill(self, first: int, size: int) -> None:
+        """Put a lease of `size` numbers behind what is there. One that does not fit is lost, never given twice."""
+        with self._locked() as lease:
+            moved = _moved_up(lease)
+            if moved.next_first == moved.next_end:
+                filled = replace(moved, next_first=first, next_end=first + size)
+                self._write(_moved_up(replace(filled, leased_s=time.monotonic(), size=size, refill_s=0.0)))
+
+    def give_back(self) -> tuple[int, int]:
+        """Take out the last lease's rest, for the database: (first, end), empty when there is nothing."""
+        with self._locked() as lease:
+            if lease.next_first < lease.next_end:
+                rest = lease.next_first, lease.next_end
+                self._write(replace(lease, next_first=0, next_end=0, size=0))
+            else:
+                rest = lease.first, lease.end
+                self._write(replace(lease, first=0, end=0, size=0))
+        return rest
+
+    @property
+    def left(self) -> int:
+        """How many numbers the file still holds."""
+        with self._locked() as lease:
+            return lease.left
+
+    @contextmanager
+    def _locked(self) -> Iterator[_Lease]:
+        """The lease, while no other process of this machine touches it. Microseconds: nothing waits inside."""
+        fcntl.flock(self._descriptor, fcntl.LOCK_EX)
+        try:
+            content = os.pread(self._descriptor, _FORM.size, 0)
+            lease = _Lease(*_FORM.unpack(content)) if len(content) == _FORM.size else _Lease(self._boot)
+            yield lease if lease.boot == self._boot else _Lease(self._boot)
+        finally:
+            fcntl.flock(self._descriptor, fcntl.LOCK_UN)
+
+    def _write(self, lease: _Lease) -> None:
+        content = _FORM.pack(
+            lease.boot,
+            lease.first,
+            lease.end,
+            lease.next_first,
+            lease.next_end,
+            lease.leased_s,
+            lease.size,
+            lease.refill_s,
+        )
+        os.pwrite(self._descriptor, content, 0)
+
+
+def boot_id() -> UUID:
+    """The id of this start of the machine. All-zero where the system does not tell."""
+    try:
+        return UUID(Path("/proc/sys/kernel/random/boot_id").read_text(encoding="ascii").strip())
+    except (OSError, ValueError):
+        return UUID(int=0)
+
+
+def _without(lease: _Lease) -> _Lease:
+    return replace(lease, first=0, end=0, next_first=0, next_end=0, size=0)
+
+
+def _above(lease: _Lease, above: int) -> _Lease:
+    first = max(lease.first, min(above + 1, lease.end))
+    next_first = max(lease.next_first, min(above + 1, lease.next_end))
+    return _moved_up(replace(lease, first=first, next_first=next_first))
+
+
+def _moved_up(lease: _Lease) -> _Lease:
+    """The next lease takes the place of one that is used up."""
+    if lease.first < lease.end or lease.next_first == lease.next_end:
+        return lease
+    return replace(lease, first=lease.next_first, end=lease.next_end, next_first=0, next_end=0)
+
+
+def _is_free(lease: _Lease, now_s: float) -> bool:
+    """Whether nobody is fetching a lease now. A moment too far ahead is of another start of the clock."""
+    return not now_s < lease.refill_s <= now_s + _REFILL_S
+
+
+def _wanted(lease: _Lease, now_s: float, *, together: bool) -> int:
+    """How many numbers to lease now; 0 while there are enough, or while somebody else is fetching them."""
+    if not _is_free(lease, now_s) or lease.next_first < lease.next_end:
+        return 0
+    smallest, ahead_s = (LEASE_MIN_TOGETHER, TOGETHER_S) if together else (LEASE_MIN_ALONE, ALONE_S)
+    if lease.left > LOW * lease.size and lease.left >= smallest // 2:
+        return 0
+    # What came all at once, when the first lease was there, is no rate.
+    over_s = max(TOGETHER_S if together else 1.0, now_s - lease.leased_s)
+    per_s = (lease.size - lease.left) / over_s if lease.size else 0.0
+    size = int(min(LEASE_MAX, max(smallest, per_s * ahead_s)))
+    # Beside others a single number that is fetched beforehand would only grow stale.
+    return 0 if together and lease.left and size == 1 else size

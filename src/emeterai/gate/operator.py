@@ -1,0 +1,164 @@
+"""The operator's room: what an operator sees of every lane, and the levers, each confirmed, on record, and undone."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from zoneinfo import ZoneInfo
+
+from emeterai.core.brownout import Step
+from emeterai.gate.controller import WHY, Paces
+from emeterai.gate.lanes import LANE_UNUSABLE, Change, Lane, LaneKind, Lanes, changed, in_order
+from emeterai.web.formats import ZONE_DEFAULT
+
+_ZONE = ZoneInfo(ZONE_DEFAULT)
+_NUMBERS = {"floor_per_s", "ceiling_per_s"}
+_FLAGS = {"paused", "always_room"}
+_TIMES = {"opens_at", "closes_at"}
+_COUNTS = {"rests_from"}
+LEVERS: Mapping[str, tuple[str, str]] = {
+    "title": ("Nama yang dibaca orang", "Name that people read"),
+    "share": ("Jatah (%)", "Share (%)"),
+    "floor_per_s": ("Masuk per detik, paling sedikit", "Let in a second, at least"),
+    "ceiling_per_s": ("Masuk per detik, paling banyak (0: tanpa batas)", "Let in a second, at most (0: no limit)"),
+    "opens_at": ("Dibuka (WIB)", "Opens (WIB)"),
+    "closes_at": ("Ditutup (WIB)", "Closes (WIB)"),
+    "rests_from": ("Langkah penghematan, paling sedikit (0-7)", "Brown-out step, at least (0-7)"),
+    "colour": ("Warna", "Colour"),
+    "paused": ("Dijeda: tidak ada yang masuk", "Paused: nobody is let in"),
+    "always_room": ("Selalu lewat ruang tunggu", "Always through the waiting room"),
+    "message_id": ("Pesan untuk yang menunggu", "Message to those waiting, in Indonesian"),
+    "message_en": ("Pesan dalam bahasa Inggris", "Message in English"),
+}
+"""The levers of a lane, with their names in both languages."""
+STEPS: Mapping[Step, tuple[str, str]] = {
+    Step.NONE: ("Semua jalan", "Everything works"),
+    Step.HISTORY: ("Riwayat beristirahat", "Histories rest"),
+    Step.PREVIEWS: ("Riwayat dan pratinjau beristirahat", "Histories and previews rest"),
+    Step.STATISTICS: ("Riwayat, pratinjau, statistik beristirahat", "Histories, previews, statistics rest"),
+    Step.LOOKING: ("Semua yang hanya melihat beristirahat", "Everything that only looks rests"),
+    Step.ENTERING: ("Masuk dan daftar beristirahat", "Signing in and up rests"),
+    Step.BUYING: ("Pembelian dan unggahan beristirahat", "Buying and uploading rest"),
+    Step.STAMPING: ("Pembubuhan baru beristirahat", "New stamps rest"),
+}
+"""What each step of the brown-out means."""
+
+
+@dataclass(frozen=True, slots=True)
+class LaneView:
+    """One lane as the room shows it. `minutes` is the estimate for the last in line, None when nobody waits."""
+
+    lane: Lane
+    waiting: int
+    inside: int
+    per_s: float
+    admitted: int
+    in_flight: int
+    queued: int
+    refused: Mapping[str, int]
+    minutes: float | None
+    pass_needed: bool
+    why: Sequence[tuple[str, str]]
+
+
+@dataclass(frozen=True, slots=True)
+class RoomView:
+    """All lanes, and what they share."""
+
+    lanes: Sequence[LaneView]
+    goodput: float
+    window: float
+    step: tuple[str, str]
+    step_number: int
+
+
+def room_view(lanes: Lanes, paces: Paces) -> RoomView:
+    """The room as it is now."""
+    views = [_lane_view(lane, paces) for lane in in_order(lanes.now)]
+    found = [paces.now(name) for name in lanes.now]
+    step = Step(max((one.step for one in found), default=0))
+    return RoomView(
+        views,
+        goodput=max((one.goodput for one in found), default=0.0),
+        window=max((one.window for one in found), default=0.0),
+        step=STEPS[step],
+        step_number=int(step),
+    )
+
+
+def _lane_view(lane: Lane, paces: Paces) -> LaneView:
+    pace = paces.now(lane.name)
+    return LaneView(
+        lane,
+        waiting=pace.waiting,
+        inside=pace.inside,
+        per_s=pace.per_s,
+        admitted=pace.admitted,
+        in_flight=pace.in_flight,
+        queued=pace.queued,
+        refused=pace.refused,
+        minutes=pace.waiting / pace.per_s / 60 if pace.waiting and pace.per_s > 0 else None,
+        pass_needed=pace.pass_needed,
+        why=[(reason.id, reason.en) for code, reason in WHY.items() if code in pace.reasons],
+    )
+
+
+def fields_of(lane: Lane) -> dict[str, str]:
+    """The levers of a lane as a form shows them."""
+    return {name: shown(name, getattr(lane, name)) for name in LEVERS}
+
+
+def shown(name: str, value: object) -> str:
+    """One lever's value as text."""
+    if value is None or value is False:
+        return ""
+    if value is True:
+        return "ya"
+    if name == "share":
+        return f"{float(str(value)) * 100:g}"
+    if isinstance(value, datetime):
+        return value.astimezone(_ZONE).strftime("%Y-%m-%dT%H:%M")
+    return f"{value:g}" if isinstance(value, float) else str(value)
+
+
+def lane_from(lane: Lane, fields: Mapping[str, str]) -> Lane:
+    """The lane that a form asks for. Raises `lane_unusable`, which names what cannot be read."""
+    return changed(lane, {name: _read(name, fields.get(name, "").strip()) for name in LEVERS})
+
+
+def new_lane(fields: Mapping[str, str]) -> Lane:
+    """A new campaign's lane, with its name, and all else as it is by default. Raises `lane_unusable`."""
+    name, title = fields.get("name", "").strip(), fields.get("title", "").strip()
+    return changed(Lane(name="campaign", kind=LaneKind.CAMPAIGN, title="-"), {"name": name, "title": title})
+
+
+def _read(name: str, text: str) -> object:
+    try:
+        if name in _FLAGS:
+            return text == "ya"
+        if name == "share":
+            return round(float(text or "0") / 100, 6)
+        if name in _NUMBERS:
+            return float(text or "0")
+        if name in _COUNTS:
+            return int(text or "0")
+        if name in _TIMES:
+            return datetime.fromisoformat(text).replace(tzinfo=_ZONE) if text else None
+    except ValueError as error:
+        raise LANE_UNUSABLE(detail=f"{name}: {text[:40]}") from error
+    return text
+
+
+def differences(change: Change) -> list[tuple[tuple[str, str], str, str]]:
+    """What a change changed: the lever's names, before, after."""
+    return [
+        (LEVERS.get(name, (name, name)), shown(name, before), shown(name, after))
+        for name, before, after in change.differences()
+    ]
+
+
+def would_change(lane: Lane, wanted: Lane) -> list[tuple[tuple[str, str], str, str]]:
+    """What would change: the lever's names, before, after."""
+    pairs = [(name, getattr(lane, name), getattr(wanted, name)) for name in LEVERS]
+    return [(LEVERS[name], shown(name, before), shown(name, after)) for name, before, after in pairs if before != after]

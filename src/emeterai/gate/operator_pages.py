@@ -1,0 +1,174 @@
+"""The operator's room as pages: `/operator`. The application lets in staff with that role, and nobody else."""
+
+from __future__ import annotations
+
+from typing import Any, Protocol, cast
+from uuid import UUID
+
+from litestar import Controller, Request, Response, get, post
+from litestar.di import NamedDependency
+from litestar.params import FromPath
+from litestar.response import Redirect
+
+from emeterai.core.refusal import Refused
+from emeterai.gate.keeper import Kept
+from emeterai.gate.lanes import LANE_UNKNOWN, Lane
+from emeterai.gate.operator import (
+    LEVERS,
+    differences,
+    fields_of,
+    lane_from,
+    new_lane,
+    room_view,
+    would_change,
+)
+from emeterai.web import paths
+from emeterai.web.csrf import Csrf, checked_form, texts_of
+from emeterai.web.forms import FieldError, Form
+from emeterai.web.pages import Pages
+
+_CHANGES_SHOWN = 30
+_REFRESH_S = 1
+AnyRequest = Request[Any, Any, Any]
+
+
+class Member(Protocol):
+    """Who is there: a member of staff, found out by the application."""
+
+    @property
+    def name(self) -> str:
+        """The person's name."""
+
+    @property
+    def account_id(self) -> UUID:
+        """The person's account."""
+
+
+Staff = NamedDependency[Any]
+
+
+class PageServices(Protocol):
+    """What these pages find in the application's `state["services"]`."""
+
+    pages: Pages
+    csrf: Csrf
+
+
+class OperatorPages(Controller):
+    """See every lane, and change it."""
+
+    path = paths.OPERATOR
+    include_in_schema = False
+
+    @get()
+    async def room(self, request: AnyRequest, staff: Staff) -> Response[bytes]:  # noqa: ARG002 - the door of staff
+        """All lanes, looked at again each second, and the newest changes."""
+        kept = _kept(request)
+        changes = [(change, differences(change)) for change in await kept.lanes.changes(limit=_CHANGES_SHOWN)]
+        return _pages(request).render(
+            request,
+            "gate/operator.html",
+            room=room_view(kept.lanes, kept.paces),
+            changes=changes,
+            refresh_s=_REFRESH_S if request.query_params.get("refresh") != "0" else 0,
+        )
+
+    @get(paths.OPERATOR_NEW)
+    async def empty(self, request: AnyRequest, staff: Staff) -> Response[bytes]:  # noqa: ARG002 - the door of staff
+        """The form for a new campaign."""
+        return _pages(request).render(request, "gate/operator_new.html", form=Form())
+
+    @post(paths.OPERATOR_NEW)
+    async def make(self, request: AnyRequest, staff: Staff) -> Response[Any]:
+        """Make a campaign's lane, with no share of its own yet."""
+        fields = await _fields(request)
+        try:
+            lane = new_lane(fields)
+            await _kept(request).lanes.change(lane, by=_name_of(staff), seen=0)
+        except Refused as refused:
+            form = Form(fields, (FieldError("name", refused.id, refused.en),))
+            return _pages(request).render(request, "gate/operator_new.html", status_code=refused.kind.status, form=form)
+        return _go(paths.operator_lane(lane.name))
+
+    @get("/jalur/{name:str}")
+    async def levers(self, request: AnyRequest, staff: Staff, name: FromPath[str]) -> Response[bytes]:  # noqa: ARG002
+        """The levers of one lane."""
+        lanes = _kept(request).lanes
+        lane = lanes.get(name)
+        return _levers(request, lane, Form({**fields_of(lane), "seen": str(lanes.number_of(name))}))
+
+    @post("/jalur/{name:str}")
+    async def change(self, request: AnyRequest, staff: Staff, name: FromPath[str]) -> Response[Any]:
+        """Show what would change; with `confirmed` change it."""
+        fields, lanes = await _fields(request), _kept(request).lanes
+        lane, seen = lanes.get(name), fields.get("seen", "")
+        try:
+            wanted = lane_from(lane, fields)
+            if fields.get("confirmed") != "ya":
+                return _pages(request).render(
+                    request,
+                    "gate/operator_confirm.html",
+                    lane=lane,
+                    differences=would_change(lane, wanted),
+                    fields={key: fields.get(key, "") for key in (*LEVERS, "seen")},
+                    action=paths.operator_lane(name),
+                )
+            await lanes.change(wanted, by=_name_of(staff), seen=int(seen) if seen.isdigit() else -1)
+        except Refused as refused:
+            form = Form(fields, (FieldError("share", refused.id, refused.en),))
+            return _levers(request, lane, form, status_code=refused.kind.status)
+        return _go(paths.OPERATOR)
+
+    @get("/perubahan/{number:int}")
+    async def look_back(self, request: AnyRequest, staff: Staff, number: FromPath[int]) -> Response[bytes]:  # noqa: ARG002
+        """One change, and the button that undoes it."""
+        lanes = _kept(request).lanes
+        change = next((one for one in await lanes.changes(limit=1_000) if one.number == number), None)
+        if change is None:
+            raise LANE_UNKNOWN()
+        return _pages(request).render(
+            request,
+            "gate/operator_confirm.html",
+            lane=lanes.now.get(change.lane) or change.before or change.after,
+            differences=[(names, after, before) for names, before, after in differences(change)],
+            fields={},
+            action=paths.operator_change(number),
+        )
+
+    @post("/perubahan/{number:int}")
+    async def undo(self, request: AnyRequest, staff: Staff, number: FromPath[int]) -> Response[Any]:
+        """Undo a change: another change."""
+        await _fields(request)
+        await _kept(request).lanes.undo(number, by=_name_of(staff))
+        return _go(paths.OPERATOR)
+
+
+def _kept(request: AnyRequest) -> Kept:
+    return cast("Kept", request.app.state["gate"])
+
+
+def _pages(request: AnyRequest) -> Pages:
+    return cast("PageServices", request.app.state["services"]).pages
+
+
+async def _fields(request: AnyRequest) -> dict[str, str]:
+    """The texts of a form that one of our pages showed. Raises `csrf_failed`, `request_malformed`."""
+    return texts_of(await checked_form(request, cast("PageServices", request.app.state["services"]).csrf))
+
+
+def _levers(request: AnyRequest, lane: Lane, form: Form, *, status_code: int = 200) -> Response[bytes]:
+    return _pages(request).render(
+        request, "gate/operator_lane.html", status_code=status_code, lane=lane, form=form, levers=LEVERS
+    )
+
+
+def _name_of(staff: Member) -> str:
+    return f"{staff.name} ({staff.account_id})"
+
+
+def _go(path: str) -> Response[Any]:
+    return Redirect(path, status_code=303, headers={"cache-control": "no-store"})
+
+
+controllers: tuple[type[Any], ...] = (OperatorPages,)
+"""What the application mounts, behind a dependency `staff`."""

@@ -1,0 +1,114 @@
+'use strict';
+const $ = i => document.getElementById(i), lane = document.body.dataset.lane, here = '/gate/' + lane, key = 'gate-' + lane;
+let mine = null, now = null, shown = '', said = '', rung = false, sound = null, timer = 0, title = document.title;
+try { mine = JSON.parse(localStorage[key] || 'null') } catch (e) {}
+const num = n => n != null ? n.toLocaleString('id-ID') : '–', put = (i, t) => { $(i).textContent = t };
+const tell = (i, id, en) => {
+  const e = $(i);
+  e.hidden = !id;
+  if (e.dataset.t === id) return;
+  e.dataset.t = id;
+  e.textContent = id;
+  if (en) { const s = document.createElement('small'); s.lang = 'en'; s.append(en); e.append(' ', s) }
+};
+// The wait in seconds, at least and at most: ahead divided by the quickest and the slowest rate. null: nobody can tell.
+const wait = (ahead, r) => ahead <= 0 ? [0, 0] : [r.high > 0 ? ahead / r.high : 0, r.low > 0 ? ahead / r.low : null];
+const span = (low, high) => {
+  if (high === null) return ['Belum dapat diperkirakan', 'Cannot be told yet'];
+  if (high < 60) return ['Tunggu kurang dari 1 menit', 'Wait less than a minute'];
+  const h = high >= 5400, d = h ? 3600 : 60, a = Math.floor(low / d), b = Math.ceil(high / d), t = a === b ? a : a + '–' + b;
+  return ['Tunggu sekitar ' + t + (h ? ' jam' : ' menit'), 'Wait about ' + t + (h ? ' h' : ' min')];
+};
+const lookAgain = (s, chance) => (s === null ? 60 : Math.min(60, Math.max(2, s / 10))) * (.75 + chance / 2);
+const bytes = t => new TextEncoder().encode(t), hex = t => Uint8Array.from(t.match(/../g), x => parseInt(x, 16));
+const hmac = async (k, m) => {
+  const c = await crypto.subtle.importKey('raw', k, { name: 'HMAC', hash: 'SHA-256' }, false, ['sign']);
+  return new Uint8Array(await crypto.subtle.sign('HMAC', c, m));
+};
+// The draw, as core/draw.py explains it.
+const drawn = async (n, d, name) => {
+  const k = await hmac(hex(d.seed), bytes('emeterai draw 1|' + name + '|' + d.count));
+  const half = Math.max(4, Math.ceil((d.count > 1 ? 32 - Math.clz32(d.count - 1) : 0) / 2)), m = 2 ** half;
+  let x = n - 1;
+  do {
+    let l = Math.floor(x / m), r = x % m;
+    for (let i = 0; i < 10; i++) {
+      const f = new DataView((await hmac(k, Uint8Array.of(i, r >>> 24, r >>> 16, r >>> 8, r))).buffer).getUint32(0);
+      [l, r] = [r, (l ^ f % m) >>> 0];
+    }
+    x = l * m + r;
+  } while (x >= d.count);
+  return x + 1;
+};
+const post = async (path, body) => {
+  const a = await fetch(here + path, { method: 'POST', headers: { 'content-type': 'application/json' }, body: JSON.stringify(body || {}) });
+  const j = await a.json().catch(() => ({}));
+  if (!a.ok) throw j;
+  return j;
+};
+const oops = e => tell('err', e.id || 'Sambungan terputus. Tempat Anda tetap.', e.en || 'No connection. Your place is safe.');
+const keep = t => {
+  mine = t && { n: t.number, t: t.turn, c: t.recovery_code };
+  try { t ? localStorage[key] = JSON.stringify(mine) : localStorage.removeItem(key) } catch (e) {}
+};
+const take = async code => { keep(await post('/tickets', code ? { code } : {})); tell('err', ''); rung = false; };
+const turnOf = async () => {
+  const d = now.draw;
+  if (mine.t || (d && !d.seed)) return mine.t;
+  if (!d || mine.n > d.count) mine.t = mine.n;
+  else if (self.crypto && crypto.subtle) mine.t = await drawn(mine.n, d, lane);
+  else await take();
+  keep({ number: mine.n, turn: mine.t, recovery_code: mine.c });
+  return mine.t;
+};
+const ring = () => {
+  if (rung) return;
+  rung = true;
+  document.title = '★ Giliran Anda! ' + title;
+  if (!sound) return;
+  const o = sound.createOscillator();
+  o.connect(sound.destination); o.start(); o.stop(sound.currentTime + .6);
+};
+const draw = async late => {
+  const t = await turnOf(), left = t ? t - now.now_serving : 0, ahead = Math.max(0, left - 1), w = t ? wait(left, now.turns_per_s) : [0, null];
+  const over = t && t < now.grace_from, go = t && !over && t <= now.now_serving && now.state === 'open';
+  const head = over ? ['Giliran Anda sudah lama lewat.', 'Your turn was long ago.'] : go ? ['Giliran Anda!', 'It is your turn!']
+    : now.state === 'before_opening' ? ['Belum dibuka. Anda ikut undian.', 'Not open yet. You are in the draw.']
+    : now.state === 'paused' ? ['Dihentikan sementara.', 'Paused for now.'] : now.state === 'closed' ? ['Sudah ditutup.', 'Closed.']
+    : span(...w);
+  tell('h', ...head);
+  put('n', num(mine.n)); put('t', num(t)); put('s', num(now.now_serving)); put('a', t ? num(ahead) : '–'); put('c', mine.c);
+  $('code').hidden = !mine.c; $('in').hidden = !go; $('new').hidden = !over; $('call').hidden = !now.calls || go || !t;
+  const m = now.message;
+  tell('msg', m && (m.id || m.en), m && m.en);
+  tell('why', now.why && now.why.id, now.why && now.why.en);
+  tell('open', now.state === 'before_opening' && now.opens_at ? 'Dibuka ' + new Date(now.opens_at).toLocaleString('id-ID') : '', '');
+  tell('late', late ? 'Kabar ini sudah ' + late + ' detik. Tempat Anda tetap.' : '', 'This news is ' + late + ' seconds old. Your place is safe.');
+  if (go) ring(); else document.title = head[0] + ' – ' + title;
+  if (said !== head[0]) { said = head[0]; put('live', head.join(' / ')) }
+  return go || over ? null : w[0];
+};
+const look = async () => {
+  clearTimeout(timer);
+  let s = 5;
+  try {
+    if (!mine) await take();
+    const a = await fetch(here + '.json');
+    if (!a.ok) throw {};
+    now = await a.json();
+    const old = (Date.parse(a.headers.get('date')) - Date.parse(now.updated_at)) / 1000;
+    s = await draw(old > 15 ? Math.round(old) : 0);
+    if (now.state === 'before_opening') s = now.opens_at ? Math.max(20, (Date.parse(now.opens_at) - Date.now()) / 1000) : null;
+    tell('err', '');
+  } catch (e) { oops(e); s = e.retry_after_s ? 10 * e.retry_after_s : 50 }
+  timer = setTimeout(look, 1000 * lookAgain(s, Math.random()));
+};
+const doing = f => async e => { e.preventDefault(); try { await f(e.target) } catch (x) { oops(x) } };
+$('in').onclick = doing(async () => { await post('/passes'); location = $('in').dataset.to });
+$('new').onclick = doing(async () => { keep(null); await look() });
+$('leave').onsubmit = doing(async () => { await post('/leave'); keep(null); location = '/' });
+$('find').onsubmit = doing(async f => { await take(f.code.value); await look() });
+$('call').onsubmit = doing(async f => { await post('/calls', { email: f.email.value }); tell('called', 'Baik, Anda akan kami panggil.', 'We shall call you.') });
+$('sound').onchange = e => { sound = e.target.checked ? new AudioContext() : null };
+document.onvisibilitychange = () => { if (!document.hidden) look() };
+look();

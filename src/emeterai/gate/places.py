@@ -1,0 +1,134 @@
+"""One person, one place in a lane: which number belongs to which account. Written in batches.
+
+With the database away an account gets and keeps the number on its signed ticket; it is written down when it comes in.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable, Sequence
+from dataclasses import replace
+from uuid import UUID
+
+from emeterai.core.refusal import RefusalKind, Refused
+from emeterai.gate import room_store
+from emeterai.gate.now import NowServing
+from emeterai.gate.passes import room_path
+from emeterai.gate.tickets import Ticket, TicketPress
+from emeterai.infra.batching import Batcher
+from emeterai.infra.database import Database
+from emeterai.infra.interruption import INTERRUPTIONS
+
+TICKET_OF_ANOTHER = RefusalKind(
+    "ticket_of_another",
+    403,
+    "Nomor antrean ini milik akun lain; ambil nomor Anda sendiri di {room}.",
+    "This ticket belongs to another account; take a number of your own at {room}.",
+)
+Asked = tuple[NowServing, UUID, Ticket | None]
+"""A lane as it is, an account, and the ticket of nobody that it brings."""
+
+
+class Places:
+    """The places of accounts. `new_ticket` gives a new number of a lane."""
+
+    def __init__(self, db: Database, press: TicketPress, new_ticket: Callable[[NowServing], Awaitable[Ticket]]) -> None:
+        self._db = db
+        self._press = press
+        self._new_ticket = new_ticket
+        self._batcher = Batcher[Asked, Ticket](self._place, name="places")
+
+    async def place(self, now: NowServing, account_id: UUID, brought: Ticket | None) -> Ticket:
+        """The account's ticket: for the place that it has, for the number that it brings, or a new one.
+
+        Of two good ones the earlier. Raises `numbers_paused`, `ticket_of_another`.
+        """
+        return await self._batcher.submit((now, account_id, brought))
+
+    async def bound(self, ticket: Ticket, account_id: UUID) -> Ticket:
+        """The ticket of nobody as this account's. With the database away it stays nobody's for now.
+
+        Raises `ticket_of_another` when somebody else's account has its number.
+        """
+        try:
+            answer = (await self._written([(0, account_id, ticket)]))[0]
+            number = answer.number if isinstance(answer, Ticket) else 0
+            if number != ticket.number and not await self._moved(ticket, account_id):
+                raise TICKET_OF_ANOTHER(room=room_path(ticket.lane))
+        except INTERRUPTIONS:
+            return ticket
+        return self._of(ticket, account_id)
+
+    async def leave(self, lane: str, account_id: UUID) -> None:
+        """The account has no place in this lane any more."""
+        await room_store.drop_place(self._db, lane, account_id)
+
+    def is_of(self, ticket: Ticket, account_id: UUID) -> bool:
+        """Whether a ticket is this account's."""
+        return ticket.holder == self._press.holder_of(account_id)
+
+    async def _place(self, asked: Sequence[Asked]) -> Sequence[Ticket | Exception]:
+        try:
+            known = await room_store.read_places(self._db, [(now.lane, account_id) for now, account_id, _ in asked])
+        except (Refused, *INTERRUPTIONS):
+            return [await self._unwritten(*one) for one in asked]
+        answers: dict[int, Ticket | Exception] = {}
+        wanting: list[tuple[int, UUID, Ticket]] = []
+        for index, (now, account_id, brought) in enumerate(asked):
+            place = known.get((now.lane, account_id))
+            has = None if place is None else Ticket(now.lane, *place)
+            if has is not None and not is_over(now, has) and not _is_better(now, brought, has):
+                answers[index] = self._of(has, account_id)
+                continue
+            try:
+                fresh = brought or await self._new_ticket(now)
+            except Refused as refused:
+                answers[index] = refused
+                continue
+            if has is not None:
+                await self._moved(fresh, account_id)
+            wanting.append((index, account_id, fresh))
+        answers |= await self._written(wanting)
+        return [answers[index] for index in range(len(asked))]
+
+    async def _moved(self, ticket: Ticket, account_id: UUID) -> bool:
+        return await room_store.move_place(self._db, ticket.lane, account_id, ticket.number, ticket.issued_ms)
+
+    async def _written(self, wanting: Sequence[tuple[int, UUID, Ticket]]) -> dict[int, Ticket | Exception]:
+        """Write places down; each account's answer is the place that it has afterwards."""
+        if not wanting:
+            return {}
+        rows = [(ticket.lane, account_id, ticket.number, ticket.issued_ms) for _, account_id, ticket in wanting]
+        await room_store.take_places(self._db, rows)
+        places = await room_store.read_places(self._db, [(lane, account_id) for lane, account_id, _, _ in rows])
+        found: dict[int, Ticket | Exception] = {}
+        for index, account_id, ticket in wanting:
+            place = places.get((ticket.lane, account_id))
+            if place is None:
+                found[index] = TICKET_OF_ANOTHER(room=room_path(ticket.lane))
+            elif place == (ticket.number, ticket.issued_ms):
+                found[index] = self._of(ticket, account_id)
+            else:
+                found[index] = self._of(Ticket(ticket.lane, *place), account_id)
+        return found
+
+    async def _unwritten(self, now: NowServing, account_id: UUID, brought: Ticket | None) -> Ticket | Exception:
+        try:
+            return self._of(brought or await self._new_ticket(now), account_id)
+        except Refused as refused:
+            return refused
+
+    def _of(self, ticket: Ticket, account_id: UUID) -> Ticket:
+        return replace(ticket, holder=self._press.holder_of(account_id))
+
+
+def is_over(now: NowServing, ticket: Ticket) -> bool:
+    """Whether the turn of a ticket was so long ago that it counts no more."""
+    turn = now.turn_of(ticket.number)
+    return turn is not None and turn < now.grace_from
+
+
+def _is_better(now: NowServing, brought: Ticket | None, has: Ticket) -> bool:
+    """Whether the number that somebody brings is earlier than the one their account has."""
+    if brought is None or is_over(now, brought):
+        return False
+    return (now.turn_of(brought.number) or brought.number) < (now.turn_of(has.number) or has.number)

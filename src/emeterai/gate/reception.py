@@ -1,0 +1,295 @@
+"""The reception: gives tickets to those who come, and passes to those whose turn it is. One for each web process.
+
+What decides is the signed ticket and the now-serving file: nobody with a number needs the database to come in. New
+numbers come from this machine's lease. Only what ties a number to an account is written at once.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import time
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass
+from pathlib import Path
+from uuid import UUID
+
+import structlog
+
+from emeterai.core.refusal import RefusalKind, Refused
+from emeterai.gate import room_store
+from emeterai.gate.addresses import Addresses
+from emeterai.gate.giver import NumberGiver
+from emeterai.gate.now import NowFiles, NowServing
+from emeterai.gate.passes import PASS_OF_ANOTHER, PASS_REVOKED, Pass, Passes, room_path
+from emeterai.gate.places import TICKET_OF_ANOTHER, Places, is_over
+from emeterai.gate.tally import Tally
+from emeterai.gate.tickets import Ticket, TicketPress
+from emeterai.infra.clock import utc_now
+from emeterai.infra.database import Database
+from emeterai.infra.ids import new_id
+from emeterai.infra.interruption import INTERRUPTIONS
+
+TURN_NOT_REACHED = RefusalKind(
+    "turn_not_reached",
+    409,
+    "Belum giliran Anda: giliran Anda {turn}, sekarang dilayani {now_serving}. Tempat Anda tetap; tunggu di {room}.",
+    "It is not your turn yet: yours is {turn}, now serving {now_serving}. Your place is safe; wait at {room}.",
+)
+TURN_NOT_DRAWN = RefusalKind(
+    "turn_not_drawn",
+    409,
+    "Jalur ini belum dibuka; nomor Anda {number} ikut undian saat dibuka. Tunggu di {room}.",
+    "This lane has not opened; your number {number} is in the draw when it does. Wait at {room}.",
+)
+TURN_OVER = RefusalKind(
+    "turn_over",
+    410,
+    "Giliran Anda sudah lama lewat; ambil nomor baru di {room}.",
+    "Your turn was long ago; take a new number at {room}.",
+)
+TICKET_UNKNOWN = RefusalKind(
+    "ticket_unknown",
+    403,
+    "Nomor antrean ini bukan dari kami atau bukan untuk jalur ini; ambil nomor di {room}.",
+    "This ticket is not ours or not for this lane; take a number at {room}.",
+)
+CODE_UNKNOWN = RefusalKind(
+    "code_unknown",
+    404,
+    "Kode ini tidak cocok dengan nomor mana pun di jalur ini; periksa penulisannya.",
+    "This code belongs to no number in this lane; check how it is written.",
+)
+NUMBERS_TOO_MANY = RefusalKind(
+    "numbers_too_many",
+    429,
+    "Terlalu banyak nomor diambil dari jaringan ini; masuk dengan akun Anda, atau ulangi dalam {retry_after_s} detik.",
+    "Too many numbers were taken from this network; sign in, or try again in {retry_after_s} seconds.",
+)
+LANE_CLOSED = RefusalKind(
+    "lane_closed",
+    409,
+    "Jalur ini sudah ditutup; lihat jalur lain di halaman depan.",
+    "This lane is closed; see the other lanes on the front page.",
+)
+LANE_PAUSED = RefusalKind(
+    "lane_paused",
+    503,
+    "Jalur ini dihentikan sementara; tempat Anda tetap. Tunggu di {room}.",
+    "This lane is paused; your place is safe. Wait at {room}.",
+)
+TICK_S = 1.0
+_LATELY_S = 30.0
+_log = structlog.get_logger(__name__)
+InFlight = Callable[[UUID], Awaitable[bool]]
+"""Whether an account has money or a unit in flight: an order that is paid or waits for its payment, or a held unit."""
+
+
+async def nothing_in_flight(_: UUID) -> bool:
+    """Nobody has anything under way."""
+    return False
+
+
+@dataclass(frozen=True, slots=True)
+class Given:
+    """A ticket as its holder gets it. `code` is empty for an account's; `turn` None until the draw."""
+
+    ticket: Ticket
+    text: str
+    code: str
+    turn: int | None
+
+
+@dataclass(frozen=True, slots=True)
+class Entered:
+    """A pass as its holder gets it."""
+
+    granted: Pass
+    text: str
+
+
+class Reception:
+    """Tickets and passes. `folder` is the gate's in the data folder, `secret` this installation's."""
+
+    def __init__(self, db: Database, folder: Path, secret: bytes, *, in_flight: InFlight = nothing_in_flight) -> None:
+        self._db = db
+        self.press, self.passes, self.now = TicketPress(secret), Passes(secret), NowFiles(folder / "now")
+        self.revoked: frozenset[tuple[str, bytes]] = frozenset()
+        self._in_flight = in_flight
+        self._giver, self._tally, self._addresses = NumberGiver(db, folder), Tally(new_id()), Addresses()
+        self._places = Places(db, self.press, self._new)
+        self._task: asyncio.Task[None] | None = None
+
+    async def start(self) -> None:
+        """Look around and go on doing so each second, until `close`."""
+        with contextlib.suppress(Refused, *INTERRUPTIONS):
+            await self._look(joining=True)
+        self._task = asyncio.create_task(self._run())
+
+    async def close(self) -> None:
+        """Stop; what was counted is written if the database answers."""
+        if self._task is not None:
+            self._task.cancel()
+            with contextlib.suppress(asyncio.CancelledError):
+                await self._task
+        with contextlib.suppress(Refused, *INTERRUPTIONS):
+            await self._tally.flush(self._db)
+        await self._giver.close()
+
+    async def ticket(
+        self, lane: str, *, account_id: UUID | None, shown: str = "", code: str = "", address: str = ""
+    ) -> Given:
+        """The ticket of whoever asks: the one of their account, of their recovery code, the one shown, or a new one.
+
+        Raises `lane_unknown`, `lane_closed`, `code_unknown`, `numbers_too_many`, `numbers_paused`.
+        """
+        now = self.now.read(lane)
+        if now.state == "closed":
+            raise LANE_CLOSED()
+        held = self._recovered(lane, code) if code else self._still_good(now, shown, account_id)
+        if account_id is not None and (held is None or held.is_anonymous):
+            held = await self._places.place(now, account_id, held)
+        if held is None:
+            wait_s = self._addresses.take(address, time.monotonic())
+            if wait_s:
+                raise NUMBERS_TOO_MANY(retry_after_s=int(wait_s) + 1)
+            held = await self._new(now)
+        return self.given(held, now)
+
+    def given(self, ticket: Ticket, now: NowServing) -> Given:
+        """A ticket as its holder gets it."""
+        code = self.press.code_of(ticket) if ticket.is_anonymous else ""
+        return Given(ticket, self.press.sign(ticket), code, now.turn_of(ticket.number))
+
+    def read(self, lane: str, shown: str) -> Ticket:
+        """The ticket behind a text. Raises `ticket_unknown`, `pass_revoked`."""
+        ticket = self.press.read(shown)
+        if ticket is None or ticket.lane != lane:
+            raise TICKET_UNKNOWN(room=room_path(lane))
+        if (lane, ticket.subject) in self.revoked:
+            raise PASS_REVOKED()
+        return ticket
+
+    async def enter(self, lane: str, *, account_id: UUID | None, shown: str = "", held: str = "") -> Entered:
+        """A pass for whoever holds a ticket whose turn has come, a pass that is still good, or something under way.
+
+        `shown` is a ticket, `held` a pass. Raises `lane_unknown`, `ticket_unknown`, `ticket_of_another`,
+        `pass_revoked`, `pass_of_another`, `turn_not_reached`, `turn_not_drawn`, `turn_over`, `lane_paused`,
+        `lane_closed`.
+        """
+        now, now_s = self.now.read(lane), utc_now().timestamp()
+        renewed = self._renewed(lane, held, account_id, int(now_s)) if held else None
+        if renewed is not None:
+            return renewed
+        try:
+            ticket = self.read(lane, shown)
+            if account_id is not None and not ticket.is_anonymous and not self._places.is_of(ticket, account_id):
+                raise TICKET_OF_ANOTHER(room=room_path(lane))
+            called_lately = _let_in(now, ticket)
+        except Refused:
+            # However the line stands, nobody is kept from what they have paid for.
+            if account_id is None or not await self._has_in_flight(account_id):
+                raise
+            self._tally.finishing(lane)
+            return self._entered(self.passes.to_finish(lane, account_id, int(now_s)))
+        if account_id is not None and ticket.is_anonymous:
+            ticket = await self._places.bound(ticket, account_id)
+        self._tally.came(ticket, now_s=now_s, called_lately=called_lately)
+        return self._entered(self.passes.of_ticket(ticket, int(now_s)))
+
+    async def leave(self, lane: str, *, account_id: UUID | None, shown: str) -> None:
+        """Leave the line. The account may take a new number at once; a recovery code stays good, should one regret it.
+
+        Raises `lane_unknown`, `ticket_unknown`, `ticket_of_another`.
+        """
+        self.now.read(lane)
+        ticket = self.read(lane, shown)
+        if account_id is not None and not ticket.is_anonymous and not self._places.is_of(ticket, account_id):
+            raise TICKET_OF_ANOTHER(room=room_path(lane))
+        if account_id is not None:
+            await self._places.leave(lane, account_id)
+        self._tally.left(lane)
+
+    def _recovered(self, lane: str, code: str) -> Ticket:
+        found = self.press.recovered(lane, code)
+        if found is None:
+            raise CODE_UNKNOWN()
+        return found
+
+    def _still_good(self, now: NowServing, shown: str, account_id: UUID | None) -> Ticket | None:
+        """The ticket that somebody shows, if it is theirs and its turn is not over."""
+        ticket = self.press.read(shown) if shown else None
+        if ticket is None or ticket.lane != now.lane or (now.lane, ticket.subject) in self.revoked:
+            return None
+        if not ticket.is_anonymous and account_id is not None and not self._places.is_of(ticket, account_id):
+            return None
+        return None if is_over(now, ticket) else ticket
+
+    async def _new(self, now: NowServing) -> Ticket:
+        """A new number. Raises `numbers_paused`."""
+        closed_at = now.draw.count if now.draw is not None and now.draw.count is not None else 0
+        number = await self._giver.take(now.lane, above=closed_at)
+        self._tally.gave(now.lane, number)
+        turn = now.turn_of(number)
+        low_s, high_s = (None, None) if turn is None else now.wait_of(turn)
+        return Ticket(
+            now.lane,
+            number,
+            int(utc_now().timestamp() * 1000),
+            low_s=None if high_s is None or low_s is None else int(low_s),
+            high_s=None if high_s is None else int(high_s + 0.999),
+        )
+
+    def _renewed(self, lane: str, held: str, account_id: UUID | None, now_s: int) -> Entered | None:
+        """The pass that somebody shows, for longer; None when it is not good any more and a ticket must be shown."""
+        used = self.passes.read(held)
+        if used is None or used.lane != lane or now_s >= used.until_s:
+            return None
+        if (lane, used.subject) in self.revoked:
+            raise PASS_REVOKED()
+        if account_id is not None and used.is_bound and used.holder != self.passes.holder_of(account_id):
+            raise PASS_OF_ANOTHER(room=room_path(lane))
+        if account_id is not None and not used.is_bound:
+            return None
+        return self._entered(self.passes.renewed(used, now_s) or used)
+
+    async def _has_in_flight(self, account_id: UUID) -> bool:
+        try:
+            return await self._in_flight(account_id)
+        except (Refused, *INTERRUPTIONS):
+            return False
+
+    def _entered(self, granted: Pass) -> Entered:
+        return Entered(granted, self.passes.sign(granted))
+
+    async def _look(self, *, joining: bool = False) -> None:
+        await self._giver.look_around(joining=joining)
+        self.revoked = frozenset(await room_store.read_revocations(self._db))
+        await self._tally.flush(self._db)
+
+    async def _run(self) -> None:
+        while True:
+            await asyncio.sleep(TICK_S)
+            try:
+                await self._look()
+            except (Refused, *INTERRUPTIONS) as error:
+                _log.warning("reception_without_database", error=type(error).__name__)
+
+
+def _let_in(now: NowServing, ticket: Ticket) -> bool:
+    """Pass a ticket whose turn has come, and say whether it came only lately; refuse any other."""
+    room, turn = room_path(now.lane), now.turn_of(ticket.number)
+    if now.state == "closed":
+        raise LANE_CLOSED()
+    if turn is None:
+        raise TURN_NOT_DRAWN(number=ticket.number, room=room)
+    if turn < now.grace_from:
+        raise TURN_OVER(room=room)
+    if now.state == "paused":
+        raise LANE_PAUSED(room=room, retry_after_s=10)
+    if turn > now.now_serving:
+        wait_s, _ = now.wait_of(turn)
+        raise TURN_NOT_REACHED(
+            turn=turn, now_serving=now.now_serving, room=room, retry_after_s=min(60, max(2, int(wait_s)))
+        )
+    return now.now_serving - turn <= now.turns_per_s.high * _LATELY_S

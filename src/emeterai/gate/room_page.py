@@ -1,0 +1,234 @@
+"""The page of a waiting room: under 10 kB with its style and its script, which it carries in itself.
+
+With a script it is the same for everybody, so any cache may keep it, and the script asks for nothing but the
+now-serving file. Without one the server says the same words, and the page refreshes itself.
+"""
+
+from __future__ import annotations
+
+import base64
+import gzip
+import hashlib
+import math
+import re
+from datetime import UTC
+from functools import lru_cache
+from pathlib import Path
+
+from jinja2 import Environment, FileSystemLoader, StrictUndefined
+from markupsafe import Markup
+
+from emeterai.core.refusal import Refused
+from emeterai.core.turns import look_again_s
+from emeterai.gate.now import NowServing
+from emeterai.gate.passes import room_path
+from emeterai.gate.reception import Given
+from emeterai.web import formats
+
+_FOLDER = Path(__file__).with_name("page")
+_ACCENT = "#9c1458"
+REFRESH_S_MIN = 5.0
+"""A page without a script is loaded anew no more often."""
+Words = tuple[str, str]
+
+
+@lru_cache(maxsize=1)
+def _templates() -> Environment:
+    environment = Environment(
+        loader=FileSystemLoader(_FOLDER),
+        autoescape=True,
+        undefined=StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+    )
+    environment.filters["number"] = formats.number
+    return environment
+
+
+@lru_cache(maxsize=2)
+def _part(name: str) -> str:
+    """A file of the page without comments, indents and blanks around signs, which a phone need not load."""
+    text = (_FOLDER / name).read_text(encoding="utf-8")
+    lines = (re.sub(r"^\s*(//.*)?", "", line) for line in text.splitlines())
+    return "\n".join(_narrow(line) for line in lines if line)
+
+
+def _narrow(line: str) -> str:
+    """A line of style or script without the blanks that only people want; what is between quotes stays as it is."""
+    parts = re.split(r"('[^']*')", line)
+    parts[::2] = [re.sub(r" ?([=+*/<>&|?:;,(){}!%^-]) ?", r"\1", part) for part in parts[::2]]
+    return "".join(parts)
+
+
+class RoomPage:
+    """A page as it is sent: its bytes, and the policy that lets its own style and script through and nothing else."""
+
+    def __init__(self, html: str, *, style: str, script: str = "") -> None:
+        self.content = html.encode()
+        self._packed: bytes | None = None
+        self.policy = "; ".join(
+            (
+                "default-src 'none'",
+                f"style-src {_source(style)}",
+                *((f"script-src {_source(script)}", "connect-src 'self'") if script else ()),
+                "img-src data:",
+                "form-action 'self'",
+                "base-uri 'none'",
+                "frame-ancestors 'none'",
+            )
+        )
+
+    def packed(self) -> bytes:
+        """The bytes in gzip; packed once."""
+        if self._packed is None:
+            self._packed = gzip.compress(self.content, 6, mtime=0)
+        return self._packed
+
+
+def living_page(now: NowServing, *, inside: str) -> RoomPage:
+    """The page that moves by itself. The same for everybody in the lane; `inside` is where those go who come in."""
+    return _living(now.lane, now.title, now.colour, inside, has_draw=now.draw is not None)
+
+
+@lru_cache(maxsize=64)
+def _living(lane: str, title: str, colour: str, inside: str, *, has_draw: bool) -> RoomPage:
+    style, script = _style(colour), _part("room.js")
+    html = (
+        _templates()
+        .get_template("room.html")
+        .render(
+            now={"lane": lane, "title": title, "now_serving": 0, "draw": has_draw},
+            room=room_path(lane),
+            inside=inside,
+            style=Markup(style),  # noqa: S704 - our own file
+            script=Markup(script),  # noqa: S704 - our own file
+            head=None,
+            ticket=None,
+            turn=None,
+            ahead=0,
+            opens="",
+            notes=[("msg", None), ("why", None), ("late", None)],
+            code="",
+            called=False,
+        )
+    )
+    return RoomPage(html, style=style, script=script)
+
+
+def still_page(
+    now: NowServing,
+    given: Given | None,
+    *,
+    age_s: float,
+    chance: float,
+    refresh: bool,
+    called: bool = False,
+    error: Refused | None = None,
+) -> RoomPage:
+    """The page of one person without a script. `age_s` is the age of the now-serving file."""
+    style, turn = _style(now.colour), given.turn if given else None
+    low_s, high_s = now.wait_of(turn) if turn else (0.0, None)
+    over = turn is not None and turn < now.grace_from
+    go = turn is not None and not over and turn <= now.now_serving and now.state == "open"
+    refresh_s = math.ceil(max(REFRESH_S_MIN, look_again_s(None if turn is None else low_s, chance)))
+    late = int(age_s) if age_s > 15 else 0
+    html = (
+        _templates()
+        .get_template("room.html")
+        .render(
+            now=now,
+            room=room_path(now.lane),
+            style=Markup(style),  # noqa: S704 - our own file
+            script="",
+            head=_head(now, given, over=over, go=go, wait=span_of(low_s, high_s)),
+            error=error,
+            ticket=given.ticket if given else None,
+            turn=turn,
+            ahead=max(0, turn - now.now_serving - 1) if turn else 0,
+            go=go,
+            over=over,
+            opens=_opens(now),
+            notes=_notes(now, late),
+            code=given.code if given else "",
+            may_call=now.calls and given is not None and turn is not None and not go,
+            called=called,
+            refresh_s=refresh_s if refresh and given and not go else 0,
+        )
+    )
+    return RoomPage(html, style=style)
+
+
+def draw_page(now: NowServing, number: int | None) -> RoomPage:
+    """What the draw is, its seed once it is revealed, and the turn of any number."""
+    style = _style(now.colour)
+    html = (
+        _templates()
+        .get_template("draw.html")
+        .render(
+            now=now,
+            room=room_path(now.lane),
+            style=Markup(style),  # noqa: S704 - our own file
+            asked=number or "",
+            turn=now.turn_of(number) if number else None,
+        )
+    )
+    return RoomPage(html, style=style)
+
+
+def span_of(low_s: float, high_s: float | None) -> Words:
+    """A wait as people say it, in both languages. The page's script says the same."""
+    if high_s is None:
+        return "Belum dapat diperkirakan", "Cannot be told yet"
+    if high_s < 60:
+        return "Tunggu kurang dari 1 menit", "Wait less than a minute"
+    hours = high_s >= 5_400
+    unit_s = 3_600 if hours else 60
+    low, high = math.floor(low_s / unit_s), math.ceil(high_s / unit_s)
+    span = str(low) if low == high else f"{low}\N{EN DASH}{high}"
+    return f"Tunggu sekitar {span} {'jam' if hours else 'menit'}", f"Wait about {span} {'h' if hours else 'min'}"
+
+
+def _head(now: NowServing, given: Given | None, *, over: bool, go: bool, wait: Words) -> Words:
+    if given is None:
+        return "Ambil nomor untuk mengantre.", "Take a number to stand in line."
+    if over:
+        return "Giliran Anda sudah lama lewat.", "Your turn was long ago."
+    if go:
+        return "Giliran Anda!", "It is your turn!"
+    match now.state:
+        case "before_opening":
+            return "Belum dibuka. Anda ikut undian.", "Not open yet. You are in the draw."
+        case "paused":
+            return "Dihentikan sementara.", "Paused for now."
+        case "closed":
+            return "Sudah ditutup.", "Closed."
+        case "open":
+            return wait
+
+
+def _notes(now: NowServing, late: int) -> list[tuple[str, Words | None]]:
+    message, why = now.message, now.why
+    late_words = (
+        f"Kabar ini sudah {late} detik. Tempat Anda tetap.",
+        f"This news is {late} seconds old. Your place is safe.",
+    )
+    return [
+        ("msg", (message.id or message.en, message.en) if message else None),
+        ("why", (why.id, why.en) if why else None),
+        ("late", late_words if late else None),
+    ]
+
+
+def _opens(now: NowServing) -> str:
+    if now.state != "before_opening" or now.opens_at is None:
+        return ""
+    return f"Dibuka {formats.moment(now.opens_at.astimezone(UTC))}"
+
+
+def _style(colour: str) -> str:
+    return _part("room.css").replace(_ACCENT, colour)
+
+
+def _source(text: str) -> str:
+    """How a policy names a style or a script inside a page (CSP3 hash-source)."""
+    return f"'sha256-{base64.b64encode(hashlib.sha256(text.encode()).digest()).decode()}'"

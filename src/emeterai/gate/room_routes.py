@@ -1,0 +1,348 @@
+"""The waiting room for programs and for its own page: `/gate/{lane}/...`.
+
+`/gate/{lane}.json` is handed out by the server from the folder of the now-serving files; the page's handler answers for
+lanes that are younger than the server (docs/decisions/0021).
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Annotated, Any, cast
+from uuid import UUID
+
+import msgspec
+from litestar import Controller, Request, Response, post
+from litestar.datastructures import Cookie
+from litestar.di import NamedDependency
+from litestar.params import FromPath, JSONBody
+
+from emeterai.core.refusal import RefusalKind
+from emeterai.gate import room_store
+from emeterai.gate.giver import NUMBERS_PAUSED
+from emeterai.gate.keeper import PASS_COOKIE
+from emeterai.gate.lanes import LANE_UNKNOWN
+from emeterai.gate.passes import PASS_OF_ANOTHER, PASS_REVOKED, Pass
+from emeterai.gate.places import TICKET_OF_ANOTHER
+from emeterai.gate.receipts import FactOf, Receipts, nothing_on_record
+from emeterai.gate.reception import (
+    CODE_UNKNOWN,
+    LANE_CLOSED,
+    LANE_PAUSED,
+    NUMBERS_TOO_MANY,
+    TICKET_UNKNOWN,
+    TURN_NOT_DRAWN,
+    TURN_NOT_REACHED,
+    TURN_OVER,
+    Given,
+    InFlight,
+    Reception,
+    nothing_in_flight,
+)
+from emeterai.infra.database import Database
+from emeterai.infra.http import problems
+from emeterai.infra.secrets import local_secret
+from emeterai.infra.settings import Settings
+from emeterai.web import paths
+
+EMAIL_UNUSABLE = RefusalKind(
+    "call_email_unusable",
+    422,
+    "Alamat surel ini tidak dapat dipakai; periksa penulisannya.",
+    "This e-mail address cannot be used; check how it is written.",
+)
+CALLS_NOT_OFFERED = RefusalKind(
+    "calls_not_offered",
+    409,
+    "Panggilan tidak tersedia untuk jalur atau nomor ini; simpan kode Anda dan lihat lagi nanti.",
+    "Calls are not offered for this lane or number; keep your code and look again later.",
+)
+TICKET_LIFE_S = 30 * 86_400
+_EMAIL = re.compile(r"[^@\s<>,;:\"\\]{1,64}@[A-Za-z0-9-]{1,63}(\.[A-Za-z0-9-]{1,63}){1,4}")
+_NO_STORE = {"cache-control": "no-store"}
+_ANYONE: list[dict[str, list[str]]] = [{}]
+_COMING_IN = (
+    TICKET_UNKNOWN,
+    TICKET_OF_ANOTHER,
+    PASS_REVOKED,
+    PASS_OF_ANOTHER,
+    TURN_NOT_REACHED,
+    TURN_NOT_DRAWN,
+    TURN_OVER,
+    LANE_PAUSED,
+    LANE_CLOSED,
+)
+
+AnyRequest = Request[Any, Any, Any]
+LaneName = FromPath[str]
+Visitor = NamedDependency[Any]
+"""Who is signed in, found out by the application: None, or something with `actor`, the person's account, and
+`account_id`, whose business it is about."""
+
+
+@dataclass(frozen=True, slots=True)
+class Gate:
+    """What the waiting room works with: `state["room"]` of the application. `https`: its cookies go over https only."""
+
+    db: Database
+    reception: Reception
+    receipts: Receipts
+    https: bool
+    inside: str
+    """Where a browser goes when its person comes in."""
+
+
+@asynccontextmanager
+async def open_gate(
+    db: Database,
+    settings: Settings,
+    *,
+    in_flight: InFlight = nothing_in_flight,
+    paid: FactOf = nothing_on_record,
+    uploaded: FactOf = nothing_on_record,
+) -> AsyncIterator[Gate]:
+    """The waiting room of a web process, for as long as the block lasts.
+
+    `in_flight` says who has money or a unit under way and so may come in whatever the line; `paid` and `uploaded` are
+    what receipts can prove.
+    """
+    secrets = settings.data_path / "secrets"
+    reception = Reception(db, gate_folder(settings), local_secret(secrets, "gate"), in_flight=in_flight)
+    receipts = Receipts(local_secret(secrets, "receipts"), settings.base_url, paid=paid, uploaded=uploaded)
+    await reception.start()
+    try:
+        yield Gate(db, reception, receipts, https=settings.base_url.startswith("https://"), inside=paths.BUY)
+    finally:
+        await reception.close()
+
+
+def gate_folder(settings: Settings) -> Path:
+    """Where the numbers and the now-serving files of this machine are."""
+    return settings.data_path / "gate"
+
+
+def _text(description: str, length_max: int) -> msgspec.Meta:
+    return msgspec.Meta(description=description, max_length=length_max)
+
+
+class Showing(msgspec.Struct, forbid_unknown_fields=True, frozen=True):
+    """What a person shows. What is left out is taken from the browser's cookies."""
+
+    ticket: Annotated[str, _text("A ticket", 200)] = ""
+    code: Annotated[str, _text("A recovery code, in place of a ticket", 60)] = ""
+
+
+class Holding(msgspec.Struct, forbid_unknown_fields=True, frozen=True):
+    """What a person holds. What is left out is taken from the browser's cookies."""
+
+    ticket: Annotated[str, _text("A ticket", 200)] = ""
+    held: Annotated[str, _text("A pass that is to be renewed", 200)] = ""
+
+
+class CallWish(msgspec.Struct, forbid_unknown_fields=True, frozen=True):
+    """Whom to call."""
+
+    email: Annotated[str, _text("Where to; deleted once you were called", 254)]
+    ticket: Annotated[str, _text("A ticket; else the browser's cookie", 200)] = ""
+
+
+class Wait(msgspec.Struct, frozen=True):
+    """An estimate in seconds: at least, and at most; null when nobody can tell."""
+
+    low_s: int
+    high_s: int | None
+
+
+class TicketView(msgspec.Struct, frozen=True, kw_only=True):
+    """A place in a line."""
+
+    lane: str
+    number: int
+    turn: Annotated[int | None, msgspec.Meta(description="When it is called; null until the draw.")]
+    now_serving: int
+    wait: Wait | None
+    ticket: str
+    recovery_code: Annotated[str, msgspec.Meta(description="Brings the place back; empty for an account's ticket.")]
+    room: str
+
+
+class PassView(msgspec.Struct, frozen=True, kw_only=True):
+    """A right to be inside. Send it as the header `emeterai-pass`, or as the cookie of that name."""
+
+    lane: str
+    granted: Annotated[str, msgspec.Meta(description="The pass")]
+    until: datetime
+    finish: bool
+    bound: Annotated[bool, msgspec.Meta(description="Whether it names an account; one that does not lets you sign in")]
+
+
+class RoomRoutes(Controller):
+    """Numbers and passes."""
+
+    path = "/gate/{lane:str}"
+    tags = ("Gate",)
+    security = _ANYONE
+
+    @post(
+        "/tickets",
+        operation_id="take_ticket",
+        summary="Take a number, or get the one you have",
+        responses=problems(
+            LANE_UNKNOWN, LANE_CLOSED, CODE_UNKNOWN, NUMBERS_TOO_MANY, NUMBERS_PAUSED, TICKET_OF_ANOTHER
+        ),
+    )
+    async def take(
+        self, request: AnyRequest, lane: LaneName, visitor: Visitor, data: JSONBody[Showing]
+    ) -> Response[TicketView]:
+        """One person, one place in a lane: an account gets its number again from anywhere, others by their code."""
+        given = await take_ticket(request, lane, visitor, shown=data.ticket, code=data.code)
+        now = gate_of(request).reception.now.read(lane)
+        low_s, high_s = (0.0, None) if given.turn is None else now.wait_of(given.turn)
+        view = TicketView(
+            lane=lane,
+            number=given.ticket.number,
+            turn=given.turn,
+            now_serving=now.now_serving,
+            wait=None if given.turn is None else Wait(int(low_s), None if high_s is None else int(high_s) + 1),
+            ticket=given.text,
+            recovery_code=given.code,
+            room=f"/gate/{lane}",
+        )
+        return Response(view, headers=_NO_STORE, cookies=[ticket_cookie(request, lane, given.text)])
+
+    @post(
+        "/passes",
+        operation_id="take_pass",
+        summary="Come in",
+        responses=problems(LANE_UNKNOWN, *_COMING_IN),
+    )
+    async def enter(
+        self, request: AnyRequest, lane: LaneName, visitor: Visitor, data: JSONBody[Holding]
+    ) -> Response[PassView]:
+        """A pass for a ticket whose turn has come, a pass for longer for one that is good, or one to finish."""
+        granted, text = await take_pass(request, lane, visitor, shown=data.ticket, held=data.held)
+        view = PassView(
+            lane=lane,
+            granted=text,
+            until=datetime.fromtimestamp(granted.until_s, UTC),
+            finish=granted.finish,
+            bound=granted.is_bound,
+        )
+        return Response(view, headers=_NO_STORE, cookies=[pass_cookie(request, granted, text)])
+
+    @post(
+        "/leave",
+        operation_id="leave_line",
+        summary="Leave the line",
+        status_code=204,
+        responses=problems(LANE_UNKNOWN, TICKET_UNKNOWN, TICKET_OF_ANOTHER, PASS_REVOKED),
+    )
+    async def leave(
+        self, request: AnyRequest, lane: LaneName, visitor: Visitor, data: JSONBody[Showing]
+    ) -> Response[None]:
+        """Whoever leaves may take a new number; a recovery code stays good until its turn is over."""
+        shown = data.ticket or ticket_shown(request, lane)
+        await gate_of(request).reception.leave(lane, account_id=id_of(visitor), shown=shown)
+        return Response(None, status_code=204, cookies=[ticket_cookie(request, lane, "")])
+
+    @post(
+        "/calls",
+        operation_id="be_called",
+        summary="Leave and be called",
+        status_code=202,
+        responses=problems(LANE_UNKNOWN, TICKET_UNKNOWN, PASS_REVOKED, EMAIL_UNUSABLE, CALLS_NOT_OFFERED),
+    )
+    async def call(self, request: AnyRequest, lane: LaneName, data: JSONBody[CallWish]) -> Response[None]:
+        """An e-mail about five minutes before the turn. The address is deleted once it was sent."""
+        await ask_for_call(request, lane, data.email, shown=data.ticket)
+        return Response(None, status_code=202, headers=_NO_STORE)
+
+
+async def take_ticket(request: AnyRequest, lane: str, visitor: Any, *, shown: str = "", code: str = "") -> Given:
+    """The ticket of whoever sends a request."""
+    return await gate_of(request).reception.ticket(
+        lane,
+        account_id=id_of(visitor),
+        shown=shown or ticket_shown(request, lane),
+        code=code,
+        address=request.client.host if request.client else "",
+    )
+
+
+async def take_pass(
+    request: AnyRequest, lane: str, visitor: Any, *, shown: str = "", held: str = ""
+) -> tuple[Pass, str]:
+    """The pass of whoever sends a request."""
+    entered = await gate_of(request).reception.enter(
+        lane,
+        account_id=id_of(visitor),
+        shown=shown or ticket_shown(request, lane),
+        held=held or request.cookies.get(PASS_COOKIE, ""),
+    )
+    return entered.granted, entered.text
+
+
+async def ask_for_call(request: AnyRequest, lane: str, email: str, *, shown: str = "") -> None:
+    """Remember to call whoever sends a request. Raises `calls_not_offered`, `call_email_unusable`, `ticket_unknown`."""
+    gate = gate_of(request)
+    now = gate.reception.now.read(lane)
+    ticket = gate.reception.read(lane, shown or ticket_shown(request, lane))
+    turn = now.turn_of(ticket.number)
+    if not now.calls or turn is None or turn <= now.now_serving:
+        raise CALLS_NOT_OFFERED()
+    if _EMAIL.fullmatch(email) is None:
+        raise EMAIL_UNUSABLE()
+    await room_store.add_call(gate.db, lane, ticket.number, turn, email)
+
+
+def gate_of(request: AnyRequest) -> Gate:
+    """What the application put into its state."""
+    return cast(Gate, request.app.state["room"])
+
+
+def id_of(visitor: Any) -> UUID | None:
+    """The account of the person who is signed in, whomever they act for: one person, one place."""
+    return None if visitor is None else cast(UUID, visitor.actor)
+
+
+def ticket_shown(request: AnyRequest, lane: str) -> str:
+    """The ticket of a lane that this browser keeps, or nothing."""
+    return request.cookies.get(_ticket_name(lane), "")
+
+
+def ticket_cookie(request: AnyRequest, lane: str, text: str) -> Cookie:
+    """Lets the browser keep a ticket where no script can read it; an empty one makes it forget."""
+    return Cookie(
+        key=_ticket_name(lane),
+        value=text,
+        path=f"/gate/{lane}",
+        max_age=TICKET_LIFE_S if text else 0,
+        httponly=True,
+        samesite="lax",
+        secure=gate_of(request).https,
+    )
+
+
+def pass_cookie(request: AnyRequest, granted: Pass, text: str) -> Cookie:
+    """Lets the browser keep a pass and show it everywhere."""
+    return Cookie(
+        key=PASS_COOKIE,
+        value=text,
+        path="/",
+        max_age=granted.until_s - granted.entered_s,
+        httponly=True,
+        samesite="lax",
+        secure=gate_of(request).https,
+    )
+
+
+def _ticket_name(lane: str) -> str:
+    return f"emeterai_ticket_{lane}"
+
+
+controllers: tuple[type[Any], ...] = (RoomRoutes,)
+"""What the application mounts."""

@@ -1,0 +1,125 @@
+"""What a request is, told from its method, path and headers alone: its class of work, and what it needs.
+
+Only what costs nothing is looked at: no database, no signature but that of a pass. Nobody can claim a class of work
+that is not theirs, for the path decides.
+"""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+from enum import Enum
+
+from emeterai.core.admission import Work
+from emeterai.core.brownout import Step
+
+
+class Needs(Enum):
+    """What a request is about to hold."""
+
+    WORK = "work"
+    """A slot while it is worked on."""
+    ENTRY = "entry"
+    """A slot of those who sign in: their passwords cost more than all the rest together."""
+    WAIT = "wait"
+    """It waits for something to happen elsewhere, and holds nothing but a place among those who wait."""
+
+
+@dataclass(frozen=True, slots=True)
+class Sort:
+    """One sort of request. `rests_from` is the brown-out step from which it is turned away."""
+
+    name: str
+    work: Work
+    needs: Needs = Needs.WORK
+    rests_from: Step = Step.STAMPING
+    stays: bool = False
+    """Those who come for it stay for a while: where passes are asked for it needs one."""
+    is_machine: bool = False
+    """A payment provider or staff: never of a people's lane."""
+
+
+_LOOK = Sort("look", Work.BROWSE, rests_from=Step.LOOKING)
+_HISTORY = Sort("history", Work.BROWSE, rests_from=Step.HISTORY)
+_PREVIEW = Sort("preview", Work.BROWSE, rests_from=Step.PREVIEWS)
+_STATISTICS = Sort("statistics", Work.BROWSE, rests_from=Step.STATISTICS)
+_ENTER = Sort("enter", Work.BUY, Needs.ENTRY, rests_from=Step.ENTERING, stays=True)
+_BUY = Sort("buy", Work.BUY, rests_from=Step.BUYING, stays=True)
+_STEP = Sort("step", Work.BUY, rests_from=Step.BUYING)
+_UPLOAD = Sort("upload", Work.BUY, rests_from=Step.BUYING, stays=True)
+_STAMP = Sort("stamp", Work.FINISH, rests_from=Step.STAMPING)
+_FOLLOW = Sort("follow", Work.FINISH)
+_FOLLOW_WAITING = Sort("follow_waiting", Work.FINISH, Needs.WAIT)
+_FETCH = Sort("fetch", Work.FINISH)
+_MONEY = Sort("money", Work.FINISH, is_machine=True)
+_OFFICE = Sort("office", Work.FINISH, is_machine=True)
+
+_FREE_EXACT = frozenset({"/healthz", "/readyz", "/metrics", "/favicon.ico", "/robots.txt"})
+_FREE_BELOW = ("/static/", "/gate/", "/status")
+_RULES: tuple[tuple[str, tuple[tuple[str, str, Sort], ...]], ...] = (
+    ("v1/stamps", (("POST", "", _STAMP), ("GET", "/[^/]+.*", _FOLLOW), ("GET", "", _HISTORY))),
+    ("v1/uploads", (("HEAD", ".*", _STEP), (".*", ".*", _UPLOAD))),
+    ("v1/documents", (("GET", "/[^/]+", _STEP), ("GET", "", _HISTORY))),
+    ("v1/orders", (("POST", "", _BUY), ("GET", "", _HISTORY), (".*", ".*", _STEP))),
+    ("v1/payments", (("POST", ".*", _MONEY),)),
+    ("v1/sessions", (("POST", "", _ENTER), (".*", ".*", _STEP))),
+    ("v1/accounts", (("POST", "", _ENTER),)),
+    ("v1/quota", (("GET", "/history", _HISTORY),)),
+    ("v1/verify", (("POST", "", _PREVIEW),)),
+    ("v1/invariants", ((".*", ".*", _STATISTICS),)),
+    ("masuk", (("POST", "", _ENTER),)),
+    ("daftar", (("POST", "", _ENTER),)),
+    ("keluar", (("POST", "", _STEP),)),
+    ("kuota", (("GET", "/riwayat", _HISTORY),)),
+    ("beli", (("POST", "", _BUY),)),
+    ("pesanan", (("GET", "", _HISTORY), (".*", ".*", _STEP))),
+    ("unggah", (("POST", "", _UPLOAD),)),
+    ("dokumen", (("GET", "", _HISTORY), ("POST", "/[^/]+/bubuhkan", _STAMP), (".*", ".*", _STEP))),
+    ("meterai", ((".*", ".*", _FOLLOW),)),
+    ("verifikasi", (("POST", ".*", _PREVIEW),)),
+    ("invariants", ((".*", ".*", _STATISTICS),)),
+    ("docs", ((".*", ".*", _STATISTICS),)),
+    ("operator", ((".*", ".*", _OFFICE),)),
+)
+_COMPILED = {
+    head: tuple((re.compile(method), re.compile(rest), sort) for method, rest, sort in rules) for head, rules in _RULES
+}
+_FILE = re.compile(r"/(?:v1/stamps/[^/]+/file|meterai/[^/]+/berkas)/?")
+
+
+def sort_of(method: str, path: str, *, waits: bool = False) -> Sort | None:
+    """The sort of a request; None for what is free: static files, the gate, the status, probes.
+
+    `waits`: it carries `Prefer: wait`.
+    """
+    if path in _FREE_EXACT or path.startswith(_FREE_BELOW) or method == "OPTIONS":
+        return None
+    first, _, rest = path[1:].partition("/")
+    if first == "v1":
+        second, _, rest = rest.partition("/")
+        first = f"v1/{second}"
+    rules = _COMPILED.get(first)
+    if rules is not None:
+        below = f"/{rest}".rstrip("/")
+        named = "GET" if method == "HEAD" and first != "v1/uploads" else method
+        for methods, pattern, sort in rules:
+            if methods.fullmatch(named) and pattern.fullmatch(below):
+                return _closer(sort, path, waits=waits and named == "GET")
+    return _LOOK if method in {"GET", "HEAD"} else _STEP
+
+
+def _closer(sort: Sort, path: str, *, waits: bool) -> Sort:
+    if sort is _FOLLOW and _FILE.fullmatch(path):
+        return _FETCH
+    return _FOLLOW_WAITING if waits and sort in {_FOLLOW, _STEP} else sort
+
+
+def seconds_of(header: bytes | None) -> float | None:
+    """The seconds of an `X-Request-Timeout` header; None where it says nothing that can be read."""
+    if header is None or len(header) > 12:
+        return None
+    try:
+        seconds = float(header)
+    except ValueError:
+        return None
+    return seconds if 0.0 < seconds < 86_400.0 else None

@@ -1,0 +1,119 @@
+"""What a web process counts of its waiting people: kept here, written to its own row of the database each second.
+
+Written as sums since the process began, so a write that is lost or comes twice changes nothing.
+"""
+
+from __future__ import annotations
+
+from collections import OrderedDict, deque
+from dataclasses import replace
+from uuid import UUID
+
+from emeterai.gate import room_store
+from emeterai.gate.room_store import Counts
+from emeterai.gate.tickets import Ticket
+from emeterai.infra import metrics
+from emeterai.infra.database import Database
+
+_REMEMBERED_MAX = 200_000
+_COMPARED = 64
+_TOLERANCE_S = 5.0
+"""A page looks again every few seconds, so a wait is not known more exactly."""
+_ERRORS = (-1800, -600, -300, -120, -60, -30, -10, 0, 10, 30, 60, 120, 300, 600, 1800)
+_given = metrics.counter("emeterai_gate_tickets", "Numbers given out", ["lane"])
+_came = metrics.counter("emeterai_gate_entered", "People who came in at their turn", ["lane"])
+_finishing = metrics.counter("emeterai_gate_finishing", "People let in to finish what is under way", ["lane"])
+_error_s = metrics.histogram(
+    "emeterai_gate_estimate_error_seconds",
+    "Wait less the middle of the promised range, of those who came in",
+    ["lane"],
+    buckets=_ERRORS,
+)
+_overtaken_s = metrics.histogram(
+    "emeterai_gate_overtaken_seconds",
+    "By how much somebody with a lower number had come later, of those who came in; 0 for most",
+    ["lane"],
+    buckets=(0, *metrics.SECONDS),
+)
+
+
+class Tally:
+    """Counts; `flush` writes them."""
+
+    def __init__(self, process: UUID) -> None:
+        self._process = process
+        self._counts: dict[str, Counts] = {}
+        self._changed: set[str] = set()
+        self._seen: OrderedDict[tuple[str, int], None] = OrderedDict()
+        self._latest: dict[str, deque[tuple[int, int]]] = {}
+
+    def gave(self, lane: str, number: int) -> None:
+        """A number was given."""
+        counts = self._of(lane)
+        self._set(lane, replace(counts, given=counts.given + 1, last_number=max(counts.last_number, number)))
+        _given.labels(lane).inc()
+
+    def left(self, lane: str) -> None:
+        """Somebody left the line."""
+        counts = self._of(lane)
+        self._set(lane, replace(counts, left_line=counts.left_line + 1))
+
+    def finishing(self, lane: str) -> None:
+        """Somebody came in to finish what is under way."""
+        counts = self._of(lane)
+        self._set(lane, replace(counts, finishing=counts.finishing + 1))
+        _finishing.labels(lane).inc()
+
+    def came(self, ticket: Ticket, *, now_s: float, called_lately: bool) -> None:
+        """Somebody came in. The promise of their ticket is judged when they were `called_lately`: who comes in later
+        than they could has not waited that long. Who comes in twice counts once.
+        """
+        key = ticket.lane, ticket.number
+        if key in self._seen:
+            return
+        self._seen[key] = None
+        if len(self._seen) > _REMEMBERED_MAX:
+            self._seen.popitem(last=False)
+        counts = self._of(ticket.lane)
+        self._set(ticket.lane, replace(counts, came=counts.came + 1))
+        _came.labels(ticket.lane).inc()
+        self._compare(ticket)
+        if called_lately and ticket.low_s is not None and ticket.high_s is not None:
+            self._judge(ticket, now_s - ticket.issued_ms / 1000)
+
+    async def flush(self, db: Database) -> None:
+        """Write what has changed since the last time."""
+        changed, self._changed = self._changed, set()
+        if changed:
+            try:
+                await room_store.write_counts(
+                    db, self._process, [(lane, self._counts[lane]) for lane in sorted(changed)]
+                )
+            except BaseException:
+                self._changed |= changed
+                raise
+
+    def _judge(self, ticket: Ticket, waited_s: float) -> None:
+        low_s, high_s = ticket.low_s or 0, ticket.high_s or 0
+        late_s = waited_s - (low_s + high_s) / 2
+        kept = low_s - _TOLERANCE_S <= waited_s <= high_s + _TOLERANCE_S
+        counts = self._of(ticket.lane)
+        self._set(
+            ticket.lane,
+            replace(counts, promised=counts.promised + 1, kept=counts.kept + int(kept), late_s=counts.late_s + late_s),
+        )
+        _error_s.labels(ticket.lane).observe(late_s)
+
+    def _compare(self, ticket: Ticket) -> None:
+        """Among those who came in just now: who has a lower number although they came later?"""
+        latest = self._latest.setdefault(ticket.lane, deque(maxlen=_COMPARED))
+        later = [issued_ms for number, issued_ms in latest if number < ticket.number and issued_ms > ticket.issued_ms]
+        _overtaken_s.labels(ticket.lane).observe((max(later) - ticket.issued_ms) / 1000 if later else 0)
+        latest.append((ticket.number, ticket.issued_ms))
+
+    def _of(self, lane: str) -> Counts:
+        return self._counts.get(lane, Counts())
+
+    def _set(self, lane: str, counts: Counts) -> None:
+        self._counts[lane] = counts
+        self._changed.add(lane)

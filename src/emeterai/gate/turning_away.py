@@ -1,0 +1,109 @@
+"""Turning away, cheaply: ready-made answers for those who cannot be let in now, and when to come back."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import msgspec
+from litestar.types import Send
+
+from emeterai.core.refusal import RefusalKind
+
+CROWDED = RefusalKind(
+    "service_crowded",
+    503,
+    "Layanan sedang ramai; tidak ada yang hilang. Coba lagi dalam {retry_after_s} detik.",
+    "The service is crowded; nothing is lost. Try again in {retry_after_s} seconds.",
+)
+RESTING = RefusalKind(
+    "part_resting",
+    503,
+    "Bagian ini diistirahatkan supaya pembubuhan meterai tetap jalan. Coba lagi dalam {retry_after_s} detik.",
+    "This part rests so that stamping goes on. Try again in {retry_after_s} seconds.",
+)
+ENTRANCE_CROWDED = RefusalKind(
+    "entrance_crowded",
+    503,
+    "Banyak orang sedang masuk; yang sudah masuk tidak perlu masuk lagi. Coba lagi dalam {retry_after_s} detik.",
+    "Many people are signing in; whoever is signed in need not do so again. Try again in {retry_after_s} seconds.",
+)
+UPLOADS_CROWDED = RefusalKind(
+    "uploads_crowded",
+    503,
+    "Banyak berkas sedang dikirim; berkas Anda belum terkirim. Coba lagi dalam {retry_after_s} detik.",
+    "Many files are on their way; yours was not sent. Try again in {retry_after_s} seconds.",
+)
+_PAGE = """<!doctype html>
+<html lang="id"><head><meta charset="utf-8"><meta name="viewport" content="width=device-width,initial-scale=1">
+{refresh}<title>Sedang ramai - emeterai</title></head>
+<body><main><h1>Sedang ramai <small lang="en">Crowded</small></h1>
+<p>{id}</p><p lang="en">{en}</p>
+{more}</main></body></html>
+"""
+_REFRESH = '<meta http-equiv="refresh" content="{retry_after_s}">\n'
+_BY_ITSELF = (
+    "<p>Halaman ini mencoba lagi dengan sendirinya; tidak perlu memuat ulang. "
+    '<span lang="en">This page tries again by itself; there is no need to reload.</span></p>\n'
+)
+_AGAIN = '<p>Kembali dengan tombol mundur lalu kirim lagi. <span lang="en">Go back and send it again.</span></p>\n'
+_KEPT_MAX = 1_000
+Headers = list[tuple[bytes, bytes]]
+
+
+class Answers:
+    """Ready-made refusals. `headers` go with every one of them: those of the whole service's answers."""
+
+    def __init__(self, headers: Sequence[tuple[bytes, bytes]] = ()) -> None:
+        self._headers = list(headers)
+        self._kept: dict[tuple[str, int, str, str], tuple[int, Headers, bytes]] = {}
+
+    async def refuse(self, send: Send, kind: RefusalKind, *, retry_after_s: int, form: str, room: str = "") -> None:
+        """Say no. `form` is `json`, `page` for a browser that looks, or `sent` for one that has sent a form."""
+        key = (kind.code, retry_after_s, form, room)
+        kept = self._kept.get(key)
+        if kept is None:
+            kept = self._made(kind, retry_after_s, form, room)
+            if len(self._kept) < _KEPT_MAX:
+                self._kept[key] = kept
+        status, headers, body = kept
+        await send({"type": "http.response.start", "status": status, "headers": headers})
+        await send({"type": "http.response.body", "body": body, "more_body": False})
+
+    async def to_room(self, send: Send, room: str) -> None:
+        """Send a browser to the waiting room."""
+        headers = [(b"location", room.encode()), (b"cache-control", b"no-store"), (b"content-length", b"0")]
+        await send({"type": "http.response.start", "status": 303, "headers": [*headers, *self._headers]})
+        await send({"type": "http.response.body", "body": b"", "more_body": False})
+
+    def _made(self, kind: RefusalKind, retry_after_s: int, form: str, room: str) -> tuple[int, Headers, bytes]:
+        facts: dict[str, str | int] = {"retry_after_s": retry_after_s}
+        if room:
+            facts["room"] = room
+        indonesian, english = kind.id.format(**facts), kind.en.format(**facts)
+        if form == "json":
+            media_type = b"application/problem+json"
+            title = kind.code.replace("_", " ").capitalize()
+            problem = {
+                **facts,
+                "type": f"/docs/refusals/{kind.code}",
+                "title": title,
+                "status": kind.status,
+                "detail": english,
+                "code": kind.code,
+                "id": indonesian,
+                "en": english,
+            }
+            body = msgspec.json.encode(problem)
+        else:
+            media_type = b"text/html; charset=utf-8"
+            refresh = _REFRESH.format(retry_after_s=retry_after_s) if form == "page" else ""
+            more = _BY_ITSELF if form == "page" else _AGAIN
+            body = _PAGE.format(refresh=refresh, id=indonesian, en=english, more=more).encode()
+        headers = [
+            (b"content-type", media_type),
+            (b"content-length", str(len(body)).encode()),
+            (b"cache-control", b"no-store"),
+            (b"retry-after", str(retry_after_s).encode()),
+            *self._headers,
+        ]
+        return kind.status, headers, body

@@ -1,0 +1,242 @@
+"""`emeterai plan`: from a campaign and from measured costs to machines, waits, and when more of them comes too late."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from pathlib import Path
+from typing import Any
+
+import msgspec
+
+from emeterai.core.planning import (
+    BURST,
+    STEP_S,
+    Campaign,
+    LineSeen,
+    arrivals_of,
+    busiest_per_s,
+    last_useful_step,
+    line_of,
+    speed_needed,
+)
+from emeterai.core.refusal import RefusalKind
+from emeterai.plan_picture import picture_of
+
+PLAN_IMPOSSIBLE = RefusalKind(
+    "plan_impossible",
+    422,
+    "Rencana ini tidak dapat dihitung: {detail}.",
+    "This plan cannot be made: {detail}.",
+)
+COSTS_MS = {"web": 2.3, "sealer": 2.0, "database": 0.7}
+"""Processor time of one stamp of 100 KB in each role, as docs/measured.md has it (`emeterai bench stamp`)."""
+BUSY_MAX = 0.7
+"""Processors are planned to be so busy in the busiest hour: what is measured at the edge does not last."""
+_STORED_BYTES, _TAIL_BYTES = 3_271, 12_288
+_PEOPLE_ASK_EVERY_S = 10.0
+_PARTS = {"web": "web", "sealer-1": "sealer", "postgres": "database"}
+
+
+class Machine(msgspec.Struct, frozen=True):
+    """What one role needs in the busiest hour."""
+
+    role: str
+    cpu_ms_a_stamp: float
+    cores: int
+
+
+class Less(msgspec.Struct, frozen=True):
+    """What becomes of the same campaign with a part of the machines, and when the rest must be there at the latest."""
+
+    share: float
+    stamps_per_s: float
+    longest_wait_s: float
+    waiting_max: int
+    left_at_deadline: int
+    rest_helps_until: datetime | None
+
+
+class Plan(msgspec.Struct, frozen=True):
+    """A campaign, planned. Rates are stamps a second; waits are of whoever comes at the worst minute."""
+
+    stamps: int
+    mean_per_s: float
+    busiest_day_per_s: float
+    busiest_hour_per_s: float
+    burst_per_s: float
+    planned_per_s: float
+    longest_wait_s: float
+    longest_wait_at: datetime
+    waiting_max: int
+    burst_wait_s: float
+    machines: list[Machine]
+    looking_per_s: int
+    into_mbit_per_s: float
+    stored_gb: float
+    less: list[Less]
+
+
+@dataclass(frozen=True)
+class Wishes:
+    """What an operator asks for. `costs_ms` by role; `wait_s_max` is how long anybody may wait in the line."""
+
+    campaign: Campaign
+    deadline: datetime
+    wait_s_max: float
+    costs_ms: Mapping[str, float]
+    file_bytes: int = 800_000
+
+
+def add_plan(commands: Any) -> argparse.ArgumentParser:
+    """The command and its options; `planned` answers it."""
+    plan = commands.add_parser("plan", help="machines and waiting times for a campaign, from measured costs")
+    plan.add_argument("--applicants", type=float, required=True, help="people who will need stamps")
+    plan.add_argument("--per-person", type=float, default=2.5, help="stamps each (default 2.5)")
+    plan.add_argument("--deadline", type=datetime.fromisoformat, required=True, help="such as 2026-09-10T23:59+07:00")
+    plan.add_argument("--days", type=float, default=22.0, help="from the opening to the deadline (default 22)")
+    plan.add_argument("--wait-minutes", type=float, default=10.0, help="the longest wait in the line (default 10)")
+    plan.add_argument("--file-kb", type=float, default=800.0, help="a document of an applicant (default 800)")
+    plan.add_argument("--rates", type=Path, help="what `emeterai bench stamp --json` printed on your machine")
+    plan.add_argument("--picture", metavar="SVG", type=Path, help="draw the crowd and the line into this file")
+    plan.add_argument("--json", action="store_true", help="print one JSON object")
+    made: argparse.ArgumentParser = plan
+    return made
+
+
+def plan_of(wishes: Wishes) -> Plan:
+    """The plan for a campaign. Raises `plan_impossible` for one without people or without time."""
+    campaign = wishes.campaign
+    if not (campaign.stamps >= 1 and 0.1 <= campaign.days <= 1_000 and wishes.wait_s_max >= 0):
+        raise PLAN_IMPOSSIBLE(detail="it needs people, stamps, and between a tenth of a day and a thousand days")
+    arrivals = arrivals_of(campaign)
+    opening = wishes.deadline - timedelta(seconds=STEP_S * len(arrivals))
+    planned_per_s = speed_needed(arrivals, wait_s_max=wishes.wait_s_max)
+    seen = line_of(arrivals, planned_per_s)
+    hour_per_s = busiest_per_s(arrivals, 60)
+    burst_per_s = BURST * hour_per_s
+    return Plan(
+        stamps=round(campaign.stamps),
+        mean_per_s=campaign.stamps / (len(arrivals) * STEP_S),
+        busiest_day_per_s=busiest_per_s(arrivals, 1_440),
+        busiest_hour_per_s=hour_per_s,
+        burst_per_s=burst_per_s,
+        planned_per_s=planned_per_s,
+        longest_wait_s=seen.wait_s_max,
+        longest_wait_at=opening + timedelta(seconds=STEP_S * seen.longest_at),
+        waiting_max=round(seen.waiting_max),
+        burst_wait_s=max(0.0, burst_per_s - planned_per_s) * 300.0 / planned_per_s,
+        machines=[
+            Machine(role, cost_ms, max(1, math.ceil(planned_per_s * cost_ms / 1_000 / BUSY_MAX)))
+            for role, cost_ms in wishes.costs_ms.items()
+        ],
+        looking_per_s=round(seen.waiting_max / campaign.per_person / _PEOPLE_ASK_EVERY_S),
+        into_mbit_per_s=planned_per_s * wishes.file_bytes * 8 / 1e6,
+        stored_gb=campaign.stamps * (_STORED_BYTES + _TAIL_BYTES + wishes.file_bytes) / 1e9,
+        less=[_less(arrivals, share, planned_per_s, opening) for share in (0.9, 0.75, 0.5, 0.25)],
+    )
+
+
+def _less(arrivals: list[float], share: float, planned_per_s: float, opening: datetime) -> Less:
+    seen = line_of(arrivals, share * planned_per_s)
+    until = last_useful_step(arrivals, share * planned_per_s, planned_per_s)
+    is_enough = until is None or until == len(arrivals)
+    return Less(
+        share=share,
+        stamps_per_s=share * planned_per_s,
+        longest_wait_s=seen.wait_s_max,
+        waiting_max=round(seen.waiting_max),
+        left_at_deadline=round(seen.left),
+        rest_helps_until=None if is_enough or until is None else opening + timedelta(seconds=STEP_S * until),
+    )
+
+
+def planned(arguments: argparse.Namespace) -> tuple[Plan, str]:
+    """The plan that the command asks for, and how people read it. Raises `plan_impossible`, OSError."""
+    deadline: datetime = arguments.deadline
+    if deadline.tzinfo is None:
+        raise PLAN_IMPOSSIBLE(detail="the deadline needs its zone, such as +07:00")
+    hour = deadline.hour + (deadline.minute + 1) / 60
+    campaign = Campaign(arguments.applicants, arguments.per_person, arguments.days, hour)
+    costs_ms = measured_costs_ms(arguments.rates) if arguments.rates else COSTS_MS
+    wishes = Wishes(campaign, deadline, arguments.wait_minutes * 60, costs_ms, int(arguments.file_kb * 1_000))
+    plan = plan_of(wishes)
+    if arguments.picture:
+        arrivals = arrivals_of(campaign)
+        lines: dict[str, LineSeen] = {
+            f"{share:.0%}": line_of(arrivals, share * plan.planned_per_s) for share in (1.0, 0.75, 0.5)
+        }
+        arguments.picture.write_text(picture_of(arrivals, plan.planned_per_s, lines, deadline), encoding="utf-8")
+    return plan, text_of(plan, wishes)
+
+
+def measured_costs_ms(file: Path) -> dict[str, float]:
+    """The costs of each role, out of the lines of `emeterai bench stamp --json`. Raises `plan_impossible`, OSError."""
+    costs_ms = dict.fromkeys(COSTS_MS, 0.0)
+    for line in file.read_text(encoding="utf-8").splitlines():
+        if not line.startswith("{"):
+            continue
+        try:
+            figure = json.loads(line)
+        except json.JSONDecodeError as error:
+            raise PLAN_IMPOSSIBLE(detail=f"{file.name} holds a line that is no JSON") from error
+        name, found, part = str(figure.get("name", "")).partition("CPU a stamp: ")
+        role = _PARTS.get(part.partition(",")[0])
+        if found and not name and role is not None:
+            costs_ms[role] += float(figure["value"])
+    if not all(costs_ms.values()):
+        raise PLAN_IMPOSSIBLE(detail=f"{file.name} lacks the lines `CPU a stamp` of web, sealer-1 and postgres")
+    return costs_ms
+
+
+def text_of(plan: Plan, wishes: Wishes) -> str:
+    """The plan as people read it."""
+    campaign = wishes.campaign
+    rates = (plan.mean_per_s, plan.busiest_day_per_s, plan.busiest_hour_per_s, plan.burst_per_s)
+    words = (
+        "asked for: {:,.1f} stamps/s on average, {:,.1f} on the busiest day, {:,.1f} in its hour, {:,.0f} for minutes"
+    )
+    return "\n".join(
+        [
+            f"{campaign.people:,.0f} people, {plan.stamps:,} stamps in {campaign.days:g} days to {wishes.deadline}",
+            f"  {words.format(*rates)}",
+            "",
+            f"Nobody waits longer than {_span(wishes.wait_s_max)} at {plan.planned_per_s:,.1f} stamps/s:",
+            *(f"  {_machine(it)}" for it in plan.machines),
+            f"  longest wait {_span(plan.longest_wait_s)}, at {plan.longest_wait_at:%d %b %H:%M}",
+            f"  a burst of five minutes adds {_span(plan.burst_wait_s)}",
+            f"  {plan.waiting_max:,} stamps wait at most; the cache answers {plan.looking_per_s:,} looks a second",
+            f"  {plan.into_mbit_per_s:,.0f} Mbit/s in and as much out; {plan.stored_gb:,.0f} GB stored",
+            "",
+            "With less, and until when the rest, once it is there, still serves everybody in time:",
+            "   part  stamps/s  longest wait  wait at once    too late  the rest helps until",
+            *(f"  {_part(it)}" for it in plan.less),
+        ]
+    )
+
+
+def _machine(it: Machine) -> str:
+    cost = f"{it.cpu_ms_a_stamp:.2f} ms of processor time a stamp, {BUSY_MAX:.0%} busy"
+    return f"{it.cores:>4} {'core' if it.cores == 1 else 'cores'} for {it.role} ({cost})"
+
+
+def _part(it: Less) -> str:
+    numbers = f"{it.waiting_max:>13,} {it.left_at_deadline:>11,}"
+    return f"{it.share:>5.0%} {it.stamps_per_s:>9,.1f} {_span(it.longest_wait_s):>13} {numbers}  {_until(it)}"
+
+
+def _until(less: Less) -> str:
+    if less.rest_helps_until is None:
+        return "not needed for that" if less.left_at_deadline < 1 else "the opening, at once"
+    return f"{less.rest_helps_until:%d %b %H:%M}"
+
+
+def _span(seconds: float) -> str:
+    """A wait in words."""
+    if seconds < 90:
+        return f"{seconds:.0f} s"
+    return f"{seconds / 60:.0f} min" if seconds < 5_400 else f"{seconds / 3_600:.1f} h"

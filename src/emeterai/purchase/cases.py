@@ -1,0 +1,238 @@
+"""What staff decide about money: each decision is proposed by one of them, with its reason, and made by another.
+
+Nothing here guesses: money that differs is credited only for whole stamps, stamps are taken back only while they are
+available, and nobody's balance goes below zero.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from uuid import UUID
+
+import msgspec
+
+from emeterai.core.refusal import RefusalKind
+from emeterai.core.returning import RefundState, ReturnMove, ReturnState, units_for
+from emeterai.infra.database import Connection, Database
+from emeterai.ledger.service import Ledger, OpenBook
+from emeterai.purchase import cases_store, postings, returns_store, steps, store
+from emeterai.purchase.model import Order
+from emeterai.purchase.providers import Providers
+from emeterai.purchase.returns import LookAt
+from emeterai.purchase.returns_model import Action, Case, CaseKind, Proposal, Return
+
+CASE_UNKNOWN = RefusalKind(
+    "case_unknown",
+    404,
+    "Tidak ada perkara atau pengembalian ini; lihat daftarnya.",
+    "There is no such case or return; look at the list.",
+)
+PROPOSAL_UNKNOWN = RefusalKind(
+    "proposal_unknown", 404, "Usulan ini tidak ada; lihat daftarnya.", "There is no such proposal; look at the list."
+)
+PROPOSAL_OWN = RefusalKind(
+    "proposal_own",
+    403,
+    "Usulan sendiri tidak dapat diputuskan sendiri; mintalah petugas lain memutuskannya.",
+    "Nobody decides a proposal of their own; ask another member of staff to decide it.",
+)
+PROPOSAL_WAITS = RefusalKind(
+    "proposal_waits",
+    409,
+    "Sudah ada usulan yang menunggu keputusan untuk hal ini; putuskan itu dahulu.",
+    "A proposal about this waits for its decision already; decide that one first.",
+)
+PROPOSAL_DECIDED = RefusalKind(
+    "proposal_decided",
+    409,
+    "Usulan ini sudah diputuskan; muat ulang daftarnya.",
+    "This proposal was decided already; load the list again.",
+)
+PROPOSAL_OVERTAKEN = RefusalKind(
+    "proposal_overtaken",
+    409,
+    "Keadaannya sudah berubah sehingga usulan ini tidak dapat dijalankan lagi; lihat keadaannya sekarang.",
+    "Things have changed so that this cannot be done any more; see how they are now.",
+)
+CREDIT_NOT_WHOLE = RefusalKind(
+    "credit_not_whole",
+    409,
+    "Uang ini tidak tepat untuk sejumlah meterai, jadi hanya dapat dikembalikan.",
+    "This money does not pay for a whole number of stamps, so it can only be returned.",
+)
+TAKE_BACK_TOO_MUCH = RefusalKind(
+    "take_back_too_much",
+    409,
+    "Paling banyak {quantity_max} meterai dapat ditarik: sebanyak yang tersedia dan yang uangnya hilang.",
+    "At most {quantity_max} stamps can be taken back: those available, and whose money is missing.",
+)
+WAITING_MAX = 100
+_OF_CASES = frozenset({Action.TAKE_BACK, Action.CLOSE})
+_FROM = {
+    Action.CREDIT: ReturnState.UNDECIDED,
+    Action.RETURN: ReturnState.UNDECIDED,
+    Action.ASK_AGAIN: ReturnState.NEEDS_CARE,
+    Action.PAID_OUT: ReturnState.NEEDS_CARE,
+}
+
+
+class Waiting(msgspec.Struct, frozen=True, kw_only=True):
+    """What staff should look at, the longest waiting first, with its orders and the proposals about it."""
+
+    returns: list[Return]
+    cases: list[Case]
+    orders: dict[UUID, Order]
+    proposals: list[Proposal]
+
+
+class Cases:
+    """The verbs of staff. The caller has seen to it that `by` may."""
+
+    def __init__(self, db: Database, ledger: Ledger, providers: Providers, *, look_at: LookAt) -> None:
+        self._look_at = look_at
+        self._db = db
+        self._ledger = ledger
+        self._providers = providers
+
+    async def waiting(self) -> Waiting:
+        """Everything that waits for people, at most a hundred of each."""
+        returns = await returns_store.returns_in_care(self._db, WAITING_MAX)
+        cases = await cases_store.open_cases(self._db, WAITING_MAX)
+        found: list[Return | Case] = [*returns, *cases]
+        orders = await store.orders_by_ids(self._db, [one.order_id for one in found])
+        proposals = await cases_store.proposals_about(self._db, [one.id for one in found])
+        return Waiting(returns=returns, cases=cases, orders={order.id: order for order in orders}, proposals=proposals)
+
+    async def record(self, subjects: Sequence[UUID]) -> list[Proposal]:
+        """Every proposal about these returns and cases: who proposed and decided what, when and why."""
+        return await cases_store.proposals_about(self._db, subjects)
+
+    async def of_orders(self, order_ids: Sequence[UUID]) -> list[Case]:
+        """The cases of some orders, closed ones too."""
+        return await cases_store.cases_of(self._db, order_ids)
+
+    async def propose(
+        self, subject: UUID, action: Action, *, note: str, by: UUID, quantity: int | None = None
+    ) -> Proposal:
+        """Propose something about a return or a case; `note` says why, `quantity` how many stamps to take back.
+
+        Raises `case_unknown`, `proposal_waits`, `proposal_overtaken`, `credit_not_whole` or `take_back_too_much`.
+        """
+        about_case = action in _OF_CASES
+        async with self._db.transaction() as tx:
+            back, case, order = await self._subject(tx, subject, is_case=about_case)
+            book = await self._ledger.open_book(tx, [order.account_id], opening=True)
+            _check(action, back, case, order, book=book, quantity=quantity)
+            proposal = await cases_store.insert_proposal(
+                tx,
+                return_id=back.id if back else None,
+                case_id=case.id if case else None,
+                action=action,
+                quantity=quantity if action is Action.TAKE_BACK else None,
+                note=note,
+                by=by,
+            )
+        if proposal is None:
+            raise PROPOSAL_WAITS()
+        return proposal
+
+    async def decide(self, proposal_id: UUID, *, by: UUID, approved: bool) -> Proposal:
+        """Decide somebody else's proposal; approved, it is done in the same transaction.
+
+        Raises `proposal_unknown`, `proposal_own`, `proposal_decided`, and what `propose` raises when things have
+        changed since: then it is still undecided, and can be rejected.
+        """
+        proposal = await cases_store.proposal_by_id(self._db, proposal_id)
+        if proposal is None:
+            raise PROPOSAL_UNKNOWN()
+        if proposal.proposed_by == by:
+            raise PROPOSAL_OWN()
+        if approved and proposal.action is Action.PAID_OUT:
+            await self._look_at_provider(proposal)
+        subject = proposal.return_id or proposal.case_id
+        assert subject is not None
+        async with self._db.transaction() as tx:
+            back, case, order = await self._subject(tx, subject, is_case=proposal.case_id is not None)
+            book = await self._ledger.open_book(tx, [order.account_id], opening=True)
+            if not await cases_store.write_decision(tx, proposal_id, by=by, approved=approved):
+                raise PROPOSAL_DECIDED()
+            if approved:
+                # Read under the lock: what was decided is done to things as they are now.
+                back, case, order = await self._subject(tx, subject, is_case=proposal.case_id is not None)
+                _check(proposal.action, back, case, order, book=book, quantity=proposal.quantity)
+                await _do(tx, book, proposal, back=back, case=case, order=order)
+            decided = await cases_store.proposal_by_id(tx, proposal_id)
+        assert decided is not None
+        return decided
+
+    async def _look_at_provider(self, proposal: Proposal) -> None:
+        """Before money is paid out by hand: has the provider not returned it after all, or taken it back?
+
+        Raises `proposal_overtaken`; what the payer has otherwise is written, and noticed under the lock.
+        """
+        assert proposal.return_id is not None
+        back = await returns_store.return_by_id(self._db, proposal.return_id)
+        assert back is not None
+        said = await self._providers.refund_status(back.order_id, back.payment, refund_key=str(back.id))
+        if said.state is RefundState.DONE:
+            async with self._db.transaction() as tx:
+                await steps.confirm(tx, await self._ledger.open_book(tx, [back.account_id]), back)
+        if said.state in {RefundState.DONE, RefundState.PENDING}:
+            raise PROPOSAL_OVERTAKEN()
+        await self._look_at(back.order_id, back.payment)
+
+    async def _subject(
+        self, tx: Connection, subject: UUID, *, is_case: bool
+    ) -> tuple[Return | None, Case | None, Order]:
+        case = await cases_store.case_by_id(tx, subject) if is_case else None
+        back = None if is_case else await returns_store.return_by_id(tx, subject)
+        found = case or back
+        if found is None:
+            raise CASE_UNKNOWN()
+        return back, case, await store.known_order(tx, found.order_id)
+
+
+def _check(
+    action: Action, back: Return | None, case: Case | None, order: Order, *, book: OpenBook, quantity: int | None
+) -> None:
+    """Raise why this cannot be done as things are."""
+    if back is not None:
+        needs_money = action in {Action.CREDIT, Action.ASK_AGAIN}
+        if back.state is not _FROM[action] or (needs_money and back.amount_idr is None):
+            raise PROPOSAL_OVERTAKEN()
+        if action is Action.CREDIT and not units_for(back.amount_idr or 0, order.price, quantity=order.quantity):
+            raise CREDIT_NOT_WHOLE()
+        return
+    assert case is not None
+    if case.closed_at is not None or (action is Action.TAKE_BACK and case.kind is not CaseKind.TAKEN_BACK):
+        raise PROPOSAL_OVERTAKEN()
+    if action is Action.TAKE_BACK:
+        each_idr = order.total_idr // order.quantity
+        missing = (case.amount_idr or 0) // each_idr
+        quantity_max = min(book.balance(order.account_id).available, missing, order.quantity)
+        if quantity is None or not 1 <= quantity <= quantity_max:
+            raise TAKE_BACK_TOO_MUCH(quantity_max=quantity_max)
+
+
+async def _do(
+    tx: Connection, book: OpenBook, proposal: Proposal, *, back: Return | None, case: Case | None, order: Order
+) -> None:
+    """Do what two people want."""
+    if case is not None:
+        if proposal.action is Action.TAKE_BACK:
+            assert proposal.quantity is not None
+            price = order.price.part(proposal.quantity, of=order.quantity)
+            taken = postings.stamps_for_loss(case, price, account=order.account_id, quantity=proposal.quantity)
+            await steps.post(book, taken, about=case.id)
+        await cases_store.close_case(tx, case.id, quantity=proposal.quantity)
+        return
+    assert back is not None
+    match proposal.action:
+        case Action.CREDIT:
+            is_done = await steps.credit(tx, book, back, order)
+        case Action.PAID_OUT:
+            is_done = await steps.confirm(tx, book, back, proof=proposal.note)
+        case _:
+            is_done = await steps.move(tx, back, ReturnMove.OWE)
+    if not is_done:
+        raise PROPOSAL_OVERTAKEN()

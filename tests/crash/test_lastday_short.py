@@ -1,0 +1,51 @@
+"""The last day in forty seconds: a crowd that is far too large keeps no promise from being kept. Nothing here is timed.
+
+The long form, with times, is `emeterai bench lastday`.
+"""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+
+import pytest
+
+sys.path.insert(0, str(Path(__file__).parents[2] / "bench"))
+
+from lastday_ears import Ears
+from lastday_outages import lose_each
+from lastday_promises import check_promises
+from lastday_stage import VUS, Cores, Phase, Stage
+
+PEOPLE_PER_S, CROWD_PER_S, PHASE_S = 4.0, 150.0, 6.0
+PEOPLE = VUS * 60
+
+
+@pytest.mark.timeout(400)
+async def test_a_crowd_that_is_far_too_large_is_told_nothing_but_the_truth(short_folder: Path) -> None:
+    """People come at many times what the service can do, then a few; some repeat badly, lines break, notifications come
+    late and twice. Whatever anybody was told of a stamp or of money is so in the end, and nobody was shown a crash.
+    """
+    async with Ears() as ears:
+        stage = Stage(short_folder / "day", ears, Cores(parted=False), gate=True)
+        async with stage.open(PEOPLE) as db:
+            few = Phase("few", 1.0, PHASE_S, PEOPLE_PER_S)
+            day = await stage.live(db, [few, Phase("crowd", 10.0, PHASE_S, CROWD_PER_S, 20.0), few], HOME_S="10")
+            found = await check_promises(stage, db, [day.heard])
+    assert [] == found.faults
+    assert found.stamps > 0
+    assert [] == [one for one in day.heard.of("r") if one[3] == 500]
+
+
+@pytest.mark.timeout(400)
+async def test_whatever_is_lost_for_a_moment_comes_back_and_nothing_is_gone(short_folder: Path) -> None:
+    """PostgreSQL stops, PostgreSQL dies, the blob store fails and the payment provider is away, under a retry storm."""
+    async with Ears() as ears:
+        stage = Stage(short_folder / "storm", ears, Cores(parted=False), gate=True)
+        async with stage.open(PEOPLE) as db:
+            storm = await lose_each(
+                stage, db, seconds=2.0, times=1.0, people_per_s=PEOPLE_PER_S, warm_s=3.0, back_s=5.0
+            )
+            found = await check_promises(stage, db, [storm.heard])
+    assert [] == found.faults
+    assert found.stamps > 0

@@ -1,0 +1,149 @@
+"""Leave and be called: by e-mail and by webhook, once, with what is on record deleted afterwards."""
+
+from __future__ import annotations
+
+import asyncio
+import email
+import email.policy
+from collections.abc import AsyncIterator
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import msgspec
+import pytest
+from waiting_people import OPEN, changed, publish
+
+from emeterai.gate import calls, room_store
+from emeterai.gate.calls import Calls, callers_of, letter
+from emeterai.gate.now import NowFiles
+from emeterai.infra.database import Database
+from emeterai.infra.settings import Settings, SettingsError
+
+
+@dataclass
+class PostOffice:
+    """A mail server and a web server of somebody else. `down`: the next letters are not taken."""
+
+    letters: list[bytes] = field(default_factory=list)
+    hooks: list[dict[str, object]] = field(default_factory=list)
+    down: bool = False
+
+    async def smtp(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        """Speak just enough of RFC 5321."""
+        writer.write(b"220 here\r\n")
+        while line := (await reader.readline()).upper():
+            if line.startswith(b"RCPT") and self.down:
+                writer.write(b"451 later\r\n")
+            elif line.startswith(b"DATA"):
+                writer.write(b"354 go on\r\n")
+                self.letters.append(await reader.readuntil(b"\r\n.\r\n"))
+                writer.write(b"250 taken\r\n")
+            else:
+                writer.write(b"250 fine\r\n")
+        writer.close()
+
+    async def http(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        """Take one POST of JSON."""
+        head = (await reader.readuntil(b"\r\n\r\n")).lower()
+        length = int(head.partition(b"content-length:")[2].split(b"\r\n")[0])
+        self.hooks.append(msgspec.json.decode(await reader.readexactly(length)))
+        writer.write(b"HTTP/1.1 204 No Content\r\nconnection: close\r\n\r\n")
+        writer.close()
+
+
+@pytest.fixture
+async def office() -> AsyncIterator[tuple[PostOffice, Settings]]:
+    """A post office, and settings that name it."""
+    post = PostOffice()
+    smtp = await asyncio.start_server(post.smtp, "127.0.0.1", 0)
+    http = await asyncio.start_server(post.http, "127.0.0.1", 0)
+    ports = [server.sockets[0].getsockname()[1] for server in (smtp, http)]
+    settings = Settings(
+        public_url="https://meterai.example",
+        smtp_url=f"smtp://127.0.0.1:{ports[0]}",
+        call_webhook_url=f"http://127.0.0.1:{ports[1]}/call",
+    )
+    yield post, settings
+    smtp.close()
+    http.close()
+
+
+async def desk(db: Database, folder: Path, settings: Settings) -> Calls:
+    """What the steward has."""
+    return Calls(db, NowFiles(folder / "now"), callers_of(settings))
+
+
+async def test_people_are_called_when_their_turn_is_near(
+    db: Database, tmp_path: Path, office: tuple[PostOffice, Settings]
+) -> None:
+    """Those within five minutes, once; the address is gone afterwards, and the webhook never had it."""
+    post, settings = office
+    publish(tmp_path, OPEN)
+    for number in (150, 3_000, 50_000):
+        await room_store.add_call(db, "retail", number, number, f"warga{number}@contoh.id")
+    steward = await desk(db, tmp_path, settings)
+    assert steward.are_offered("retail")
+    assert 2 == await steward.call_due()
+    assert 0 == await steward.call_due()
+    texts = [email.message_from_bytes(found, policy=email.policy.default) for found in post.letters]
+    assert {"warga150@contoh.id", "warga3000@contoh.id"} == {str(text["To"]) for text in texts}
+    assert all("https://meterai.example/gate/retail" in text.get_content() for text in texts)
+    assert {150, 3_000} == {hook["number"] for hook in post.hooks}
+    assert not any("contoh.id" in str(hook) for hook in post.hooks)
+    rows = await db.fetch("SELECT number, state, email FROM gate.calls ORDER BY number")
+    assert [("called", None), ("called", None), ("waiting", "warga50000@contoh.id")] == [
+        (row["state"], row["email"]) for row in rows
+    ]
+
+
+async def test_when_the_post_is_down_it_is_tried_again_and_then_given_up(
+    db: Database, tmp_path: Path, office: tuple[PostOffice, Settings]
+) -> None:
+    """Not at once, at most five times; then the address is deleted."""
+    post, settings = office
+    post.down = True
+    publish(tmp_path, OPEN)
+    await room_store.add_call(db, "retail", 150, 150, "warga@contoh.id")
+    steward = await desk(db, tmp_path, Settings(public_url=settings.public_url, smtp_url=settings.smtp_url))
+    for tries in range(1, calls.TRIES_MAX + 1):
+        assert 0 == await steward.call_due()
+        assert 0 == await steward.call_due()
+        assert tries == await db.fetchval("SELECT tries FROM gate.calls")
+        await db.fetch("UPDATE gate.calls SET again_at = now()")
+    assert [("failed", None)] == [tuple(row) for row in await db.fetch("SELECT state, email FROM gate.calls")]
+    assert [] == post.letters
+
+
+async def test_nobody_is_called_while_the_line_stands(
+    db: Database, tmp_path: Path, office: tuple[PostOffice, Settings]
+) -> None:
+    """A paused lane would call them for nothing."""
+    publish(tmp_path, changed(OPEN, state="paused"))
+    await room_store.add_call(db, "retail", 150, 150, "warga@contoh.id")
+    assert 0 == await (await desk(db, tmp_path, office[1])).call_due()
+
+
+async def test_calls_are_offered_where_there_is_a_way_and_room(
+    db: Database, tmp_path: Path, office: tuple[PostOffice, Settings], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Without settings nobody is promised anything; nor when too many wait to be called."""
+    assert not (await desk(db, tmp_path, Settings())).are_offered("retail")
+    publish(tmp_path, OPEN)
+    await room_store.add_call(db, "retail", 90_000, 90_000, "warga@contoh.id")
+    monkeypatch.setattr(calls, "CALLS_MAX", 1)
+    steward = await desk(db, tmp_path, office[1])
+    await steward.call_due()
+    assert not steward.are_offered("retail")
+    assert steward.are_offered("cpns-2026")
+
+
+def test_a_letter_holds_no_ticket_and_no_header_of_others() -> None:
+    """Who reads it cannot take the place; a lane's title cannot add headers."""
+    made = letter(
+        changed(OPEN, title="Umum"), 150, 150, sender="emeterai@meterai.example", base_url="https://m.example"
+    )
+    text = made.as_string()
+    assert "t1." not in text
+    assert "auto-generated" == made["Auto-Submitted"]
+    with pytest.raises(SettingsError):
+        callers_of(Settings(smtp_url="http://mail"))

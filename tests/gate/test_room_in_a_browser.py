@@ -1,0 +1,279 @@
+"""The waiting room in Chromium, served as the service serves it: with its script, without one, and judged by axe."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from datetime import timedelta
+from pathlib import Path
+from typing import Any
+
+import httpx
+import pytest
+from axe_playwright_python.sync_playwright import Axe
+from playwright.sync_api import Browser, BrowserContext, ConsoleMessage, Page, expect, sync_playwright
+from waiting_people import DRAWN, NOT_DRAWN, OPEN, SEED, changed, publish
+
+from emeterai.core.draw import key_of, turn_of
+from emeterai.core.turns import Rate, look_again_s, wait_of
+from emeterai.gate.now import NowServing, Reason
+from emeterai.gate.room_page import span_of
+from emeterai.infra.clock import utc_now
+from running import free_port
+
+ARGUMENTS = ["--no-sandbox", "--disable-gpu", "--no-first-run", "--disable-background-networking"]
+AXE_OPTIONS = {
+    "runOnly": ["wcag2a", "wcag2aa", "wcag21a", "wcag21aa", "wcag22aa", "best-practice"],
+    # Ours can be switched off by a link on the page itself (WCAG 2.2.1), which axe cannot see.
+    "rules": {"meta-refresh": {"enabled": False}},
+}
+PICTURES = os.environ.get("ROOM_PICTURES", "")
+"""A folder for pictures of what people see; empty: none are taken."""
+
+
+class ServedRoom:
+    """A waiting room over HTTP, whose state the test publishes."""
+
+    def __init__(self, url: str, folder: Path) -> None:
+        self.url = url
+        self.folder = folder
+
+    def stand(self, **values: object) -> NowServing:
+        """The retail lane in this state, now."""
+        now = changed(OPEN, **{"updated_at": utc_now(), "grace_from": 1, **values})
+        publish(self.folder, now)
+        return now
+
+
+@pytest.fixture
+def room(database_url: str, tmp_path: Path) -> Iterator[ServedRoom]:
+    """A room of its own, on a database of its own."""
+    port = free_port()
+    served = ServedRoom(f"http://localhost:{port}", tmp_path)
+    served.stand()
+    script = Path(__file__).with_name("serve_room.py")
+    environment = {**os.environ, "PYTHONPATH": f"{script.parent}:{script.parents[1]}"}
+    command = [sys.executable, str(script), database_url, str(tmp_path), str(port)]
+    with (tmp_path / "server.log").open("wb") as log:
+        server = subprocess.Popen(command, env=environment, stdout=log, stderr=log)
+    until_s = time.monotonic() + 30
+    while time.monotonic() < until_s:
+        try:
+            httpx.get(f"{served.url}/gate/retail", trust_env=False).raise_for_status()
+            break
+        except httpx.HTTPError:
+            assert server.poll() is None, (tmp_path / "server.log").read_text()
+            time.sleep(0.1)
+    yield served
+    server.terminate()
+    server.wait(20)
+
+
+@pytest.fixture
+def chromium(room: ServedRoom) -> Iterator[Browser]:  # the room first: a browser's loop would stop its database's
+    """Chromium; skipped when there is none, a failure in CI."""
+    path = shutil.which("chromium")
+    if path is None:
+        message = "chromium is not installed (Debian package chromium)"
+        if os.environ.get("CI"):
+            pytest.fail(message)
+        pytest.skip(message)
+    with sync_playwright() as playwright:
+        browser = playwright.chromium.launch(executable_path=path, args=ARGUMENTS)
+        yield browser
+        browser.close()
+
+
+@pytest.fixture
+def phone(chromium: Browser) -> Iterator[BrowserContext]:
+    """A phone with scripts."""
+    context = chromium.new_context(viewport={"width": 360, "height": 740}, locale="id-ID")
+    yield context
+    context.close()
+
+
+@pytest.fixture
+def plain_phone(chromium: Browser) -> Iterator[BrowserContext]:
+    """A phone without scripts."""
+    context = chromium.new_context(viewport={"width": 360, "height": 740}, java_script_enabled=False)
+    yield context
+    context.close()
+
+
+def opened(room: ServedRoom, phone: BrowserContext) -> Page:
+    """The room's page, once it has its number; the browser has no complaint about it."""
+    page = phone.new_page()
+    complaints: list[str] = []
+
+    def complain(message: ConsoleMessage) -> None:
+        complaints.append(message.text)
+
+    page.on("console", complain)
+    page.on("pageerror", lambda error: complaints.append(str(error)))
+    page.goto(f"{room.url}/gate/retail")
+    expect(page.locator("#n")).not_to_have_text("–")
+    assert [] == complaints
+    return page
+
+
+def look(page: Page) -> None:
+    """Let the page look again, once no cache may answer with the state before."""
+    time.sleep(1.1)
+    page.evaluate("look()")
+
+
+def picture(page: Page, name: str) -> None:
+    """Take a picture, when pictures are wanted."""
+    if PICTURES:
+        page.screenshot(path=f"{PICTURES}/{name}.png", full_page=True)
+
+
+def judged(page: Page) -> list[Any]:
+    """What axe holds against the page, in light and in dark colours, all of it unfolded."""
+    page.evaluate("document.querySelectorAll('details').forEach(it => { it.open = true })")
+    found = []
+    for scheme in ("light", "dark"):
+        page.emulate_media(color_scheme=scheme)
+        response = Axe().run(page, options=AXE_OPTIONS).response
+        found += [(rule["id"], [node["html"] for node in rule["nodes"]]) for rule in response["violations"]]
+    page.emulate_media(color_scheme="light")
+    return found
+
+
+def test_a_person_waits_and_comes_in(room: ServedRoom, phone: BrowserContext) -> None:
+    """The number, the turn, those ahead and the wait; the turn in the title and for screen readers; then inside."""
+    room.stand(now_serving=0, last_number=90_000)
+    phone.request.post(f"{room.url}/gate/retail/tickets", data={})
+    page = opened(room, phone)
+    assert "1" == page.text_content("#n")
+    room.stand(now_serving=0)
+    look(page)
+    expect(page.locator("#h")).to_contain_text("kurang dari 1 menit")
+    assert "Tunggu kurang dari 1 menit / Wait less than a minute" == page.text_content("#live")
+    assert not page.is_visible("#in")
+    picture(page, "waiting")
+    assert [] == judged(page)
+    picture(page, "waiting-unfolded")
+    room.stand(now_serving=3)
+    look(page)
+    page.wait_for_selector("#in:visible")
+    assert page.title().startswith("★ Giliran Anda!")
+    assert "Giliran Anda! / It is your turn!" == page.text_content("#live")
+    picture(page, "turn")
+    assert [] == judged(page)
+    page.click("#in")
+    page.wait_for_url("**/beli")
+    assert "emeterai_pass" in {cookie["name"] for cookie in phone.cookies()}
+
+
+def test_the_place_stays_when_the_page_is_opened_again(room: ServedRoom, phone: BrowserContext) -> None:
+    """In another tab, and from another phone by the recovery code; leaving gives it up."""
+    room.stand(now_serving=0)
+    first = opened(room, phone)
+    code, number = first.text_content("#c"), first.text_content("#n")
+    assert number == opened(room, phone).text_content("#n")
+    other = phone.browser.new_context()  # type: ignore[union-attr]
+    second = opened(room, other)
+    assert number != second.text_content("#n")
+    second.click("summary")
+    second.fill("#kode", (code or "").lower())
+    second.click("#find button")
+    expect(second.locator("#n")).to_have_text(number or "")
+    other.close()
+    first.click("summary")
+    with first.expect_navigation():
+        first.click("#leave button")
+    assert number != opened(room, phone).text_content("#n")
+
+
+def test_what_everybody_is_told_is_shown(room: ServedRoom, phone: BrowserContext) -> None:
+    """A message, why it takes longer, an old file, a pause, a lane that opens later, and a turn long ago."""
+    room.stand(now_serving=0)
+    page = opened(room, phone)
+    why = Reason("sealing_slow", "Penyegelan sedang lambat.", "Sealing is slow.")
+    message = {"id": "<b>Sabar</b> ya", "en": "Please be patient"}
+    late = utc_now() - timedelta(seconds=40)
+    room.stand(now_serving=0, message=message, why=why, state="paused", updated_at=late)
+    look(page)
+    page.wait_for_selector("#why:visible")
+    shown = page.inner_text("main")
+    for text in ("<b>Sabar</b> ya", "Penyegelan sedang lambat.", "Dihentikan sementara.", "Kabar ini sudah 4"):
+        assert text in shown
+    assert [] == judged(page)
+    picture(page, "told")
+    room.stand(now_serving=50, grace_from=2)
+    look(page)
+    page.wait_for_selector("#new:visible")
+    assert not page.is_visible("#why")
+    page.click("#new")
+    expect(page.locator("#new")).to_be_hidden()
+
+
+def test_the_draw_in_the_browser_is_the_draw(room: ServedRoom, phone: BrowserContext) -> None:
+    """Before opening no turn; afterwards the one that anybody computes; for large pools as well."""
+    room.stand(now_serving=0, state="before_opening", draw=NOT_DRAWN, opens_at=utc_now() + timedelta(hours=1))
+    page = opened(room, phone)
+    number = int(page.text_content("#n") or 0)
+    assert "–" == page.text_content("#t")
+    assert "ikut undian" in page.inner_text("#h")
+    picture(page, "draw")
+    room.stand(now_serving=0, draw=DRAWN)
+    look(page)
+    expected = turn_of(number, key=key_of(SEED, lane="retail", count=50), count=50)
+    expect(page.locator("#t")).to_have_text(str(expected))
+    for count in (1, 2, 1_000, 1_000_000):
+        key = key_of(SEED, lane="retail", count=count)
+        for one in {1, (count + 1) // 2, count}:
+            draw = {"seed": SEED.hex(), "count": count}
+            assert turn_of(one, key=key, count=count) == page.evaluate(f"drawn({one}, {draw}, 'retail')")
+    page.goto(f"{room.url}/gate/retail/undian?nomor={number}")
+    assert f"mendapat giliran {expected}" in page.inner_text("main")
+    assert [] == judged(page)
+
+
+def test_the_script_computes_as_the_service_does(room: ServedRoom, phone: BrowserContext) -> None:
+    """The wait, its words, and after how long the page looks again."""
+    page = opened(room, phone)
+    for ahead, low, high in ((0, 1, 2), (500, 8, 12), (70_000, 3.5, 9), (9, 0, 0), (1_000_000, 20, 25)):
+        expected = list(wait_of(ahead, Rate(low, (low + high) / 2, high)))
+        assert expected == page.evaluate(f"wait({ahead}, {{low: {low}, high: {high}}})")
+        assert list(span_of(expected[0] or 0, expected[1])) == page.evaluate("w => span(...w)", expected)
+        for chance in (0.0, 0.5, 0.99):
+            asked = page.evaluate("([s, c]) => lookAgain(s, c)", [expected[0], chance])
+            assert look_again_s(expected[0], chance) == pytest.approx(asked)
+
+
+def test_without_a_script_everything_works(room: ServedRoom, plain_phone: BrowserContext) -> None:
+    """The page leads to the one that refreshes itself; number, turn, coming in by buttons; judged by axe."""
+    room.stand(now_serving=0)
+    page = plain_phone.new_page()
+    page.goto(f"{room.url}/gate/retail")
+    page.wait_for_url("**/giliran")
+    page.click("button:has-text('Ambil nomor')")
+    assert "Nomor Anda" in page.inner_text("dl")
+    assert "kurang dari 1 menit" in page.inner_text("#h")
+    picture(page, "without-script")
+    room.stand(now_serving=5)
+    time.sleep(0.3)
+    page.goto(f"{room.url}/gate/retail/giliran")
+    assert "Giliran Anda!" in page.inner_text("#h")
+    page.click("button:has-text('Masuk sekarang')")
+    assert page.url.endswith("/beli")
+
+
+def test_axe_likes_the_page_without_a_script_too(room: ServedRoom, phone: BrowserContext) -> None:
+    """Judged in a browser that runs axe's script, on the same page; and nothing scrolls sideways at 320 pixels."""
+    room.stand(now_serving=0)
+    page = phone.new_page()
+    page.goto(f"{room.url}/gate/retail/giliran?refresh=0")
+    page.click("button:has-text('Ambil nomor')")
+    page.goto(f"{room.url}/gate/retail/giliran?refresh=0")
+    assert [] == judged(page)
+    for address in ("/gate/retail/giliran?refresh=0", "/gate/retail", "/gate/retail/undian"):
+        page.set_viewport_size({"width": 320, "height": 740})
+        page.goto(f"{room.url}{address}")
+        assert 320 >= page.evaluate("document.documentElement.scrollWidth")

@@ -1,0 +1,124 @@
+"""The waiting room of the whole service: who is killed, nobody gets a number twice and the turn goes on."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import subprocess
+import sys
+from collections.abc import AsyncIterator
+from pathlib import Path
+
+import httpx
+import pytest
+from waiting_people import SEED
+
+from emeterai.core.draw import key_of, turn_of
+from running import Person, RunningService
+
+
+@pytest.fixture(scope="module")
+async def own_service(short_folder: Path) -> AsyncIterator[RunningService]:
+    """A service that these tests may harm, with two web processes."""
+    running = RunningService(short_folder / "gate-service", {"EMETERAI_WEB_PROCESSES": "2"})
+    await running.start()
+    yield running
+    await running.stop()
+
+
+async def published(client: httpx.AsyncClient) -> dict[str, object]:
+    """The retail lane's file, once it is there."""
+    async with asyncio.timeout(20):
+        while (answer := await client.get("/gate/retail.json")).status_code != 200:
+            await asyncio.sleep(0.1)
+    found: dict[str, object] = answer.json()
+    return found
+
+
+async def numbers(service: RunningService, count: int) -> list[int]:
+    """So many numbers, each for somebody else; who is refused in between is not counted."""
+    found = []
+    async with httpx.AsyncClient(base_url=service.base_url, trust_env=False, timeout=5) as client:
+
+        async def one() -> None:
+            try:
+                answer = await client.post("/gate/retail/tickets", json={}, headers={"cookie": ""})
+            except httpx.HTTPError:
+                return
+            if answer.status_code == 201:
+                found.append(answer.json()["number"])
+
+        for _ in range(count // 10):
+            await asyncio.gather(*(one() for _ in range(10)))
+    return found
+
+
+async def test_the_file_is_handed_out_by_the_server_itself(own_service: RunningService) -> None:
+    """No line of ours runs for it: its answer has no request id, which all of ours have, and caches may keep it."""
+    async with httpx.AsyncClient(base_url=own_service.base_url, trust_env=False) as client:
+        await published(client)
+        answer = await client.get("/gate/retail.json")
+        assert "max-age=1" == answer.headers["cache-control"]
+        assert "application/json" == answer.headers["content-type"]
+        assert "x-request-id" not in answer.headers
+        page = await client.get("/gate/retail")
+        assert "x-request-id" in page.headers
+
+
+async def test_somebody_who_is_signed_in_has_one_number_everywhere(own_service: RunningService) -> None:
+    """And a receipt of something that is not theirs, or not there, is not made."""
+    person = await Person.sign_up(own_service)
+    token = person.api.headers["authorization"].removeprefix("Bearer ")
+    found = []
+    for _ in range(2):
+        async with httpx.AsyncClient(base_url=own_service.base_url, trust_env=False) as browser:
+            await published(browser)
+            browser.cookies.set("emeterai_session", token)
+            taken = (await browser.post("/gate/retail/tickets", json={})).raise_for_status().json()
+            found.append((taken["number"], taken["recovery_code"]))
+    assert found[0] == found[1]
+    assert "" == found[0][1]
+    for wish in ({"what": "paid"}, {"what": "uploaded", "id": "0190a1b2-c3d4-7e5f-8a9b-0c1d2e3f4a5b"}):
+        answer = await person.api.post("/v1/receipts-in-time", json=wish)
+        assert (404, "receipt_not_possible") == (answer.status_code, answer.json()["code"])
+    await person.close()
+
+
+async def test_web_processes_that_are_killed_give_no_number_twice(own_service: RunningService) -> None:
+    """Both of them, in the middle of giving numbers."""
+    found = []
+    async with httpx.AsyncClient(base_url=own_service.base_url, trust_env=False) as client:
+        await published(client)
+    for _ in range(2):
+        giving = asyncio.create_task(numbers(own_service, 60))
+        await asyncio.sleep(0.15)
+        own_service.kill("web")
+        found += await giving
+        await own_service.wait_ready()
+    found += await numbers(own_service, 40)
+    assert len(found) > 40
+    assert len(found) == len(set(found))
+
+
+async def test_a_steward_that_is_killed_leaves_the_file_and_another_goes_on(own_service: RunningService) -> None:
+    """The file can be read at every moment; within seconds it is new again, and the turn has not gone back."""
+    async with httpx.AsyncClient(base_url=own_service.base_url, trust_env=False) as client:
+        before = await published(client)
+        own_service.kill("steward")
+        async with asyncio.timeout(30):
+            while (now := await published(client))["updated_at"] == before["updated_at"]:
+                await asyncio.sleep(0.1)
+        assert int(str(now["now_serving"])) >= int(str(before["now_serving"]))
+
+
+def test_anyone_computes_a_draw_again() -> None:
+    """By command, from what was published; a seed that does not fit its commitment is said to be wrong."""
+    command = [sys.executable, "-m", "emeterai", "gate", "draw", "verify", "--json", "--lane", "cpns-2026"]
+    command += ["--seed", SEED.hex(), "--count", "1000", "--number", "7"]
+    fits = "630dcd2966c4336691125448bbb25b4ff412a49c732db2c8abc1b8581bd710dd"
+    for commitment, code in ((fits, 0), ("00" * 32, 1)):
+        done = subprocess.run([*command, "--commitment", commitment], capture_output=True, text=True, check=False)
+        assert code == done.returncode, done.stderr
+        said = json.loads(done.stdout)
+        assert turn_of(7, key=key_of(SEED, lane="cpns-2026", count=1000), count=1000) == said["turns"]["7"]
+        assert (code == 0) == said["fits"]

@@ -1,0 +1,61 @@
+"""What the door knows of people: who is in the middle of something comes in, and what they did is proved in time."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import httpx
+
+from papers import letter
+from running import Person, RunningService
+
+
+async def shown(person: Person, **wish: str) -> httpx.Response:
+    """Ask for a receipt in time."""
+    return await person.api.post("/v1/receipts-in-time", json=wish)
+
+
+async def entered(person: Person) -> httpx.Response:
+    """Ask for a pass without any ticket."""
+    return await person.api.post("/gate/retail/passes", json={})
+
+
+async def test_an_order_that_was_paid_and_a_file_that_was_sent_are_proved(
+    service: RunningService, buyer: Person, stranger: Person
+) -> None:
+    """Anyone can check the receipt; nobody gets one of somebody else's order or file."""
+    order = (await buyer.buy(1))["id"]
+    sent = await buyer.stamp(letter())
+    document = sent.json()["document_id"]
+    for what, subject in (("paid", order), ("uploaded", document)):
+        answer = await shown(buyer, what=what, id=subject)
+        assert 201 == answer.status_code, answer.text
+        made: dict[str, Any] = answer.json()
+        async with httpx.AsyncClient(base_url=service.base_url, trust_env=False) as agency:
+            checked = await agency.get(httpx.URL(made["check_url"]).path)
+        assert 200 == checked.status_code, checked.text
+        assert what == made["says"]["what"]
+        assert "receipt_not_possible" == (await shown(stranger, what=what, id=subject)).json()["code"]
+
+
+async def test_whoever_has_money_on_its_way_comes_in_without_a_ticket(service: RunningService, person: Person) -> None:
+    """An order with its charge opened is enough; nothing at all is not."""
+    nobody = await Person.sign_up(service)
+    assert 403 == (await entered(nobody)).status_code
+    answer = await nobody.api.post("/v1/orders", json={"quantity": 1})
+    assert 201 == answer.status_code, answer.text
+    let_in = await entered(nobody)
+    assert 201 == let_in.status_code, let_in.text
+    await nobody.close()
+
+
+async def test_nobody_buys_or_stamps_with_the_pass_of_another(service: RunningService) -> None:
+    """It names its account; its owner goes on with it."""
+    owner, thief = await Person.sign_up(service, quota=1), await Person.sign_up(service, quota=1)
+    held = {"emeterai-pass": (await entered(owner)).json()["granted"]}
+    for path, body in (("/v1/orders", {"quantity": 1}), ("/v1/stamps", {"document_id": str(owner.api.headers)})):
+        refused = await thief.api.post(path, json=body, headers=held)
+        assert (403, "pass_of_another") == (refused.status_code, refused.json()["code"])
+    assert 201 == (await owner.api.post("/v1/orders", json={"quantity": 1}, headers=held)).status_code
+    for one in (owner, thief):
+        await one.close()

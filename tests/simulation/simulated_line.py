@@ -1,0 +1,134 @@
+"""A line of people, a chain that makes stamps, and whoever lets people in, second by second in simulated time.
+
+Whoever is let in comes a few seconds later or not at all, thinks, asks for some stamps one after another, and goes. The
+chain has a capacity; when very many units are under way it gets less done. A unit that is older than HOLD_LIFE_S goes
+back, its work is lost, and the person asks again.
+"""
+
+from __future__ import annotations
+
+import random
+from collections import deque
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Protocol
+
+from emeterai.core.pacing import LaneSeen, Pace, Pacer, Seen
+
+CAPACITY = 60.0
+"""Units a second."""
+UNITS_EACH = 2.5
+COMES = 0.7
+THINKS_S = (2.0, 15.0)
+HOLD_LIFE_S = 60.0
+_THRASH = 6_000.0
+
+
+class Controller(Protocol):
+    """Who decides how many are called."""
+
+    def turn(self, seen: Seen) -> dict[str, Pace]:
+        """The pace for the next second."""
+
+
+class NaiveRate:
+    """The yardstick: lets in what is asked for, as long as nothing has failed lately; doubles and halves."""
+
+    def __init__(self) -> None:
+        self.rate = 20.0
+
+    def turn(self, seen: Seen) -> dict[str, Pace]:
+        """As many as the rate says, doubled while all goes well."""
+        lane = seen.lanes["retail"]
+        self.rate = max(1.0, self.rate / 2) if seen.oldest_s > HOLD_LIFE_S / 2 else min(5_000.0, self.rate * 2)
+        return {"retail": Pace(self.rate, pass_needed=lane.waiting > 0)}
+
+
+@dataclass
+class Tick:
+    """One second."""
+
+    settled: float
+    lost: int
+    inside: int
+    under_way: int
+    called: int
+    capacity: float
+    oldest_s: float
+
+
+class SimulatedLine:
+    """`arriving(second)` people join the line each second; `capacity(second)` is the part of CAPACITY that works."""
+
+    def __init__(
+        self,
+        seed: int,
+        arriving: Callable[[float], float],
+        *,
+        controller: Controller | None = None,
+        capacity: Callable[[float], float] = lambda _: 1.0,
+    ) -> None:
+        self.chance = random.Random(seed)
+        self.arriving, self.capacity = arriving, capacity
+        self.controller = controller or Pacer()
+        self.waiting = 0
+        self.coming: list[int] = []
+        self.thinking: list[tuple[float, int]] = []
+        self.queue: deque[tuple[int, int]] = deque()
+        """Units under way: since when, and how many more its person wants."""
+        self.inside = 0
+        self.part = self.due = 0.0
+        self.ticks: list[Tick] = []
+
+    def run(self, seconds: int) -> list[Tick]:
+        """Simulate; answers what happened in each second."""
+        for second in range(len(self.ticks), len(self.ticks) + seconds):
+            self.tick(second)
+        return self.ticks
+
+    def tick(self, second: int) -> None:
+        """One second of all."""
+        expected = self.arriving(second)
+        self.waiting += int(expected) + (self.chance.random() < expected % 1)
+        entered = sum(at <= second for at in self.coming)
+        self.coming = [at for at in self.coming if at > second]
+        self.inside += entered
+        self.thinking += [(second + self.chance.uniform(*THINKS_S), self.wants()) for _ in range(entered)]
+        ready = [more for at, more in self.thinking if at <= second]
+        self.thinking = [(at, more) for at, more in self.thinking if at > second]
+        self.queue.extend((second, more) for more in ready)
+        settled, lost, capacity = self.make(second)
+        oldest_s = float(second - self.queue[0][0]) if self.queue else 0.0
+        lane = LaneSeen(waiting=self.waiting, inside=self.inside, share=1.0)
+        seen = Seen({"retail": lane}, settled=settled, under_way=len(self.queue), oldest_s=oldest_s)
+        self.due = min(self.due + self.controller.turn(seen)["retail"].per_s / COMES, float(self.waiting))
+        called = int(self.due)
+        self.due -= called
+        self.waiting -= called
+        self.coming += [second + self.chance.randint(1, 8) for _ in range(called) if self.chance.random() < COMES]
+        self.ticks.append(Tick(settled, lost, self.inside, len(self.queue), called, capacity, oldest_s))
+
+    def wants(self) -> int:
+        """So many units, the first one not counted."""
+        return int(UNITS_EACH + self.chance.uniform(-1.5, 1.5)) or 1
+
+    def make(self, second: int) -> tuple[float, int, float]:
+        """What the chain gets done; units that are too old go back and are asked for again."""
+        lost = 0
+        while self.queue and second - self.queue[0][0] > HOLD_LIFE_S:
+            _, more = self.queue.popleft()
+            self.queue.append((second, more))
+            lost += 1
+        noise = self.chance.uniform(0.9, 1.1)
+        capacity = CAPACITY * self.capacity(second) * noise / (1.0 + (len(self.queue) / _THRASH) ** 2)
+        capacity = max(0.0, capacity - lost)
+        self.part += capacity
+        settled = min(int(self.part), len(self.queue))
+        self.part = min(self.part - settled, 1.0)
+        for _ in range(settled):
+            _, more = self.queue.popleft()
+            if more > 1:
+                self.thinking.append((second + self.chance.uniform(*THINKS_S), more - 1))
+            else:
+                self.inside -= 1
+        return settled, lost, capacity

@@ -1,0 +1,197 @@
+"""Surges in simulated time: the door keeps goodput and comes back by itself, where the same service without it dies.
+
+Each is a whole minute or more of an open-loop crowd that gives up, comes again and hammers, for several seeds.
+"""
+
+from __future__ import annotations
+
+import statistics
+
+import pytest
+from simulated_door import PATIENCE_S, SimulatedDoor, mean_worth, steps
+from simulated_line import CAPACITY, HOLD_LIFE_S, UNITS_EACH, NaiveRate, SimulatedLine
+
+from emeterai.core.pacing import LaneSeen, Pacer, Seen
+
+SEEDS = (1, 2, 3)
+PEOPLE = CAPACITY / UNITS_EACH
+"""People a second that the chain can serve."""
+
+
+def surge(seed: int, times: float, *, door: bool = True, storm: float = 0.3) -> SimulatedDoor:
+    """Ordinary load for 20 s, `times` the capacity for 30 s, ordinary load for 30 s."""
+    simulated = SimulatedDoor(seed, steps((0, 0.8), (20, times), (50, 0.8)), door=door, storm=storm)
+    simulated.run(80)
+    return simulated
+
+
+@pytest.mark.parametrize("seed", SEEDS)
+@pytest.mark.parametrize("times", [2.0, 5.0, 10.0])
+def test_goodput_is_kept_at_any_load(seed: int, times: float) -> None:
+    """At least 95 % of the cores' time goes into answers that somebody gets, from the first second of the surge."""
+    seconds = surge(seed, times).seconds
+    assert mean_worth(seconds[20:50]) >= 0.95
+    assert mean_worth(seconds[20:25]) >= 0.93
+
+
+@pytest.mark.parametrize("seed", SEEDS)
+def test_whoever_is_let_in_at_ten_times_the_load_is_served_as_quickly(seed: int) -> None:
+    """One in a hundred takes half a second; people's patience is four times that."""
+    took_s = [one for second in surge(seed, 10.0).seconds[25:50] for one in second.took_s]
+    assert statistics.quantiles(took_s, n=100)[98] <= PATIENCE_S / 4
+
+
+@pytest.mark.parametrize("seed", SEEDS)
+def test_it_is_itself_again_within_five_seconds_after_the_surge(seed: int) -> None:
+    """Also when those who were turned away come back in a storm: no goodput is lost to them."""
+    simulated = surge(seed, 10.0, storm=0.6)
+    asked = [second.asked for second in simulated.seconds]
+    assert asked[50] > 2 * asked[5]
+    assert mean_worth(simulated.seconds[55:60]) >= 0.95
+    calm = simulated.seconds[75:80]
+    assert sum(second.refused for second in calm) <= 0.01 * sum(second.asked for second in calm)
+
+
+@pytest.mark.parametrize("seed", SEEDS)
+def test_without_the_door_the_same_surge_never_ends(seed: int) -> None:
+    """The yardstick: half a minute after the surge nobody is served in time, although the load is ordinary again."""
+    seconds = surge(seed, 10.0, door=False).seconds
+    assert mean_worth(seconds[:20]) >= 0.75
+    assert mean_worth(seconds[25:50]) <= 0.05
+    assert mean_worth(seconds[70:80]) <= 0.05
+
+
+@pytest.mark.parametrize("seed", SEEDS)
+def test_the_limit_does_not_oscillate(seed: int) -> None:
+    """In the surge it stays within a fifth of its mean."""
+    limits = surge(seed, 10.0).limits[25:50]
+    assert max(limits) - min(limits) <= 0.4 * statistics.mean(limits)
+
+
+@pytest.mark.parametrize("seed", SEEDS)
+def test_it_follows_a_service_that_is_slow_for_a_while(seed: int) -> None:
+    """Twenty times slower for fifteen seconds, at three times the load: what there is, is used; then all is back."""
+    slower = steps((0, 1.0), (15, 20.0), (30, 1.0))
+    seconds = SimulatedDoor(seed, steps((0, 3.0)), slower=slower).run(60)
+    assert mean_worth(seconds[18:30]) >= 0.95 / 20 * 0.8
+    assert mean_worth(seconds[35:60]) >= 0.95
+
+
+def line(seed: int, *, capacity: object = None) -> SimulatedLine:
+    """Three times as many people as can be served, for ten minutes."""
+    found = SimulatedLine(seed, steps((0, 3 * PEOPLE)), **({"capacity": capacity} if capacity else {}))  # type: ignore[arg-type]
+    found.run(600)
+    return found
+
+
+@pytest.mark.parametrize("seed", SEEDS)
+def test_the_line_moves_as_fast_as_stamps_are_settled(seed: int) -> None:
+    """After it has found out how fast: 90 % of the chain's capacity, units that wait for seconds, none lost."""
+    ticks = line(seed).ticks
+    assert statistics.mean(tick.settled for tick in ticks[120:]) >= 0.9 * CAPACITY
+    assert max(tick.oldest_s for tick in ticks) <= HOLD_LIFE_S / 2
+    assert 0 == sum(tick.lost for tick in ticks)
+
+
+@pytest.mark.parametrize("seed", SEEDS)
+def test_the_line_settles(seed: int) -> None:
+    """The number inside swings within bounds that do not grow: no more than a half around its mean."""
+    ticks = line(seed).ticks
+    for part in (ticks[150:375], ticks[375:600]):
+        inside = [tick.inside for tick in part]
+        assert max(inside) <= 1.5 * statistics.mean(inside)
+        assert min(inside) >= 0.5 * statistics.mean(inside)
+
+
+@pytest.mark.parametrize("seed", SEEDS)
+def test_an_outage_lets_nobody_in_and_is_over_when_it_is_over(seed: int) -> None:
+    """Only the floor comes in while nothing is settled; then the chain is full of work at once, and goes on."""
+    ticks = line(seed, capacity=steps((0, 1.0), (200, 0.0), (240, 1.0))).ticks
+    assert sum(tick.called for tick in ticks[205:240]) <= 35
+    assert statistics.mean(tick.settled for tick in ticks[240:245]) >= 0.9 * CAPACITY
+    assert statistics.mean(tick.settled for tick in ticks[300:]) >= 0.85 * CAPACITY
+    assert 0 == sum(tick.lost for tick in ticks)
+
+
+@pytest.mark.parametrize("seed", SEEDS)
+def test_a_slow_recovery_is_followed(seed: int) -> None:
+    """A fifth, a half, then the whole capacity: neither flooded nor left idle."""
+    ticks = line(seed, capacity=steps((0, 1.0), (200, 0.2), (300, 0.5), (400, 1.0))).ticks
+    assert statistics.mean(tick.settled for tick in ticks[240:300]) >= 0.8 * 0.2 * CAPACITY
+    assert statistics.mean(tick.settled for tick in ticks[340:400]) >= 0.75 * 0.5 * CAPACITY
+    assert statistics.mean(tick.settled for tick in ticks[500:]) >= 0.85 * CAPACITY
+    assert ticks[-1].oldest_s <= 10
+
+
+@pytest.mark.parametrize("seed", SEEDS)
+def test_a_controller_that_waits_for_failures_never_comes_back(seed: int) -> None:
+    """The yardstick: it lets people in while nothing has failed, and then all fail for each other, for good."""
+    simulated = SimulatedLine(seed, steps((0, 10 * PEOPLE), (180, 0.0)), controller=NaiveRate())
+    ticks = simulated.run(400)
+    assert sum(tick.lost for tick in ticks) > 1_000
+    assert statistics.mean(tick.settled for tick in ticks[300:]) <= 0.2 * CAPACITY
+
+
+def quiet(**changes: float) -> Seen:
+    """A second of an ordinary day in one lane."""
+    return Seen({"retail": LaneSeen(inside=20, share=1.0)}, settled=20.0, under_way=3, **changes)  # type: ignore[arg-type]
+
+
+def test_on_an_ordinary_day_nobody_needs_a_pass() -> None:
+    """However many are inside, as long as they are served well and nobody waits."""
+    pacer = Pacer(start=50)
+    for inside in (*range(0, 400, 2), *[400] * 50):
+        seen = Seen({"retail": LaneSeen(inside=inside, share=1.0)}, settled=inside / 10, under_way=3)
+        assert not pacer.turn(seen)["retail"].pass_needed, inside
+
+
+def test_a_crowd_that_comes_at_once_meets_the_waiting_room_before_anything_is_slow() -> None:
+    """Ten times as many as a second ago are not served well by having been served well before."""
+    pacer = Pacer(start=50)
+    for _ in range(30):
+        pacer.turn(quiet())
+    crowd = Seen({"retail": LaneSeen(inside=400, share=1.0)}, settled=20.0, under_way=3)
+    assert pacer.turn(crowd)["retail"].pass_needed
+    for _ in range(4):
+        assert pacer.turn(quiet())["retail"].pass_needed
+    for _ in range(4):
+        pacer.turn(quiet())
+    assert not pacer.turn(quiet())["retail"].pass_needed
+
+
+def test_without_measurements_only_the_floor_comes_in() -> None:
+    """And the window is kept for when they are back."""
+    pacer = Pacer(start=500)
+    blind = Seen({"retail": LaneSeen(waiting=1_000, share=1.0, floor_per_s=0.5)}, known=False)
+    for _ in range(60):
+        assert 0.5 == pacer.turn(blind)["retail"].per_s
+    assert 500 == pacer.window
+
+
+def test_a_paused_lane_lets_nobody_in_and_lends_its_part() -> None:
+    """Its people wait; the others may use all of the window."""
+    lanes = {
+        "retail": LaneSeen(waiting=1_000, share=0.5, paused=True),
+        "campaign": LaneSeen(waiting=1_000, share=0.5),
+    }
+    paces = Pacer(start=100).turn(Seen(lanes))
+    assert (0.0, ("paused",)) == (paces["retail"].per_s, tuple(paces["retail"].reasons))
+    assert 50.0 == paces["campaign"].per_s
+
+
+def test_a_ceiling_is_never_passed() -> None:
+    """And is given as the reason."""
+    lanes = {"retail": LaneSeen(waiting=1_000, share=1.0, ceiling_per_s=3.0)}
+    pace = Pacer(start=100).turn(Seen(lanes))["retail"]
+    assert (3.0, ("ceiling",)) == (pace.per_s, tuple(pace.reasons))
+
+
+def test_a_crowded_lane_does_not_take_the_part_of_another() -> None:
+    """Both have a line: each lets in by its share."""
+    lanes = {
+        "retail": LaneSeen(waiting=100_000, inside=40, share=0.4),
+        "campaign": LaneSeen(waiting=50, inside=0, share=0.6),
+    }
+    paces = Pacer(start=100).turn(Seen(lanes))
+    assert paces["campaign"].per_s >= 20.0
+    assert paces["retail"].per_s <= 6.0

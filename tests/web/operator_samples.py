@@ -1,0 +1,68 @@
+"""What the operator's pages are shown with in tests."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime
+from typing import Any
+
+from emeterai.core.brownout import Step
+from emeterai.gate.lanes import DEFAULTS, Change, Lane, LaneKind
+from emeterai.gate.operator import LEVERS, STEPS, LaneView, RoomView, differences, fields_of, would_change
+from emeterai.web.forms import FieldError, Form
+
+CAMPAIGN = Lane(name="cpns-2026", title="CPNS 2026", share=0.1, message_id="Kami di sini.", message_en="We are here.")
+BEFORE = DEFAULTS["retail"]
+AFTER = Lane(name="retail", kind=LaneKind.RETAIL, title="Umum", share=0.3, paused=True, ceiling_per_s=5.0)
+CHANGE = Change(
+    number=7,
+    at=datetime(2026, 11, 22, 9, 30, tzinfo=UTC),
+    by="Siti Rahayu (01a2)",
+    lane="retail",
+    before=BEFORE,
+    after=AFTER,
+    undoes=6,
+)
+
+
+def view(lane: Lane, *, waiting: int = 0) -> LaneView:
+    """A lane with so many waiting."""
+    return LaneView(
+        lane,
+        waiting=waiting,
+        inside=612,
+        per_s=23.4,
+        admitted=310,
+        in_flight=31,
+        queued=12,
+        refused={"browse": 2_104, "buy": 12},
+        minutes=waiting / 23.4 / 60 if waiting else None,
+        pass_needed=waiting > 0,
+        why=[("Pembubuhan sedang penuh.", "Stamping is at its limit.")] if waiting else [],
+    )
+
+
+BUSY = RoomView(
+    [view(BEFORE, waiting=31_305), view(AFTER), view(CAMPAIGN, waiting=1)],
+    goodput=59.7,
+    window=687.0,
+    step=STEPS[Step.STATISTICS],
+    step_number=3,
+)
+CALM = RoomView([view(BEFORE)], goodput=0.0, window=300.0, step=STEPS[Step.NONE], step_number=0)
+TYPED = Form({**fields_of(AFTER), "seen": "7"})
+WRONG = Form({**fields_of(AFTER), "share": "200"}, (FieldError("share", "Terlalu besar.", "Too large."),))
+CONFIRM = {"lane": BEFORE, "action": "/operator/jalur/retail"}
+OPERATOR: list[tuple[str, str, dict[str, Any]]] = [
+    ("operator", "gate/operator.html", {"room": BUSY, "refresh_s": 1, "changes": [(CHANGE, differences(CHANGE))]}),
+    ("operator_calm", "gate/operator.html", {"room": CALM, "refresh_s": 0, "changes": []}),
+    ("operator_lane", "gate/operator_lane.html", {"lane": AFTER, "form": TYPED, "levers": LEVERS}),
+    ("operator_lane_wrong", "gate/operator_lane.html", {"lane": AFTER, "form": WRONG, "levers": LEVERS}),
+    (
+        "operator_confirm",
+        "gate/operator_confirm.html",
+        {**CONFIRM, "differences": would_change(BEFORE, AFTER), "fields": {"share": "30", "seen": "0"}},
+    ),
+    ("operator_confirm_nothing", "gate/operator_confirm.html", {**CONFIRM, "differences": [], "fields": {}}),
+    ("operator_new", "gate/operator_new.html", {"form": Form()}),
+]
+"""Every page: a name, its template and its context."""
