@@ -21,6 +21,7 @@ from emeterai.core.returning import SecondPayment
 from emeterai.infra.clock import utc_now
 from emeterai.infra.database import Database
 from emeterai.infra.ids import new_id
+from emeterai.infra.logs import configure_logging
 from emeterai.purchase.jobs import sweep_orders
 from emeterai.purchase.model import Order
 from twins.midtrans_twin import MidtransTwin, moment, signature
@@ -250,6 +251,7 @@ async def test_pitfall_12_a_body_is_judged_byte_by_byte(shop: Shop) -> None:
 
 async def test_pitfall_13_no_secret_is_in_a_log_or_on_record(two: Two, capsys: pytest.CaptureFixture[str]) -> None:
     """Neither keys nor tokens, in good news and in bad."""
+    configure_logging("json", "info")  # to where this test listens, whatever others have set
     two.first.day.down = True
     order = await two.shop.order()
     two.second.pay(str(order.id))
