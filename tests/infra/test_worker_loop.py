@@ -220,3 +220,16 @@ async def test_a_worker_that_is_stopped_without_its_database_ends_too(db: Databa
         await asyncio.wait_for(begun.wait(), PATIENCE_S)
     assert task.cancelled()
     assert 1 == await db.fetchval("SELECT count(*) FROM infra.jobs WHERE worker IS NOT NULL")
+
+
+@pytest.mark.parametrize("turns", range(8))
+async def test_a_worker_told_to_stop_as_work_arrives_stops(db: Database, bus: Bus, turns: int) -> None:
+    """However many turns of the event loop lie between the news and the word to stop."""
+    task = asyncio.create_task(work_on(db, bus, {KIND: Worker(db)}, worker=new_id(), batch_max=2, lease_s=60.0))
+    await asyncio.sleep(0.05)
+    bus.publish([KIND])
+    for _ in range(turns):
+        await asyncio.sleep(0)
+    task.cancel()
+    ended, _ = await asyncio.wait([task], timeout=PATIENCE_S)
+    assert {task} == ended

@@ -311,4 +311,5 @@ async def every_second(work: Callable[[], Awaitable[None]]) -> None:
         following_s = max(following_s + 1.0, loop.time())
         await asyncio.sleep(following_s - loop.time())
         with contextlib.suppress(TimeoutError):
-            await asyncio.wait_for(work(), 5.0)
+            async with asyncio.timeout(5.0):
+                await work()

@@ -20,7 +20,7 @@ from emeterai.core.admission import fair_shares
 from emeterai.core.refusal import RefusalKind, Refused
 from emeterai.gate import lane_store
 from emeterai.infra.bus import Bus
-from emeterai.infra.database import Database
+from emeterai.infra.database import Connection, Database
 from emeterai.infra.interruption import INTERRUPTIONS
 
 LANES_CHANGED = "lanes"
@@ -237,12 +237,21 @@ class Lanes:
         with self._bus.listening(LANES_CHANGED) as news:
             while True:
                 with contextlib.suppress(TimeoutError):
-                    await asyncio.wait_for(news.wait(), _LOOK_AGAIN_S)
+                    async with asyncio.timeout(_LOOK_AGAIN_S):
+                        await news.wait()
                 news.clear()
                 try:
                     await self.look()
                 except (Refused, *INTERRUPTIONS) as error:
                     _log.warning("lanes_not_seen", error=type(error).__name__)
+
+
+async def put_account_into_lane(tx: Connection, account_id: UUID, lane: str) -> None:
+    """The API keys that act for an account belong to this lane from now on, in every process within some seconds.
+
+    For whoever makes or approves the account, in that transaction. RETAIL is the ordinary lane.
+    """
+    await lane_store.put_account(tx, account_id, lane)
 
 
 def changed(lane: Lane, fields: Mapping[str, object]) -> Lane:

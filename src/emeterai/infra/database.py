@@ -78,7 +78,8 @@ class Database:
     async def close(self) -> None:
         """Give the connections back; a connection that does not end within 5 s is cut."""
         try:
-            await asyncio.wait_for(self._pool.close(), 5)
+            async with asyncio.timeout(5):
+                await self._pool.close()
         except TimeoutError:
             self._pool.terminate()
 

@@ -286,7 +286,8 @@ class Supervisor:
         with contextlib.suppress(ProcessLookupError):
             process.send_signal(spec.stop_signal)
         try:
-            await asyncio.wait_for(process.wait(), spec.stop_timeout_s)
+            async with asyncio.timeout(spec.stop_timeout_s):
+                await process.wait()
         except TimeoutError:
             _log.warning("child_killed", child=spec.name, after_s=spec.stop_timeout_s)
             kill_group(process.pid)

@@ -33,4 +33,5 @@ async def wait_for(
             if done(thing) or left_s <= 0:
                 return thing
             with contextlib.suppress(TimeoutError):
-                await asyncio.wait_for(news.wait(), min(left_s, LOOK_AGAIN_S))
+                async with asyncio.timeout(min(left_s, LOOK_AGAIN_S)):
+                    await news.wait()

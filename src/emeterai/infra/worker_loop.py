@@ -72,7 +72,8 @@ async def _loop(
             except (Refused, *INTERRUPTIONS) as error:
                 _log.warning("work_interrupted", kind=kind, error=type(error).__name__)
             with contextlib.suppress(TimeoutError):
-                await asyncio.wait_for(news.wait(), _LOOK_AGAIN_S)
+                async with asyncio.timeout(_LOOK_AGAIN_S):
+                    await news.wait()
 
 
 async def _do(work: Work, claims: Sequence[Claim], under_way: set[UUID]) -> None:

@@ -122,7 +122,8 @@ class Opener:
         transport, channel = await _connect(_Channel, ours)
         opener = cls(process, channel, transport)
         try:
-            await asyncio.wait_for(channel.message(), _START_TIMEOUT_S)
+            async with asyncio.timeout(_START_TIMEOUT_S):
+                await channel.message()
         except BaseException:
             await opener.kill()
             raise
