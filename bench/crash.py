@@ -43,6 +43,8 @@ QUOTA_EACH = 1_000_000
 SETTLED_WITHIN_S = 180.0
 PROGRESS_S = 10.0
 SHARES = {"median": 0.5, "p95": 0.95, "max": 1.0}
+_LIMITS = {"EMETERAI_PERSON_ORDERS_AN_HOUR_MAX": "1000000", "EMETERAI_PERSON_OPEN_ORDERS_MAX": "1000000"}
+"""The few people of the crowd stand for many, and buy as often as they."""
 
 
 @dataclass(frozen=True)
@@ -90,7 +92,7 @@ async def run(folder: Path, chosen: Chosen) -> tuple[Story, Verdict]:
     say(f"seed {chosen.seed}, {chosen.seconds:g} s")
     rng, faults = random.Random(chosen.seed), folder / "faults"  # noqa: S311 - to be repeated
     faults.mkdir()
-    service = RunningService(folder / "service", {"EMETERAI_SEALER_PROCESSES": "2"})
+    service = RunningService(folder / "service", {"EMETERAI_SEALER_PROCESSES": "2", **_LIMITS})
     killer = Killer(service, sleep_s=Settings().lease_s + 2.0, faults=faults, rng=rng)
     service.environment |= killer.environment
     try:

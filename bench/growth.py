@@ -49,8 +49,8 @@ ROUND = 256
 CLAIM_MAX = 64
 LOOKS_EACH_ROUND = 20
 BIG_ROWS = 100_000
-STATISTICS_DELAY_S = 2.0
-"""After so long every connection has told the server what it has read."""
+STATISTICS_DELAY_S = 11.0
+"""After so long every connection has told the server what it has read: one that is idle does after ten seconds."""
 DISK_BYTES_A_STAMP = 4_500
 _DICE = random.Random()  # noqa: S311 - who asks next is no secret
 BOX = Box(430, 40, 530, 140)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Awaitable
 from dataclasses import dataclass
 from datetime import date
@@ -26,6 +27,7 @@ from emeterai.partners.service import Partner, PartnerKind, Partners
 
 DUTY_IDR = 10_000
 PAID_ON = date(2026, 1, 5)
+_WAITING = "SELECT count(*) FROM pg_stat_activity WHERE wait_event_type = 'Lock' AND datname = current_database()"
 
 
 @dataclass
@@ -130,3 +132,10 @@ async def refusal(work: Awaitable[Any]) -> str:
     with pytest.raises(Refused) as refused:
         await work
     return refused.value.code
+
+
+async def until_waiting(db: Database, count: int) -> None:
+    """So many transactions wait for a lock."""
+    async with asyncio.timeout(10):
+        while await db.fetchval(_WAITING) < count:
+            await asyncio.sleep(0.02)

@@ -75,7 +75,7 @@ def person_of(account_id: UUID) -> Caller:
 def desk_of(db: Database, seller: Caller, stock: UUID, *, sells: bool = True) -> Vouchers:
     """The service in a web process of its own."""
 
-    async def stocks_of(caller: Caller) -> Sequence[Stock]:
+    async def stocks_of(caller: Caller, _: object) -> Sequence[Stock]:
         return [Stock(stock, "Loket Pos Bandung", sells)] if caller.account_id == seller.account_id else []
 
     return Vouchers(db, Ledger(db), secret=SECRET, stocks_of=stocks_of)

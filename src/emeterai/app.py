@@ -19,17 +19,20 @@ from litestar.types import ASGIApp
 from emeterai import __version__
 from emeterai.accounts.callers import SignInFirst, redirect_to_sign_in
 from emeterai.accounts.groups import Groups
+from emeterai.accounts.groups_approval import GroupApprovals
 from emeterai.accounts.service import Accounts
 from emeterai.accounts.staff import Staff
 from emeterai.care.service import Tracker
 from emeterai.door_facts import DoorFacts, own_pass
 from emeterai.gate.keeper import Keeper
+from emeterai.gate.quick_numbers import QuickNumbers
 from emeterai.gate.room_routes import open_gate
 from emeterai.handlers import handlers_of
 from emeterai.infra.blobs import BlobStore
 from emeterai.infra.bus import Bus
 from emeterai.infra.database import Database
 from emeterai.infra.draining import DrainedRequests
+from emeterai.infra.garbage import collect_seldom
 from emeterai.infra.http import INTERNAL_ERROR, StrictRequest, problem_response, refusal_headers, refusal_of
 from emeterai.infra.logs import configure_logging
 from emeterai.infra.measured import MeasuredRequests
@@ -42,6 +45,7 @@ from emeterai.ledger.channels import SerialChannels
 from emeterai.ledger.service import Ledger
 from emeterai.partners.deposits import Deposits
 from emeterai.partners.moves import Moves
+from emeterai.partners.organisations import enrol_group
 from emeterai.partners.programme_claims import Claims, owed_to_agencies
 from emeterai.partners.programme_secrets import ProgrammeSecrets
 from emeterai.partners.programmes import Programmes
@@ -89,6 +93,7 @@ class Services:
     serials: SerialChannels
     accounts: Accounts
     groups: Groups
+    approvals: GroupApprovals
     staff: Staff
     partners: Partners
     deposits: Deposits
@@ -141,7 +146,7 @@ async def open_services(settings: Settings, pages: Pages, csrf: Csrf) -> AsyncIt
     """Everything a web process works with, opened in order and closed in reverse."""
     async with AsyncExitStack() as stack:
         url = database_url(settings)
-        db = await Database.connect(url, connections_max=settings.database_connections, wait_s=settings.database_wait_s)
+        db = await _opened_database(url, settings)
         stack.push_async_callback(db.close)
         bus = Bus(url)
         await bus.start()
@@ -173,6 +178,7 @@ async def open_services(settings: Settings, pages: Pages, csrf: Csrf) -> AsyncIt
             serials=serials,
             accounts=accounts,
             groups=Groups(db, ledger),
+            approvals=GroupApprovals(db, ledger, enrol=enrol_group),
             staff=Staff(db),
             partners=partners,
             deposits=Deposits(db, ledger, partners, duty_idr=settings.duty_idr),
@@ -196,6 +202,13 @@ async def open_services(settings: Settings, pages: Pages, csrf: Csrf) -> AsyncIt
         )
 
 
+async def _opened_database(url: str, settings: Settings) -> Database:
+    """The connections that the lanes share; guarantees of all but the one that has borrowed all come on top."""
+    count = settings.database_connections
+    lent_max = count if settings.gate == "on" else 0
+    return await Database.connect(url, connections_max=count, lent_max=lent_max, wait_s=settings.database_wait_s)
+
+
 async def _opened_tracker(stack: AsyncExitStack, url: str, settings: Settings) -> Tracker:
     """The tracker, with connections of its own: it answers while everybody who signs in holds all the others."""
     db = await Database.connect(url, connections_max=_TRACKER_CONNECTIONS, wait_s=settings.database_wait_s)
@@ -206,7 +219,9 @@ async def _opened_tracker(stack: AsyncExitStack, url: str, settings: Settings) -
 def create_served_app() -> ASGIApp:
     """The application inside a server's worker process, which must not outlive the server."""
     die_with_parent(parent_pid=os.getppid())
-    return create_asgi(load_settings())
+    application = create_asgi(load_settings())
+    collect_seldom()
+    return application
 
 
 def create_served_sandbox() -> ASGIApp:
@@ -252,6 +267,7 @@ def create_app(settings: Settings, keeper: Keeper | None = None) -> Litestar:
             app.state["room"] = room = await stack.enter_async_context(opened)
             if keeper is not None:
                 keeper.revoked = lambda: room.reception.revoked
+                keeper.numbers = QuickNumbers(room.reception, https=https, headers=keeper.headers).answer
             yield
 
     return Litestar(

@@ -8,7 +8,7 @@ import sys
 import tempfile
 import time
 from collections.abc import Callable, Coroutine, Mapping, Sequence
-from datetime import UTC
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
@@ -46,7 +46,8 @@ from emeterai.seal.model import Box, SealOrder
 from emeterai.seal.service import SealEngine, SignerError, load_signer_from
 from emeterai.sealing import key_place, open_reader, opened_engine
 from emeterai.serve import serve
-from emeterai.status.lines import SignedLines, verify_lines
+from emeterai.status.lines import Proof, SignedLines, verify_lines
+from emeterai.status.reading import read_page, verify_service
 from emeterai.walkthrough import WalkthroughError, walk
 from emeterai.worker import run_sealer, run_steward
 
@@ -88,8 +89,11 @@ def _parser() -> argparse.ArgumentParser:
     proof = invariants.add_subparsers(required=True, metavar="COMMAND").add_parser(
         "verify", help="exit 0 only if the lines are signed, chained, add up and tell of no broken rule, 1 if not"
     )
-    proof.add_argument("source", metavar="FILE|URL", help="a saved /v1/invariants, or where the service is")
+    proof.add_argument(
+        "source", metavar="FILE|URL", help="a saved /v1/invariants, or where the service is: all its lines"
+    )
     proof.add_argument("--key", help="the public key that you trust, in hex; without it the lines' own")
+    proof.add_argument("--since", type=_moment, help="read back to this time only, such as 2026-11-21T00:00Z")
     proof.add_argument("--json", action="store_true", help="print one JSON object")
     proof.set_defaults(run=_in_loop(_verify_lines))
     add_bench(commands)
@@ -325,10 +329,9 @@ async def _check(arguments: argparse.Namespace, settings: Settings) -> int:
 
 async def _verify_lines(arguments: argparse.Namespace, _: Settings) -> int:
     try:
-        found = msgspec.json.decode(await _published(arguments.source), type=SignedLines)
+        proof = await _proof_of(arguments.source, key=arguments.key, since=arguments.since)
     except (msgspec.DecodeError, httpx.HTTPError, httpx.InvalidURL) as error:
         raise OSError(f"cannot read public lines from {arguments.source}: {error}") from error
-    proof = verify_lines(found.lines, key=arguments.key)
     by = f"key {arguments.key}" if arguments.key else f"their own key {', '.join(proof.keys)}: compare it"
     text = (
         f"{proof.lines} lines, number {proof.first} to {proof.last}, {proof.since} to {proof.until}; signed by {by}\n"
@@ -338,12 +341,15 @@ async def _verify_lines(arguments: argparse.Namespace, _: Settings) -> int:
     return 0 if proof.lines and not proof.faults and not proof.broken else EXIT_NOT_GENUINE
 
 
-async def _published(source: str) -> bytes:
+async def _proof_of(source: str, *, key: str | None, since: datetime | None) -> Proof:
+    """Of all lines of a service, or of those of one answer: a saved one, or the one at an address."""
     if not source.startswith(("http://", "https://")):
-        return await asyncio.to_thread(Path(source).read_bytes)
-    url = source if "/v1/invariants" in source else f"{source.rstrip('/')}/v1/invariants?limit=1000"
+        saved = msgspec.json.decode(await asyncio.to_thread(Path(source).read_bytes), type=SignedLines)
+        return verify_lines(saved.lines, key=key)
     async with httpx.AsyncClient(timeout=30) as client:
-        return (await client.get(url)).raise_for_status().content
+        if "/v1/invariants" not in source:
+            return await verify_service(client, source, key=key, since=since)
+        return verify_lines((await read_page(client, source)).lines, key=key)
 
 
 def _plan(arguments: argparse.Namespace, _: Settings) -> int:
@@ -362,6 +368,14 @@ def _serial(text: str) -> str:
     if not is_serial(text):
         raise argparse.ArgumentTypeError("a serial has 22 characters A-Z0-9, the last one a check character")
     return text
+
+
+def _moment(text: str) -> datetime:
+    try:
+        at = datetime.fromisoformat(text)
+    except ValueError as error:
+        raise argparse.ArgumentTypeError("a time is such as 2026-11-21T00:00Z") from error
+    return at if at.tzinfo else at.replace(tzinfo=UTC)
 
 
 def _box(text: str) -> Box:

@@ -24,6 +24,7 @@ BENCHES = (
     "gate",
     "payments",
     "lastday",
+    "plan",
 )
 
 

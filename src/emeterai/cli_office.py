@@ -14,6 +14,7 @@ from uuid import UUID
 
 import msgspec
 
+from emeterai.accounts.groups_approval import GROUPS_A_PAGE_MAX, GroupApprovals
 from emeterai.accounts.service import Accounts
 from emeterai.accounts.staff import ACCOUNT_UNKNOWN, Role, Staff
 from emeterai.app import database_url
@@ -22,6 +23,7 @@ from emeterai.infra.database import Database
 from emeterai.infra.settings import Settings, load_settings
 from emeterai.ledger.channels import SerialChannels
 from emeterai.ledger.service import Ledger
+from emeterai.partners.organisations import enrol_group
 from emeterai.partners.service import PARTNERS_A_PAGE_MAX, PartnerKind, Partners
 from emeterai.purchase.service import Purchase
 from emeterai.purchase.settlement_files import LoadReport, MissingOrder, SettlementFiles
@@ -35,6 +37,7 @@ Office = Callable[[argparse.Namespace, Database], Awaitable[Told]]
 def add_office(commands: Any) -> None:
     """Add every command of the office to the parser's `commands`."""
     _add_staff(commands)
+    _add_groups(commands)
     _add_partners(commands)
     _add_settlements(commands)
 
@@ -92,6 +95,40 @@ async def _list(_: argparse.Namespace, db: Database) -> Told:
         for it in members
     ]
     return {"members": members}, "\n".join(lines) or "nobody has a role"
+
+
+def _add_groups(commands: Any) -> None:
+    groups = commands.add_parser("groups", help="organisations: who buys and makes vouchers as one")
+    verbs = groups.add_subparsers(required=True, metavar="COMMAND")
+    for name, work, text in (
+        ("approve", _approve_group, "let a group buy as an organisation and make vouchers"),
+        ("withdraw", _withdraw_group, "take an approval back"),
+    ):
+        parser = add_command(verbs, name, work, text)
+        parser.add_argument("group", metavar="ID", type=UUID)
+        parser.add_argument("note", help="what was checked, or why; it stays on record")
+    listing = add_command(verbs, "list", _list_groups, "the newest groups that await approval")
+    listing.add_argument("--approved", action="store_true", help="those that are approved")
+
+
+def _approvals(db: Database) -> GroupApprovals:
+    return GroupApprovals(db, Ledger(db), enrol=enrol_group)
+
+
+async def _approve_group(arguments: argparse.Namespace, db: Database) -> Told:
+    group = await _approvals(db).approve(arguments.group, arguments.note, by=done_by())
+    return group, f"{group.name} buys as an organisation"
+
+
+async def _withdraw_group(arguments: argparse.Namespace, db: Database) -> Told:
+    group = await _approvals(db).withdraw(arguments.group, arguments.note, by=done_by())
+    return group, f"{group.name} is not approved"
+
+
+async def _list_groups(arguments: argparse.Namespace, db: Database) -> Told:
+    found = await _approvals(db).listed(approved=arguments.approved, limit=GROUPS_A_PAGE_MAX)
+    lines = [f"{it.id}  {it.members:>5}  {it.name}, founded by {it.founder}" for it in found]
+    return {"groups": found}, "\n".join(lines) or "there are no such groups"
 
 
 def _add_partners(commands: Any) -> None:

@@ -16,8 +16,9 @@ from emeterai.core.ordering import OrderState
 from emeterai.core.refusal import Refused
 from emeterai.core.stamping import DocumentState
 from emeterai.gate.keeper import PASS_COOKIE, PASS_HEADER
-from emeterai.gate.passes import PASS_OF_ANOTHER, Passes, room_path
+from emeterai.gate.passes import PASS_OF_ANOTHER, room_path
 from emeterai.gate.receipts import Fact
+from emeterai.gate.reception import Reception
 from emeterai.ledger.service import Ledger
 from emeterai.purchase.service import ORDER_UNKNOWN, Purchase
 from emeterai.stamping.documents import DOCUMENT_UNKNOWN, Documents
@@ -63,7 +64,9 @@ class DoorFacts:
 
 
 async def own_pass(connection: ASGIConnection[Any, Any, Any, Any], _: BaseRouteHandler) -> None:
-    """A guard of all routes: nobody buys or stamps with a pass that names another account. Raises `pass_of_another`.
+    """A guard of all routes: nobody buys or stamps with a pass that names another account. One that names nobody, as
+    whoever came in before signing in has it, is from the first purchase on of the account that makes it. Raises
+    `pass_of_another`.
 
     The door has seen to it that the pass is signed, in time and not revoked; there nobody is known yet.
     """
@@ -72,16 +75,18 @@ async def own_pass(connection: ASGIConnection[Any, Any, Any, Any], _: BaseRouteH
     text = connection.cookies.get(PASS_COOKIE) or connection.headers.get(PASS_HEADER.decode())
     if not text or not connection.scope["path"].startswith(_SPENDING_PATHS):
         return
-    passes: Passes = connection.app.state["room"].reception.passes
-    shown = passes.read(text)
-    if shown is None or not shown.is_bound:
+    reception: Reception = connection.app.state["room"].reception
+    shown = reception.passes.read(text)
+    if shown is None:
         return
     token = bearer_token(connection) or connection.cookies.get(SESSION_COOKIE, "")
     try:
         caller = await accounts_of(connection).identify(token)
     except Refused:
         return  # whoever is nobody hears so from the route
-    if shown.holder != passes.holder_of(caller.actor):
+    if not shown.is_bound:
+        await reception.tie(shown, caller.actor)
+    elif shown.holder != reception.passes.holder_of(caller.actor):
         raise PASS_OF_ANOTHER(room=room_path(shown.lane))
 
 

@@ -7,13 +7,14 @@ from typing import Any
 from litestar import Request, Router
 from litestar.di import Provide
 
-from emeterai.accounts import groups_pages, groups_routes, quota_pages, quota_routes
+from emeterai.accounts import groups_office_pages, groups_pages, groups_routes, quota_pages, quota_routes
 from emeterai.accounts import pages as account_pages
 from emeterai.accounts import routes as account_routes
 from emeterai.accounts.callers import accounts_of, bearer_token, optional_caller
 from emeterai.accounts.staff import Role, staff_of
 from emeterai.care import pages as care_pages
 from emeterai.care import routes as care_routes
+from emeterai.care import settlement_pages
 from emeterai.gate import operator_pages, room_pages, room_routes
 from emeterai.gate import receipt_routes as receipt_in_time_routes
 from emeterai.infra.interruption import INTERRUPTIONS
@@ -52,6 +53,7 @@ def handlers_of(static: StaticFiles, *, has_gate: bool) -> list[Any]:
         *partner_office_pages.controllers,
         *care_routes.controllers,
         *care_pages.controllers,
+        *settlement_pages.controllers,
         *seller_pages.controllers,
         *programme_routes.controllers,
         *tus.controllers,
@@ -60,6 +62,7 @@ def handlers_of(static: StaticFiles, *, has_gate: bool) -> list[Any]:
         *status_routes.controllers,
         *account_pages.controllers,
         *groups_pages.controllers,
+        *groups_office_pages.controllers,
         *quota_pages.controllers,
         *purchase_pages.controllers,
         *cases_pages.controllers,

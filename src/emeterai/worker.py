@@ -27,6 +27,7 @@ from emeterai.infra import jobs, metrics
 from emeterai.infra.bus import Bus
 from emeterai.infra.clock import utc_now
 from emeterai.infra.database import Database
+from emeterai.infra.garbage import collect_seldom
 from emeterai.infra.ids import new_id
 from emeterai.infra.interruption import INTERRUPTIONS
 from emeterai.infra.partitions import MonthlyTable, keep_partitions
@@ -47,6 +48,7 @@ from emeterai.purchase.provider import PaymentProvider
 from emeterai.purchase.service import Purchase
 from emeterai.purchase.vouchers import SWEEP_EVERY_S as VOUCHERS_SWEPT_EVERY_S
 from emeterai.purchase.vouchers import sweep_vouchers
+from emeterai.purchase.watch import MEASURED_EVERY_S, measure_money
 from emeterai.seal.rotation import KeyWatch
 from emeterai.sealing import key_place, level_wanted, opened_engine, patiently_loaded
 from emeterai.stamping.documents import Documents
@@ -99,6 +101,9 @@ async def run_sealer(settings: Settings) -> None:
         batch_max = WAITING_BATCH_MAX if settings.timestamp_url else BATCH_MAX
         worker, colleagues = new_id(), settings.data_path / "workers"
         stack.enter_context(living_worker(colleagues, worker))
+        lanes = Lanes(db, bus)
+        await lanes.start()
+        stack.push_async_callback(lanes.close)
         await _take_over(db, colleagues)
         work = work_on(
             db,
@@ -108,8 +113,10 @@ async def run_sealer(settings: Settings) -> None:
             batch_max=batch_max,
             lease_s=settings.lease_s,
             batches_at_once=BATCHES_AT_ONCE,
+            shares=lanes.shares,
         )
         telling = report(db, new_id(), settled_reader())
+        collect_seldom()
         await _until_told_to_stop(_together(work, watch.run(), telling))
 
 
@@ -146,6 +153,7 @@ def _tasks(
         **steward_work(db, documents, endings, passwords, orphans),
         "sweep_orders": (SWEEP_EVERY_S, lambda: sweep_orders(purchase)),
         "sweep_returns": (SWEEP_EVERY_S, lambda: sweep_returns(purchase)),
+        "measure_money": (MEASURED_EVERY_S, lambda: measure_money(db)),
         "sweep_vouchers": (VOUCHERS_SWEPT_EVERY_S, lambda: sweep_vouchers(db)),
         "sweep_partners": (PARTNERS_SWEPT_EVERY_S, lambda: sweep_partners(partners)),
         "decide_paces": (1.0, controller.second),

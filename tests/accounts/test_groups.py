@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import re
 from dataclasses import replace
 from uuid import UUID
 
@@ -21,7 +22,9 @@ from emeterai.accounts.groups import (
     Groups,
     Limits,
 )
+from emeterai.accounts.groups_spending import LIMIT_REACHED
 from emeterai.accounts.service import SESSION_NEEDED, SIGN_IN_NEEDED, Accounts, Caller
+from emeterai.accounts.staff import Role, Staff
 from emeterai.core.refusal import RefusalKind, Refused
 from emeterai.infra.database import Database
 from emeterai.infra.ids import new_id
@@ -78,16 +81,20 @@ async def test_a_stranger_knows_nothing_of_a_group(office: Office) -> None:
 
 
 async def test_an_invitation_holds_once(office: Office) -> None:
-    """The second to come with its code is refused; whoever accepted it finds it used up too."""
+    """Whoever accepts it twice is a member once; anybody else, and he once he has left, finds it used up."""
     invitation = await office.groups.invite(
         office.owner, office.group.id, contact=None, role=GroupRole.MEMBER, limits=Limits(units_a_day=2)
     )
     budi, tono = [await person_of(office.accounts) for _ in range(2)]
     assert "PT Maju Bersama" == (await office.groups.invited(budi, invitation.code)).group_name
     await office.groups.accept(budi, invitation.code)
-    for person in (budi, tono):
-        await refuses(INVITATION_UNKNOWN, office.groups.accept(person, invitation.code))
+    assert office.group.id == (await office.groups.accept(budi, invitation.code)).id
+    await refuses(INVITATION_UNKNOWN, office.groups.accept(tono, invitation.code))
     assert Limits(units_a_day=2) == (await office.groups.member(budi, office.group.id, budi.account_id)).limits
+    joined = [it for it in await office.groups.history(office.owner, office.group.id, limit=9) if it.kind == "joined"]
+    assert 1 == len(joined)
+    await office.groups.remove(office.owner, office.group.id, budi.account_id)
+    await refuses(INVITATION_UNKNOWN, office.groups.accept(budi, invitation.code))
 
 
 async def test_an_invitation_to_a_contact_is_for_its_holder_alone(office: Office) -> None:
@@ -114,6 +121,59 @@ async def test_an_invitation_that_is_withdrawn_or_old_opens_nothing(office: Offi
     for code in (made[0].code, made[1].code, "tebakan", "\ud800", "x" * 5000):
         await refuses(INVITATION_UNKNOWN, office.groups.accept(budi, code))
     assert [] == await office.groups.invitations(office.owner, office.group.id)
+
+
+@pytest.mark.parametrize("how", ["accept", "withdraw", "expire"])
+@pytest.mark.parametrize("contact", ["email", "phone"])
+async def test_a_contact_is_forgotten_with_its_invitation(office: Office, db: Database, how: str, contact: str) -> None:
+    """Open, it is the group's to see; ended in any way, it is nowhere, and the history has had it masked throughout."""
+    budi = await person_of(office.accounts)
+    typed = "+6281234567890" if contact == "phone" else (await office.accounts.account(budi.account_id)).email or ""
+    if contact == "phone":
+        await write(db, "UPDATE accounts.accounts SET phone = $2 WHERE id = $1", budi.account_id, typed)
+    made = await office.groups.invite(
+        office.owner, office.group.id, contact=typed, role=GroupRole.MEMBER, limits=Limits()
+    )
+    assert [typed] == [it.contact for it in await office.groups.invitations(office.owner, office.group.id)]
+    if how == "accept":
+        await office.groups.accept(budi, made.code)
+    elif how == "withdraw":
+        await office.groups.withdraw(office.owner, office.group.id, made.id)
+    else:
+        await write(db, "UPDATE accounts.invitations SET expires_at = now() WHERE id = $1", made.id)
+        assert 1 == await office.accounts.sweep()
+    kept = await db.fetchval("SELECT row_to_json(invitations)::text FROM accounts.invitations WHERE id = $1", made.id)
+    told = await db.fetchval("SELECT string_agg(facts::text, ' ') FROM accounts.deeds")
+    assert typed not in kept + told
+    assert ("+62***90" if contact == "phone" else f"{typed[0]}***@surat.example") in told
+
+
+async def test_the_database_keeps_no_contact_of_an_ended_invitation(office: Office, db: Database) -> None:
+    """Whatever the code above believes."""
+    made = await office.groups.invite(
+        office.owner, office.group.id, contact="siti@surat.example", role=GroupRole.MEMBER, limits=Limits()
+    )
+    with pytest.raises(asyncpg.CheckViolationError):
+        await write(db, "UPDATE accounts.invitations SET ended_at = now() WHERE id = $1", made.id)
+
+
+async def test_refusals_speak_one_language_in_each_sentence(office: Office) -> None:
+    """No English word in an Indonesian sentence, and none the other way round."""
+    budi = await office.join()
+    with pytest.raises(Refused) as refused:
+        await office.groups.invitations(budi, office.group.id)
+    with pytest.raises(Refused) as of_staff:
+        await Staff(office.accounts._db).require(budi, Role.TREASURY)
+    for one in (refused.value, of_staff.value, LIMIT_REACHED(limit=3, period="day")):
+        assert not set(re.findall(r"\w+", one.id.lower())) & {"owners", "managers", "treasury", "day", "a", "the"}
+        assert not set(re.findall(r"\w+", one.en.lower())) & {"pemilik", "pengelola", "perbendaharaan", "hari"}
+    assert {"role": "treasury"} == dict(of_staff.value.facts)
+
+
+async def write(db: Database, statement: str, *arguments: object) -> None:
+    """Change the database behind everybody's back."""
+    async with db.transaction() as tx:
+        await tx.execute(statement, *arguments)
 
 
 async def test_a_manager_decides_about_members_and_nobody_above(office: Office) -> None:
@@ -191,15 +251,6 @@ async def test_the_history_says_who_did_what(office: Office) -> None:
     with pytest.raises(asyncpg.RaiseError):
         async with office.groups._db.transaction() as tx:
             await tx.execute("DELETE FROM accounts.deeds")
-
-
-async def test_an_order_for_a_group_is_noted_once(office: Office) -> None:
-    """However often its request is repeated."""
-    acting, order_id = await office.groups.act(office.owner, office.group.id), new_id()
-    for _ in range(2):
-        await office.groups.note_order(acting, order_id)
-    deeds = await office.groups.history(office.owner, office.group.id, limit=9)
-    assert [order_id] == [it.subject for it in deeds if it.kind == "ordered"]
 
 
 async def test_two_owners_cannot_step_down_past_each_other(office: Office) -> None:

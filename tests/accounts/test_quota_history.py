@@ -35,6 +35,16 @@ class NoGrants:
         return []
 
 
+class Till:
+    """Orders are a shop's: here somebody awaits a payment or nobody does."""
+
+    paying: UUID | None = None
+
+    async def has_money_on_its_way(self, account_id: UUID, *, paid_within_s: float) -> bool:
+        """Of who pays now."""
+        return account_id == self.paying
+
+
 @dataclass(frozen=True)
 class QuotaServices:
     """The part of the application's services that quota needs."""
@@ -43,6 +53,7 @@ class QuotaServices:
     ledger: Ledger
     pages: Pages
     claims: NoGrants
+    purchase: Till
 
 
 @dataclass(frozen=True)
@@ -78,14 +89,20 @@ def ledger(db: Database) -> Ledger:
 
 
 @pytest.fixture
-async def browser(accounts: Accounts, ledger: Ledger) -> AsyncIterator[httpx.AsyncClient]:
+def till() -> Till:
+    """Where nobody pays yet."""
+    return Till()
+
+
+@pytest.fixture
+async def browser(accounts: Accounts, ledger: Ledger, till: Till) -> AsyncIterator[httpx.AsyncClient]:
     """A browser or a program at an application of quota alone."""
     app = Litestar(
         [*quota_routes.controllers, *quota_pages.controllers],
         exception_handlers={SignInFirst: redirect_to_sign_in, Exception: tell},
     )
     pages = Pages(Csrf(b"x" * 32, https=True), specimen=True, static=StaticFiles())
-    app.state["services"] = QuotaServices(accounts, ledger, pages, NoGrants())
+    app.state["services"] = QuotaServices(accounts, ledger, pages, NoGrants(), till)
     transport = httpx.ASGITransport(app)
     async with httpx.AsyncClient(transport=transport, base_url="https://meterai.example") as client:
         yield client
@@ -280,3 +297,14 @@ def _availables(page: str) -> list[int]:
 
 def _told(answer: httpx.Response) -> tuple[int, str]:
     return answer.status_code, answer.json()["code"]
+
+
+async def test_the_pages_follow_while_a_payment_is_awaited(
+    browser: httpx.AsyncClient, siti: Person, till: Till
+) -> None:
+    """So that the quota shows when it comes, unless the person said no; older pages and other people's rest."""
+    for paying, expected in ((None, False), (new_id(), False), (siti.account_id, True)):
+        till.paying = paying
+        for path in ("/kuota", "/kuota/riwayat"):
+            assert expected == ("http-equiv" in (await browser.get(path, headers=siti.cookie)).text)
+            assert "http-equiv" not in (await browser.get(f"{path}?refresh=0", headers=siti.cookie)).text

@@ -45,6 +45,20 @@ def test_inside_a_lane_finishing_comes_before_buying_before_browsing() -> None:
     assert came[::-1] == went
 
 
+def test_newcomers_never_borrow_the_last_fifth_of_the_slots() -> None:
+    """Whoever finishes gets it at once, also while newcomers wait; a lane's own guarantee is not touched."""
+    slots = Slots(10, {"retail": 0.4, "partners": 0.2})
+    assert [True] * 8 == [slots.ask("retail", Work.BUY, now_s=0) for _ in range(8)]
+    newcomers = [waits(slots.ask("retail", work, now_s=0)) for work in (Work.BUY, Work.BROWSE)]
+    assert [] == slots.admit(0.01)
+    assert slots.ask("retail", Work.FINISH, now_s=0.01) is True
+    assert slots.ask("partners", Work.BROWSE, now_s=0.01) is True
+    waits(slots.ask("retail", Work.FINISH, now_s=0.01))
+    for _ in range(4):
+        slots.end("retail")
+    assert newcomers[:1] == slots.admit(0.02)[1:]
+
+
 def test_a_lane_borrows_what_is_idle_and_the_lender_gets_the_next_slot() -> None:
     """Before everybody else who waits, even before more urgent work of the borrower."""
     slots = Slots(4, {"retail": 0.5, "partners": 0.5})

@@ -38,7 +38,10 @@ def plain_pass(headers: Mapping[bytes, bytes]) -> PlainPass | None:
 
 
 class SlowWork:
-    """Takes as long as `X-Takes` says; `begun` are the paths whose work was begun. `/.../events` streams for 2 s."""
+    """Takes as long as `X-Takes` says and answers the status that `X-Answers` says; `/.../events` streams for 2 s.
+
+    `begun` are the paths whose work was begun.
+    """
 
     def __init__(self) -> None:
         self.begun: list[str] = []
@@ -60,8 +63,12 @@ class SlowWork:
             await self.stream(send)
             return
         body = str(size).encode()
-        lengths = [(b"content-length", str(len(body)).encode())]
-        await send({"type": "http.response.start", "status": 200, "headers": lengths})
+        answer, said = int(headers.get(b"x-answers", b"200")), [(b"content-length", str(len(body)).encode())]
+        said += [(b"location", b"/masuk?back=x")] if answer == 303 else []
+        said += {b"set-cookie": [(b"set-cookie", b"a=b")], b"no-store": [(b"cache-control", b"no-store")]}.get(
+            headers.get(b"x-says", b""), []
+        )
+        await send({"type": "http.response.start", "status": answer, "headers": said})
         await send({"type": "http.response.body", "body": body, "more_body": False})
 
     async def stream(self, send: Send) -> None:

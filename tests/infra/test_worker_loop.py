@@ -14,6 +14,7 @@ from emeterai.infra import jobs
 from emeterai.infra.bus import Bus
 from emeterai.infra.database import BUSY, Connection, Database
 from emeterai.infra.ids import new_id
+from emeterai.infra.interruption import INTERRUPTIONS
 from emeterai.infra.jobs import Claim
 from emeterai.infra.worker_loop import work_on
 
@@ -143,7 +144,7 @@ async def test_a_database_that_cuts_every_connection_is_survived(db: Database, b
 
 
 async def _is_empty(db: Database) -> bool:
-    with suppress(asyncpg.PostgresError, asyncpg.InterfaceError, OSError):
+    with suppress(*INTERRUPTIONS):
         await jobs.reclaim(db, limit=100)
         return not await db.fetchval("SELECT count(*) FROM infra.jobs")
     return False
@@ -233,3 +234,29 @@ async def test_a_worker_told_to_stop_as_work_arrives_stops(db: Database, bus: Bu
     task.cancel()
     ended, _ = await asyncio.wait([task], timeout=PATIENCE_S)
     assert {task} == ended
+
+
+async def test_lanes_share_each_batch_by_the_shares_of_the_moment(db: Database, bus: Bus) -> None:
+    """They are asked for before each batch, so a change counts from the next."""
+    shares, lanes, batches = {"a": 0.5, "b": 0.5}, dict[UUID, str](), list[list[str]]()
+    for lane in shares:
+        ids = [new_id() for _ in range(60)]
+        lanes |= dict.fromkeys(ids, lane)
+        async with db.transaction() as tx:
+            await jobs.enqueue(tx, KIND, ids, lanes=[lane] * len(ids))
+
+    async def note(claims: Sequence[Claim]) -> None:
+        batches.append(sorted(lanes[claim.id] for claim in claims))
+        shares.update(a=0.75, b=0.25)
+        async with db.transaction() as tx:
+            await jobs.finish(tx, claims)
+
+    work = work_on(
+        db, bus, {KIND: note}, worker=new_id(), batch_max=8, lease_s=60.0, batches_at_once=1, shares=lambda: shares
+    )
+    task = asyncio.create_task(work)
+    await nothing_left(db, task)
+    task.cancel()
+    await asyncio.wait([task])
+    assert [["a"] * 4 + ["b"] * 4, ["a"] * 6 + ["b"] * 2] == batches[:2]
+    assert {8} == {len(batch) for batch in batches}

@@ -9,8 +9,7 @@ from urllib.parse import urljoin
 
 import httpx
 
-PAGE_BYTES_MAX, LIST_BYTES_MAX = 30_000, 80_000
-"""Of a page, and of the list of all operations, which is for people who write programs."""
+PAGE_BYTES_MAX = 30_000
 """What a page may weigh together with its style."""
 
 
@@ -141,8 +140,7 @@ class Walker:
         weight = len(answer.content) + sum(
             [await self._weight(urljoin(str(answer.url), it)) for it in page.seen.styles]
         )
-        bound = LIST_BYTES_MAX if answer.url.path == "/docs" else PAGE_BYTES_MAX
-        assert weight < bound, (answer.url, weight)
+        assert weight < PAGE_BYTES_MAX, (answer.url, weight)
         assert [] == page.seen.scripts, answer.url
         assert "id" == page.seen.languages[0], answer.url
         assert "en" in page.seen.languages, answer.url

@@ -135,7 +135,8 @@ async def test_the_tracker_answers_while_sign_in_is_down(service: RunningService
             async with httpx.AsyncClient(base_url=service.base_url, cookies=cookies, trust_env=False) as anyone:
                 crowd = [asyncio.create_task(anyone.get("/pesanan")) for _ in range(30)]
                 await asyncio.sleep(0.5)
-                tracked = await anyone.get("/v1/track", params=asking)
+                program = {"track-digits": code}
+                tracked = await anyone.get("/v1/track", params={"number": order["number"]}, headers=program)
                 form = await anyone.get("/lacak")
                 (csrf,) = re.findall(r'name="csrf" value="(\w+)"', form.text)
                 page = await anyone.post("/lacak", data={**asking, "csrf": csrf})

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from typing import Any
 
 import httpx
@@ -58,4 +59,22 @@ async def test_nobody_buys_or_stamps_with_the_pass_of_another(service: RunningSe
         assert (403, "pass_of_another") == (refused.status_code, refused.json()["code"])
     assert 201 == (await owner.api.post("/v1/orders", json={"quantity": 1}, headers=held)).status_code
     for one in (owner, thief):
+        await one.close()
+
+
+async def test_a_pass_of_nobody_is_of_the_first_account_that_buys_with_it(service: RunningService) -> None:
+    """Shown around it opens the way for one person and for nobody else, in every process; its owner goes on with it."""
+    async with httpx.AsyncClient(base_url=service.base_url, trust_env=False, timeout=30) as anyone:
+        ticket = (await anyone.post("/gate/retail/tickets", json={})).json()["ticket"]
+        async with asyncio.timeout(10):
+            while (answer := await anyone.post("/gate/retail/passes", json={"ticket": ticket})).status_code != 201:
+                await asyncio.sleep(0.2)
+    assert not answer.json()["bound"]
+    held = {"emeterai-pass": answer.json()["granted"]}
+    first, second = await Person.sign_up(service), await Person.sign_up(service)
+    for _ in range(2):
+        assert 201 == (await first.api.post("/v1/orders", json={"quantity": 1}, headers=held)).status_code
+        refused = await second.api.post("/v1/orders", json={"quantity": 1}, headers=held)
+        assert (403, "pass_of_another") == (refused.status_code, refused.json()["code"])
+    for one in (first, second):
         await one.close()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import re
 import secrets
 from collections.abc import AsyncIterator
 
@@ -15,6 +16,8 @@ from papers import letter
 from running import RunningService
 
 PASSWORD = "kopi-hangat-di-teras-rumah"
+NO_GROUPS = {"/docs/openapi.json", "/docs/refusals"}
+METHODS = {"get", "post", "put", "patch", "delete", "head"}
 
 
 @pytest.fixture
@@ -116,13 +119,41 @@ async def test_every_page_of_a_signed_in_person_keeps_the_promises(walker: Walke
 
 
 @pytest.mark.parametrize(
-    "path", ["/", "/daftar", "/masuk", "/verifikasi", "/invariants", "/docs", "/v/0000000000000000000000", "/tidak-ada"]
+    "path",
+    [
+        "/",
+        "/daftar",
+        "/masuk",
+        "/verifikasi",
+        "/invariants",
+        "/docs",
+        "/docs/refusals",
+        "/docs/refusals/422",
+        "/docs/refusals/quota_not_enough",
+        "/v/0000000000000000000000",
+        "/tidak-ada",
+    ],
 )
 async def test_every_public_page_keeps_the_promises(walker: Walker, path: str) -> None:
     """Also the one that says that there is nothing here."""
     page = await walker.get(path)
     expected = {"/tidak-ada": {404}, "/v/0000000000000000000000": {404, 422}}.get(path, {200})
     assert page.answer.status_code in expected
+
+
+async def test_every_operation_of_the_api_is_on_the_page_of_its_group(walker: Walker) -> None:
+    """Each once; from the list to the group and back, and no page too heavy for a weak signal."""
+    front, document = await walker.get("/docs"), (await walker.http.get("/docs/openapi.json")).json()
+    groups = [link for link in front.seen.links if link.startswith("/docs/") and link not in NO_GROUPS]
+    shown = []
+    for path in dict.fromkeys(groups):
+        page = await walker.get(path)
+        assert 200 == page.answer.status_code, path
+        assert "/docs" in page.seen.links, path
+        shown += re.findall(r'<details id="([^"]+)"', page.text)
+    named = [item[method]["operationId"] for item in document["paths"].values() for method in METHODS & set(item)]
+    assert sorted(named) == sorted(shown)
+    assert 404 == (await walker.get("/docs/tidak-ada")).answer.status_code
 
 
 @pytest.mark.parametrize("path", ["/", "/masuk", "/healthz", "/tidak-ada"])

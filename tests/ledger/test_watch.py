@@ -12,6 +12,7 @@ from uuid import UUID
 import asyncpg
 import pytest
 from broken_looks import BREAKS
+from msgspec import structs
 
 from emeterai.core.ledger import Counter, Kind, Posted, Reason, Transfer, accounts_of
 from emeterai.infra.database import Connection, Database
@@ -20,7 +21,7 @@ from emeterai.infra.postgres import EmbeddedPostgres
 from emeterai.ledger import check
 from emeterai.ledger.check import Rule, check_ledger
 from emeterai.ledger.service import Ledger
-from emeterai.ledger.watch import ADDS_UP, AuditStart, LedgerWatch, Look
+from emeterai.ledger.watch import ADDS_UP, LedgerWatch, Look
 from emeterai.ledger.watch_queries import OPEN_HOLDS, RULES
 
 
@@ -297,6 +298,31 @@ async def test_an_audit_that_did_not_end_stays_wanted(db: Database, ledger: Ledg
     assert not await watch.wants_audit(3_600)
 
 
+async def test_what_was_wanted_is_answered_by_an_audit_that_began_later(db: Database, watch: LedgerWatch) -> None:
+    """Of three that are under way at once the last took it upon itself: that the others end is no answer."""
+    first, second = await watch.begin_audit(), await watch.begin_audit()
+    async with db.transaction() as tx:
+        await tx.execute("UPDATE ledger.watch SET audit_wanted = true")
+    await watch.start_over(first, [])
+    third = await watch.begin_audit()
+    await watch.start_over(second, [])
+    assert await watch.wants_audit(3_600)
+    await watch.start_over(third, [])
+    assert not await watch.wants_audit(3_600)
+
+
+@pytest.mark.parametrize("is_first_last", [True, False])
+async def test_what_either_of_two_audits_found_is_told(watch: LedgerWatch, is_first_last: bool) -> None:
+    """Whichever began or ended first; an audit that nobody overtakes tells what is mended."""
+    begun = [await watch.begin_audit(), await watch.begin_audit()]
+    for one, broken in zip(reversed(begun) if is_first_last else begun, (["a rule"], []), strict=True):
+        await watch.start_over(one, broken)
+    assert ["a rule"] == (await looked(watch)).broken
+    assert not await watch.wants_audit(3_600)
+    await start_over(watch, [])
+    assert [] == (await looked(watch)).broken
+
+
 @pytest.mark.parametrize("is_audited", [True, False])
 async def test_what_was_posted_before_the_oldest_open_transaction_began_is_not_lost(
     db: Database, ledger: Ledger, is_audited: bool
@@ -341,7 +367,7 @@ async def test_after_the_clock_was_set_back_an_audit_comes_first(
 async def test_the_clock_may_be_set_back_during_an_audit(ledger: Ledger, watch: LedgerWatch) -> None:
     """The next look reads from the time that rules when the sums are remade."""
     begun = await watch.begin_audit()
-    await watch.start_over(AuditStart(begun.horizon, begun.posted_from + timedelta(hours=1)), [])
+    await watch.start_over(structs.replace(begun, posted_from=begun.posted_from + timedelta(hours=1)), [])
     await ledger.post([credit(new_id())])
     assert 1 == (await looked(watch)).bought
 

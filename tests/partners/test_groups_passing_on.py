@@ -9,12 +9,14 @@ from typing import Any
 import pytest
 
 from emeterai.accounts.groups import GroupRole, Groups, Limits
+from emeterai.accounts.groups_approval import GroupApprovals
 from emeterai.accounts.service import Accounts, Caller
 from emeterai.core.ledger import Kind, Reason, Transfer
 from emeterai.infra.database import Database
 from emeterai.infra.ids import new_id
 from emeterai.ledger.channels import SerialChannels
 from emeterai.ledger.service import Ledger
+from emeterai.partners.organisations import enrol_group
 from emeterai.partners.programme_secrets import ProgrammeSecrets
 from emeterai.partners.programmes import Programmes
 from emeterai.partners.service import Partners
@@ -59,6 +61,7 @@ async def test_a_manager_passes_quota_on_while_he_may(
     invitation = await groups.invite(owner, group.id, contact=None, role=GroupRole.MANAGER, limits=limits)
     await groups.accept(manager, invitation.code)
     await ledger.post([Transfer(new_id(), Kind.CREDIT, Reason.RETURNED, 100, account=group.id)])
+    await GroupApprovals(db, ledger, enrol=enrol_group).approve(group.id, "Akta diperiksa", by="test")
     acting = await groups.act(manager, group.id)
     if is_removed:
         await groups.remove(owner, group.id, manager.actor)

@@ -80,6 +80,11 @@ async def test_a_partner_sells_at_its_till(floor: Floor, market: Market) -> None
     partner, (account, address) = await market.partner(stock=3), await market.buyer()
     seller, key = await floor.visitor(of=partner), str(new_id())
     sale = {"to": address, "quantity": "2", "reference": "Struk 7", "idempotency_key": key}
+    asked = await seller.send("/mitra/penjualan", page="/mitra", **sale)
+    assert (200, True) == (asked.status_code, "Jual sekarang?" in asked.text)
+    assert all(f'value="{value}"' in asked.text for value in sale.values())
+    assert (0, 3) == (await market.available(account), await market.available(partner.id))
+    sale |= {"confirmed": "ya"}
     first, again = [await seller.send("/mitra/penjualan", page="/mitra", **sale) for _ in range(2)]
     assert (303, first.headers["location"]) == (again.status_code, again.headers["location"])
     assert 2 == await market.available(account)

@@ -13,7 +13,7 @@ from emeterai.infra.ids import new_id
 from emeterai.infra.settings import Settings
 from emeterai.ledger.service import Ledger
 from emeterai.purchase import service
-from emeterai.purchase.limits import BuyingChannel, buying_channel
+from emeterai.purchase.limits import Buyer, BuyingChannel, buying_channel
 from emeterai.purchase.service import Purchase
 
 
@@ -105,9 +105,9 @@ async def test_programs_have_limits_of_their_own(shop: Shop) -> None:
     """Whoever orders with an API key buys for many."""
     purchase, account = limited(shop, person_orders_an_hour_max=1, program_orders_an_hour_max=2), new_id()
     await purchase.place_order(account, 1)
-    await purchase.place_order(account, 1, buyer=BuyingChannel.PROGRAM)
+    await purchase.place_order(account, 1, buyer=Buyer(BuyingChannel.PROGRAM))
     with pytest.raises(Refused, match="orders_an_hour_reached"):
-        await purchase.place_order(account, 1, buyer=BuyingChannel.PROGRAM)
+        await purchase.place_order(account, 1, buyer=Buyer(BuyingChannel.PROGRAM))
     assert BuyingChannel.PROGRAM is buying_channel("api_key")
     assert BuyingChannel.PERSON is buying_channel("session")
 

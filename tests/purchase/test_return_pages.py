@@ -16,8 +16,9 @@ from emeterai.accounts.callers import SESSION_COOKIE, SignInFirst, redirect_to_s
 from emeterai.accounts.service import Accounts
 from emeterai.accounts.staff import Role, Staff
 from emeterai.ledger.service import Ledger
-from emeterai.purchase import cases_pages, pages, returns_routes, routes
-from emeterai.purchase.model import Order
+from emeterai.purchase import cases_pages, cases_store, pages, returns_routes, routes
+from emeterai.purchase.model import Order, Source
+from emeterai.purchase.returns_model import CaseKind
 from emeterai.purchase.sandbox_words import Payment
 from emeterai.purchase.service import Purchase
 from emeterai.web.csrf import Csrf
@@ -218,3 +219,25 @@ async def test_the_sandbox_returns_money_once_for_each_key_and_no_more_than_came
         await provider.refund(order.id, "nobody", amount_idr=1, refund_key="c"),
     ]
     assert ["done", "done", "declined", "done", "unknown", "declined"] == [one.state.value for one in said]
+
+
+async def test_the_office_s_page_says_that_there_is_more_and_leads_there(
+    office: Office, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Two of each on a page: every return and every case is on one page, those that waited longest first."""
+    monkeypatch.setattr(cases_pages, "_A_PAGE", 2)
+    buyer, ani = await office.person("siti@contoh.id"), await office.person("ani@contoh.id", Role.CARE)
+    orders = [await office.bought(buyer, 2, Payment(amount=24_999)) for _ in range(5)]
+    async with office.shop.db.transaction() as tx:
+        for order in orders[:3]:
+            await cases_store.insert_case(tx, CaseKind.NO_ANSWER, order.id, Source("sandbox"))
+    pages, address = [], "/petugas/uang"
+    while address:
+        pages.append((await ani.get(address)).text)
+        (address,) = re.findall(r'href="([^"]+)"[^>]*>[^<]*(?:<[^>]+>)?Halaman berikutnya', pages[-1]) or [""]
+        assert bool(address) == ("masih ada lagi" in pages[-1])
+        address = address.replace("&amp;", "&")
+    numbers = [re.findall(r"Pesanan (\w{4}-\w{4})", page) for page in pages]
+    first, second, third, fourth, fifth = (order.number for order in orders)
+    assert [[first, second, first, second], [third, fourth, third], [fifth]] == numbers
+    assert ["Halaman pertama" in page for page in pages] == [False, True, True]

@@ -274,7 +274,7 @@ async def test_two_stewards_at_once_try_once(shop: Till[Any]) -> None:
     order = await paid_order(shop)
     await shop.purchase.returns.hand_back(order.account_id, order.id, 2)
     (back,) = await returns_store.returns_to_try(shop.db, 10)
-    await asyncio.gather(*(shop.purchase.returns._work(back, shop.purchase.look_at) for _ in range(5)))
+    await asyncio.gather(*(shop.purchase.returns._work(back, shop.purchase.looking.look_at) for _ in range(5)))
     assert 1 == (await returns_of(shop.purchase, order))[0].tries
     assert 25_000 == given_back(shop)
 

@@ -26,6 +26,7 @@ from emeterai.purchase.settlement_files import LoadReport, SettlementFiles
 from emeterai.purchase.settlement_formats import WIB
 
 HEADER = "order_id,charge_id,state,amount,currency,settled_at"
+XENDIT_HEADER = "Status,Type,Currency,Amount,Payment ID,Reference,Payment Date"
 
 
 @dataclass
@@ -145,15 +146,18 @@ async def test_a_further_payment_is_not_a_further_credit(office: Office) -> None
 
 
 async def test_xendit_names_payments_that_we_do_not_know(office: Office) -> None:
-    """Its payment is not the charge's id: the first one of an order is the order's, a second one is noted only."""
+    """Its payment is not the charge's id: the first one of an order is the order's. With nobody to ask about a second
+    one, people look at it: one case, however often a file tells of it.
+    """
     order = await office.shop.purchase.create_order(new_id(), 2)
-    header = "Status,Type,Currency,Amount,Payment ID,Reference,Payment Date"
     lines = [f"SUCCESS,PAYMENT,IDR,25000,py-{number},{order.id},21/11/2026 10:02" for number in (1, 2)]
-    report = await office.files.load(office.write(lines, header), "xendit")
-    assert {"credited": 1, "paid_again": 1} == counts(report)
-    later = await office.files.load(office.write([lines[1], lines[0]], header), "xendit")
-    assert {"known": 1, "paid_again": 1} == counts(later)
+    report = await office.files.load(office.write(lines, XENDIT_HEADER), "xendit")
+    assert {"credited": 1, "no_answer": 1} == counts(report)
+    later = await office.files.load(office.write([lines[1], lines[0]], XENDIT_HEADER), "xendit")
+    assert {"known": 1, "no_answer": 1} == counts(later)
     assert 2 == await office.shop.bought(order.account_id)
+    (case,) = await office.shop.purchase.cases.of_orders([order.id])
+    assert ("no_answer", "py-2") == (case.kind.value, case.reference)
 
 
 async def test_a_rehearsal_changes_nothing_and_says_the_same(office: Office) -> None:

@@ -64,7 +64,10 @@ async def test_a_seller_makes_prints_activates_and_voids(seller: httpx.AsyncClie
     assert (422, True) == (unsure.status_code, "memang menghendakinya" in unsure.text)
     done = await sent(seller, page, f"{page}/batalkan", void_first="2", void_last="3", confirm="1")
     assert "10 kuota kembali ke stok" in (await seller.get(done.headers["location"])).text
-    await sent(seller, page, f"{page}/hapus-kode")
+    asked = await sent(seller, page, f"{page}/hapus-kode")
+    assert (200, True) == (asked.status_code, "Hapus kodenya sekarang?" in asked.text)
+    assert "Unduh lembar (PDF)" in (await seller.get(page)).text
+    await sent(seller, page, f"{page}/hapus-kode", confirmed="ya")
     assert "Kodenya sudah kami hapus" in (await seller.get(page)).text
     assert page in (await seller.get("/voucher/paket")).text
 

@@ -21,6 +21,8 @@ UNITS_EACH = 2.5
 COMES = 0.7
 THINKS_S = (2.0, 15.0)
 HOLD_LIFE_S = 60.0
+_WALK_IN_PER_S, _SURGE, _USUAL = 25.0, 2.0, 0.1
+"""While no pass is asked for, as at the door."""
 _THRASH = 6_000.0
 
 
@@ -42,6 +44,21 @@ class NaiveRate:
         lane = seen.lanes["retail"]
         self.rate = max(1.0, self.rate / 2) if seen.oldest_s > HOLD_LIFE_S / 2 else min(5_000.0, self.rate * 2)
         return {"retail": Pace(self.rate, pass_needed=lane.waiting > 0)}
+
+
+@dataclass(frozen=True)
+class Chain:
+    """What makes stamps, and for whom: units a second, units and seconds of thinking each, and for how long somebody
+    who has finished still counts as inside.
+    """
+
+    capacity: float = CAPACITY
+    units_each: float = UNITS_EACH
+    thinks_s: tuple[float, float] = THINKS_S
+    lingers_s: int = 0
+
+
+PLAIN = Chain()
 
 
 @dataclass
@@ -67,11 +84,16 @@ class SimulatedLine:
         *,
         controller: Controller | None = None,
         capacity: Callable[[float], float] = lambda _: 1.0,
+        chain: Chain = PLAIN,
+        late_s: float = 0.0,
     ) -> None:
         self.chance = random.Random(seed)
         self.arriving, self.capacity = arriving, capacity
         self.controller = controller or Pacer()
+        self.chain, self.late_s = chain, late_s
         self.waiting = 0
+        self.open, self.usual = False, 0.0
+        self.lingering: list[int] = []
         self.coming: list[int] = []
         self.thinking: list[tuple[float, int]] = []
         self.queue: deque[tuple[int, int]] = deque()
@@ -89,28 +111,39 @@ class SimulatedLine:
     def tick(self, second: int) -> None:
         """One second of all."""
         expected = self.arriving(second)
-        self.waiting += int(expected) + (self.chance.random() < expected % 1)
-        entered = sum(at <= second for at in self.coming)
+        came = int(expected) + (self.chance.random() < expected % 1)
+        walked_in = min(came, int(max(_WALK_IN_PER_S, _SURGE * self.usual))) if self.open else 0
+        self.usual += _USUAL * (walked_in - self.usual)
+        self.waiting += came - walked_in
+        entered = walked_in + sum(at <= second for at in self.coming)
         self.coming = [at for at in self.coming if at > second]
         self.inside += entered
-        self.thinking += [(second + self.chance.uniform(*THINKS_S), self.wants()) for _ in range(entered)]
+        self.thinking += [(second + self.chance.uniform(*self.chain.thinks_s), self.wants()) for _ in range(entered)]
         ready = [more for at, more in self.thinking if at <= second]
         self.thinking = [(at, more) for at, more in self.thinking if at > second]
         self.queue.extend((second, more) for more in ready)
         settled, lost, capacity = self.make(second)
         oldest_s = float(second - self.queue[0][0]) if self.queue else 0.0
-        lane = LaneSeen(waiting=self.waiting, inside=self.inside, share=1.0)
-        seen = Seen({"retail": lane}, settled=settled, under_way=len(self.queue), oldest_s=oldest_s)
-        self.due = min(self.due + self.controller.turn(seen)["retail"].per_s / COMES, float(self.waiting))
+        self.lingering = [at for at in self.lingering if at > second]
+        inside = self.inside + len(self.lingering)
+        lane = LaneSeen(waiting=self.waiting, inside=inside, entered=entered, share=1.0)
+        # Where the doors are what is full, they say how late they are against how late they may be, up to four times.
+        pressure = min(4.0, oldest_s / self.late_s) if self.late_s else 0.0
+        sealed_s = 0.0 if self.late_s else oldest_s
+        seen = Seen({"retail": lane}, settled=settled, under_way=len(self.queue), oldest_s=sealed_s, pressure=pressure)
+        pace = self.controller.turn(seen)["retail"]
+        self.open = not pace.pass_needed
+        self.due = min(self.due + pace.per_s / COMES, float(self.waiting))
         called = int(self.due)
         self.due -= called
         self.waiting -= called
         self.coming += [second + self.chance.randint(1, 8) for _ in range(called) if self.chance.random() < COMES]
-        self.ticks.append(Tick(settled, lost, self.inside, len(self.queue), called, capacity, oldest_s))
+        self.ticks.append(Tick(settled, lost, inside, len(self.queue), called, capacity, oldest_s))
 
     def wants(self) -> int:
         """So many units, the first one not counted."""
-        return int(UNITS_EACH + self.chance.uniform(-1.5, 1.5)) or 1
+        spread = min(1.5, self.chain.units_each - 1.0)
+        return int(self.chain.units_each + self.chance.uniform(-spread, spread)) or 1
 
     def make(self, second: int) -> tuple[float, int, float]:
         """What the chain gets done; units that are too old go back and are asked for again."""
@@ -120,7 +153,7 @@ class SimulatedLine:
             self.queue.append((second, more))
             lost += 1
         noise = self.chance.uniform(0.9, 1.1)
-        capacity = CAPACITY * self.capacity(second) * noise / (1.0 + (len(self.queue) / _THRASH) ** 2)
+        capacity = self.chain.capacity * self.capacity(second) * noise / (1.0 + (len(self.queue) / _THRASH) ** 2)
         capacity = max(0.0, capacity - lost)
         self.part += capacity
         settled = min(int(self.part), len(self.queue))
@@ -128,7 +161,8 @@ class SimulatedLine:
         for _ in range(settled):
             _, more = self.queue.popleft()
             if more > 1:
-                self.thinking.append((second + self.chance.uniform(*THINKS_S), more - 1))
+                self.thinking.append((second + self.chance.uniform(*self.chain.thinks_s), more - 1))
             else:
                 self.inside -= 1
+                self.lingering += [second + self.chain.lingers_s] if self.chain.lingers_s else []
         return settled, lost, capacity

@@ -6,12 +6,14 @@ Each is a whole minute or more of an open-loop crowd that gives up, comes again 
 from __future__ import annotations
 
 import statistics
+from typing import Any
 
 import pytest
 from simulated_door import PATIENCE_S, SimulatedDoor, mean_worth, steps
-from simulated_line import CAPACITY, HOLD_LIFE_S, UNITS_EACH, NaiveRate, SimulatedLine
+from simulated_line import CAPACITY, HOLD_LIFE_S, UNITS_EACH, Chain, NaiveRate, SimulatedLine, Tick
 
-from emeterai.core.pacing import LaneSeen, Pacer, Seen
+from emeterai.core.pacing import OPENING_PER_S, LaneSeen, Pacer, Seen
+from emeterai.gate.controller import WINDOW_MIN, WINDOW_START
 
 SEEDS = (1, 2, 3)
 PEOPLE = CAPACITY / UNITS_EACH
@@ -132,6 +134,50 @@ def test_a_controller_that_waits_for_failures_never_comes_back(seed: int) -> Non
     assert statistics.mean(tick.settled for tick in ticks[300:]) <= 0.2 * CAPACITY
 
 
+LAST_DAYS = {
+    "people take half a minute to a minute": Chain(capacity=40.0, units_each=1.0, thinks_s=(10.0, 50.0), lingers_s=10),
+    "people take a quarter of a minute": Chain(capacity=35.0, units_each=1.0, thinks_s=(3.0, 8.0), lingers_s=10),
+}
+
+
+def controllers_own() -> Pacer:
+    """The pacer as the service has it."""
+    return Pacer(start=WINDOW_START, floor=WINDOW_MIN)
+
+
+def last_day(seed: int, chain: Chain, *, late_s: float) -> list[Tick]:
+    """Three minutes at each of 1, 2, 10 times what the chain can do and 1 again, as `emeterai bench lastday` has it."""
+    levels = steps(*((180.0 * place, times * chain.capacity) for place, times in enumerate((1, 2, 10, 1))))
+    line = SimulatedLine(seed, levels, controller=controllers_own(), chain=chain, late_s=late_s)
+    return line.run(720)
+
+
+@pytest.mark.parametrize("seed", SEEDS)
+@pytest.mark.parametrize("late_s", [0.0, 0.3, 1.0])
+@pytest.mark.parametrize("name", LAST_DAYS)
+def test_on_the_last_day_goodput_at_ten_times_the_load_is_that_of_the_peak(name: str, late_s: float, seed: int) -> None:
+    """At least 95 % of the best minute before and of the chain's capacity, whether sealing or the doors are full."""
+    chain = LAST_DAYS[name]
+    settled = [tick.settled for tick in last_day(seed, chain, late_s=late_s)]
+    peak = max(statistics.mean(settled[at : at + 60]) for at in range(0, 660, 10))
+    assert statistics.mean(settled[360:540]) >= 0.95 * max(peak, chain.capacity)
+    assert statistics.mean(settled[560:]) >= 0.95 * chain.capacity
+
+
+@pytest.mark.parametrize("seed", SEEDS)
+@pytest.mark.parametrize("late_s", [0.0, 0.3, 1.0])
+@pytest.mark.parametrize("name", LAST_DAYS)
+def test_on_the_last_day_nothing_swings(name: str, late_s: float, seed: int) -> None:
+    """In the surge no ten seconds are below nine tenths of the capacity, and those inside stay within a fifth."""
+    chain = LAST_DAYS[name]
+    ticks = last_day(seed, chain, late_s=late_s)[360:540]
+    tens = [statistics.mean(tick.settled for tick in ticks[at : at + 10]) for at in range(0, 170, 5)]
+    inside = [tick.inside for tick in ticks]
+    assert min(tens) >= 0.9 * chain.capacity
+    assert max(inside) <= 1.2 * statistics.mean(inside)
+    assert min(inside) >= 0.8 * statistics.mean(inside)
+
+
 def quiet(**changes: float) -> Seen:
     """A second of an ordinary day in one lane."""
     return Seen({"retail": LaneSeen(inside=20, share=1.0)}, settled=20.0, under_way=3, **changes)  # type: ignore[arg-type]
@@ -159,6 +205,31 @@ def test_a_crowd_that_comes_at_once_meets_the_waiting_room_before_anything_is_sl
     assert not pacer.turn(quiet())["retail"].pass_needed
 
 
+def test_few_people_never_need_a_line_however_late_all_is() -> None:
+    """A fault is no crowd: the smallest machine serves so many, and to wait outside would mend nothing."""
+    pacer = controllers_own()
+    for _ in range(100):
+        pacer.turn(Seen({"retail": LaneSeen(inside=30, entered=3, share=1.0)}, settled=3.0, under_way=3))
+    few = LaneSeen(inside=60, entered=3, share=1.0)
+    for _ in range(300):
+        pace = pacer.turn(Seen({"retail": few}, settled=1.0, under_way=9, oldest_s=30.0, pressure=4.0, refused=30))
+        assert not pace["retail"].pass_needed
+    assert WINDOW_MIN == pacer.window
+
+
+@pytest.mark.parametrize(
+    "fault", [{"known": False}, {"settled": 0.0, "under_way": 50, "oldest_s": 30.0}], ids=["unknown", "standing"]
+)
+def test_what_is_not_known_or_stands_still_asks_for_no_pass_by_itself(fault: dict[str, Any]) -> None:
+    """Who is inside stays, and nobody is sent to a line that a fault has made; a line that was there stays."""
+    pacer = controllers_own()
+    for _ in range(60):
+        assert not pacer.turn(Seen({"retail": LaneSeen(inside=150, share=1.0)}, **fault))["retail"].pass_needed
+    assert WINDOW_START == pacer.window
+    line = Seen({"retail": LaneSeen(inside=150, waiting=9, share=1.0)}, **fault)
+    assert pacer.turn(line)["retail"].pass_needed
+
+
 def test_without_measurements_only_the_floor_comes_in() -> None:
     """And the window is kept for when they are back."""
     pacer = Pacer(start=500)
@@ -176,7 +247,7 @@ def test_a_paused_lane_lets_nobody_in_and_lends_its_part() -> None:
     }
     paces = Pacer(start=100).turn(Seen(lanes))
     assert (0.0, ("paused",)) == (paces["retail"].per_s, tuple(paces["retail"].reasons))
-    assert 50.0 == paces["campaign"].per_s
+    assert OPENING_PER_S == paces["campaign"].per_s
 
 
 def test_a_ceiling_is_never_passed() -> None:
@@ -187,7 +258,7 @@ def test_a_ceiling_is_never_passed() -> None:
 
 
 def test_a_crowded_lane_does_not_take_the_part_of_another() -> None:
-    """Both have a line: each lets in by its share."""
+    """Both have a line: each lets in by its share, the full one only as many as leave, which is nobody yet."""
     lanes = {
         "retail": LaneSeen(waiting=100_000, inside=40, share=0.4),
         "campaign": LaneSeen(waiting=50, inside=0, share=0.6),

@@ -98,6 +98,25 @@ async def test_a_member_sees_his_own_work_and_the_owner_all_of_it(company: Compa
     assert "punya-budi.pdf" in await company.owner.text("/dokumen")
 
 
+async def test_what_another_member_stamped_already_is_said_and_not_shown(company: Company, sealer: None) -> None:
+    """A member who sends a file that a colleague has stamped spends nothing, and is told whom to ask for the result."""
+    await company.buy(5)
+    data = pdf(3)
+    answers = []
+    for person in (company.owner, company.member, company.owner):
+        token = person.browser.cookies["emeterai_session"]
+        headers = {"authorization": f"Bearer {token}", HEADER: company.group_id}
+        async with person.site.browser() as program:
+            file = {"file": ("surat.pdf", data, "application/pdf")}
+            answers.append(await program.post("/v1/stamps", headers=headers, files=file))
+    first, refused, again = answers
+    assert (409, "stamped_by_other_member") == (refused.status_code, refused.json()["code"])
+    assert first.json()["id"] not in refused.text
+    assert (200, first.json()["id"]) == (again.status_code, again.json()["id"])
+    balance = await company.owner.site.services.ledger.balance(UUID(company.group_id))
+    assert 1 == balance.held + balance.used
+
+
 @pytest.mark.parametrize("page", ["/beli", "/pesanan", "/kuota/riwayat", "/program", "/hibah"])
 async def test_a_member_buys_and_oversees_nothing(company: Company, page: str) -> None:
     """What an account can do besides stamping is for those who oversee the group."""
@@ -117,18 +136,26 @@ async def test_the_quota_page_of_a_member_is_the_groups(company: Company) -> Non
 
 
 async def test_a_browser_forgets_a_group_that_is_not_the_persons_any_more(company: Company) -> None:
-    """The next page sends it there and back; a form that was open spends nothing."""
+    """The next page asks to go on for oneself, by a button; a form that was open spends nothing."""
     await company.switch(company.member)
     form = await company.member.form("/unggah")
     address = f"/kelompok/{company.group_id}/anggota/{company.member.account_id}"
-    removed = await company.owner.send(f"{address}/keluarkan", await company.owner.form(address))
-    assert 303 == removed.status_code
+    asked = await company.owner.send(f"{address}/keluarkan", await company.owner.form(address))
+    assert (200, True) == (asked.status_code, "Keluarkan anggota ini?" in asked.text)
+    assert 200 == (await company.member.browser.get("/unggah")).status_code
+    sure = {**await company.owner.form(address), "confirmed": "ya"}
+    assert 303 == (await company.owner.send(f"{address}/keluarkan", sure)).status_code
     refused = await company.member.send("/unggah", form, file=("a.pdf", pdf()))
     assert (403, True) == (refused.status_code, "bukan anggota kelompok ini" in refused.text)
     away = await company.member.browser.get("/unggah")
     assert (303, "/bertindak?next=%2Funggah") == (away.status_code, away.headers["location"])
-    back = await company.member.browser.get(away.headers["location"])
-    assert "/unggah" == back.headers["location"]
+    for _ in range(2):
+        page = await company.member.browser.get(away.headers["location"])
+        assert (200, []) == (page.status_code, [it for it in page.headers.get_list("set-cookie") if "_for=" in it])
+    assert 403 == (await company.member.send("/bertindak", {"for": "", "next": "/unggah"})).status_code
+    fields = await company.member.form(away.headers["location"])
+    back = await company.member.send("/bertindak", {**fields, "for": ""})
+    assert (303, "/unggah") == (back.status_code, back.headers["location"])
     assert 200 == (await company.member.browser.get("/unggah")).status_code
 
 

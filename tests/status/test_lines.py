@@ -4,28 +4,14 @@ from __future__ import annotations
 
 import shutil
 import subprocess
-from datetime import UTC, datetime, timedelta
+from datetime import timedelta
 from pathlib import Path
 
 import msgspec
 import pytest
-from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
+from line_chains import KEY, OTHER_KEY, chain
 
-from emeterai.status.lines import FIRST_PREVIOUS, Line, SignedLine, digest_of, is_late, public_pem, sign, verify_lines
-
-KEY, OTHER_KEY = (Ed25519PrivateKey.from_private_bytes(bytes([byte]) * 32) for byte in (1, 2))
-START = datetime(2026, 11, 21, tzinfo=UTC)
-
-
-def chain(count: int, *, key: Ed25519PrivateKey = KEY, minutes: int = 1, **changes: int) -> list[SignedLine]:
-    """So many lines, a minute apart."""
-    made: list[SignedLine] = []
-    for number in range(1, count + 1):
-        sums = {"bought": 10, "available": 4, "held": 3, "used": 2, "refunded": 1, "broken": 0} | changes
-        previous = digest_of(made[-1].line) if made else FIRST_PREVIOUS
-        at = START + timedelta(minutes=minutes * number)
-        made.append(sign(Line(number=number, at=at, previous=previous, **sums), key))
-    return made
+from emeterai.status.lines import Line, SignedLine, is_late, public_pem, sign, verify_lines
 
 
 def test_an_untouched_chain_is_proven() -> None:

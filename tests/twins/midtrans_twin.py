@@ -33,6 +33,8 @@ class MidtransCharge:
     id: str = field(default_factory=lambda: str(uuid.uuid4()))
     status: str = "pending"
     currency: str = "IDR"
+    cents: str = "00"
+    """What stands behind the rupiah."""
     settled: datetime | None = None
     fraud_status: str = "accept"
     extra: dict[str, Any] = field(default_factory=dict)
@@ -94,7 +96,7 @@ class MidtransTwin(PaymentTwin):
     def words(self, charge: MidtransCharge, status_code: str | None = None) -> dict[str, Any]:
         """A transaction as status and notifications tell it."""
         code = status_code or _CODES.get(charge.status, "200")
-        gross = f"{charge.amount}.00"
+        gross = f"{charge.amount}.{charge.cents}"
         words: dict[str, Any] = {
             "transaction_type": "on-us",
             "transaction_time": moment(charge.created),

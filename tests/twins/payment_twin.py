@@ -33,6 +33,8 @@ class BadDay:
     refuses: int = 0
     """So many requests are answered with `refusal` and nothing is done."""
     refusal: int = 503
+    says: dict[str, Any] | None = None
+    """Every request is answered with this and HTTP 200, and nothing is done."""
     garbage: bool = False
     """Answers are not JSON."""
     loses: bool = False
@@ -142,6 +144,8 @@ class PaymentTwin:
         if self.day.refuses > 0:
             self.day.refuses -= 1
             return self.day.refusal, {}
+        if self.day.says is not None:
+            return 200, self.day.says
         status, words = self.respond(method, path, headers, body)
         if method == "POST" and self.day.fails_after_doing > 0:
             self.day.fails_after_doing -= 1

@@ -3,17 +3,21 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from datetime import timedelta
+from datetime import date, timedelta
+from decimal import Decimal
 from typing import Any
 
+import msgspec
 from sample_values import AT, HOSTILE, ID, LATER
 
 from emeterai.care.service import TRACK_UNMATCHED, Tracked
+from emeterai.care.settlement_pages import result_shown
 from emeterai.care.words import awaited_of, headline_of, steps_of
 from emeterai.core.ordering import OrderState
 from emeterai.core.returning import ReturnCause, ReturnState
 from emeterai.purchase.qr_picture import qr_of
 from emeterai.purchase.receipts import Receipt, in_words
+from emeterai.purchase.settlement_files import LineOutcome, LoadReport, MissingOrder, NotedLine, Total
 from emeterai.purchase.tracking import OrderLife, TrackedReturn
 from emeterai.verify.sellers import SELLER_MISTYPED, Seller, SellerAnswer
 from emeterai.web.forms import FieldError, Form
@@ -38,6 +42,29 @@ RECEIPT = Receipt(
 )
 SELLER = Seller(id=ID, name="Kantor Pos Gambir", contact="0812-3456-7890, pos.example", is_official=True, since=AT)
 STOPPED = Seller(id=ID, name=f"Toko {HOSTILE}", contact=HOSTILE, is_official=False, since=AT)
+NOTED = [
+    NotedLine(line, outcome, "4F7K-2M9Q", HOSTILE, HOSTILE)
+    for line, outcome in enumerate((LineOutcome.QUARANTINED, LineOutcome.UNKNOWN_ORDER, LineOutcome.UNREADABLE), 2)
+]
+REPORT = LoadReport(
+    digest="00" * 32,
+    provider="midtrans",
+    dry_run=True,
+    again=False,
+    lines=1_204,
+    totals=[Total(outcome, 100, Decimal("1040000.00")) for outcome in LineOutcome],
+    noted=NOTED * 80,
+    first_day=date(2026, 11, 21),
+    last_day=date(2026, 11, 21),
+    missing_count=60,
+    missing=[MissingOrder(ID, 52_000, AT, None)] * 60,
+)
+SETTLING: dict[str, Any] = {
+    "form": Form(),
+    "providers": [("midtrans", "Midtrans"), ("xendit", "Xendit")],
+    "size_mb_max": 8,
+    "result": None,
+}
 CHECK: dict[str, Any] = {"form": Form({"penjual": HOSTILE}), "answer": None, "length_max": 120, "checked_at": AT}
 
 
@@ -90,6 +117,20 @@ CARE: list[tuple[str, str, dict[str, Any], bool]] = [
     ("tracked_differs", "care/tracked.html", DIFFERS.context, False),
     ("tracked_returned", "care/tracked.html", RETURNED.context, False),
     ("receipt", "purchase/receipt.html", {"receipt": RECEIPT}, True),
+    ("settlements", "care/settlements.html", SETTLING, True),
+    (
+        "settlements_none",
+        "care/settlements.html",
+        {**SETTLING, "form": Form({}, (FieldError("file", MISTYPED.id, MISTYPED.en),))},
+        True,
+    ),
+    ("settlements_looked_at", "care/settlements.html", {**SETTLING, "result": result_shown(REPORT)}, True),
+    (
+        "settlements_loaded",
+        "care/settlements.html",
+        {**SETTLING, "result": result_shown(msgspec.structs.replace(REPORT, dry_run=False))},
+        True,
+    ),
     ("sellers", "verify/sellers.html", {**CHECK, "form": Form()}, False),
     (
         "sellers_mistyped",

@@ -6,7 +6,7 @@ from typing import Any
 
 from sample_values import AT, HOSTILE, ID, LATER, SAMPLE_REFUSAL
 
-from emeterai.accounts.groups_model import Group, Invitation, Invited, Limits, NewInvitation
+from emeterai.accounts.groups_model import Approval, Group, GroupInOffice, Invitation, Invited, Limits, NewInvitation
 from emeterai.accounts.model import GroupRole, Timezone
 from emeterai.core.granting import ProgrammeState
 from emeterai.partners.programme_model import BadLine, Claim, CodeBatch, Figures, ListReport, Programme
@@ -14,6 +14,10 @@ from emeterai.web.forms import FieldError, Form
 
 _OWNER, _MEMBER = ("pemilik", "owner"), ("anggota", "member")
 _GROUP = Group(id=ID, name=HOSTILE, timezone=Timezone.WIB, created_at=AT, role=GroupRole.OWNER)
+_APPROVED = Group(id=ID, name=HOSTILE, timezone=Timezone.WIB, created_at=AT, role=GroupRole.OWNER, approved=True)
+_IN_OFFICE = GroupInOffice(id=ID, name=HOSTILE, approved=False, founder=HOSTILE, members=1200, created_at=AT)
+_IN_OFFICE_APPROVED = GroupInOffice(id=ID, name=HOSTILE, approved=True, founder=HOSTILE, members=2, created_at=AT)
+_APPROVALS = [Approval(change=one, note=HOSTILE, done_by=HOSTILE, done_at=AT) for one in ("withdrawn", "approved")]
 _PLAIN = Group(id=ID, name=HOSTILE, timezone=Timezone.WIB, created_at=AT, role=GroupRole.MEMBER)
 _LIMITS = Limits(units_a_day=5, units_in_all=100)
 _SEAT = {
@@ -128,6 +132,45 @@ GRANTS: list[tuple[str, str, dict[str, Any], bool]] = [
     ("group", "accounts/group.html", _GROUP_PAGE, True),
     ("group_invited", "accounts/group.html", {**_GROUP_PAGE, "made": _MADE, "made_url": "https://m/undangan/k"}, True),
     ("group_mistake", "accounts/group.html", {**_GROUP_PAGE, "is_acting": True, "form": _LIMIT_WRONG}, True),
+    ("group_approved", "accounts/group.html", {**_GROUP_PAGE, "group": _APPROVED}, True),
+    (
+        "office_groups",
+        "accounts/office_groups.html",
+        {"groups": [_IN_OFFICE], "approved": False, "newer_url": None, "older_url": "/x"},
+        True,
+    ),
+    (
+        "office_groups_approved",
+        "accounts/office_groups.html",
+        {"groups": [], "approved": True, "newer_url": None, "older_url": None},
+        True,
+    ),
+    ("office_group", "accounts/office_group.html", {"group": _IN_OFFICE, "changes": [], "form": Form()}, True),
+    (
+        "office_group_approved",
+        "accounts/office_group.html",
+        {
+            "group": _IN_OFFICE_APPROVED,
+            "changes": _APPROVALS,
+            "form": Form({"note": HOSTILE}, (FieldError("note", SAMPLE_REFUSAL.id, SAMPLE_REFUSAL.en),)),
+        },
+        True,
+    ),
+    ("act_for_self", "accounts/act_for_self.html", {"next": "/unggah"}, True),
+    (
+        "confirm",
+        "web/confirm.html",
+        {
+            "title": ("Akhiri program sekarang?", "End the programme now?"),
+            "sentences": [("Tidak dapat dibuka kembali.", "It cannot be opened again.")],
+            "facts": [(("Program", "Programme"), HOSTILE), (("Kembali sekarang", "Returned now"), "1.200")],
+            "fields": {"reference": HOSTILE},
+            "action": "/program/x/akhiri",
+            "button": ("Ya, akhiri program", "Yes, end the programme"),
+            "back_url": "/program/x/kelola",
+        },
+        True,
+    ),
     ("group_plain", "accounts/group.html", {**_GROUP_PAGE, "group": _PLAIN, "is_acting": True, "role": _MEMBER}, True),
     (
         "group_history",

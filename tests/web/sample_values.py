@@ -16,6 +16,7 @@ from emeterai.purchase.returns_model import Action, Case, CaseKind, Proposal, Re
 from emeterai.purchase.returns_words import cause_in_words, state_in_words
 from emeterai.status.lines import Line
 from emeterai.web.forms import FieldError, Form
+from emeterai.web.reference import Group
 
 HOSTILE = '<script>alert("x")</script>\'&.pdf'
 AT = datetime(2026, 11, 21, 12, 7, 31, tzinfo=UTC)
@@ -260,6 +261,7 @@ PAYMENT = {
     "expires_at": LATER,
 }
 OPERATION = {
+    "anchor": "stamp",
     "method": "POST",
     "path": "/v1/stamps",
     "summary": "Stamp a document",
@@ -326,5 +328,8 @@ LISTED = [
     {**DOCUMENT, "name": HOSTILE, "state": "refused", "stamps": []},
     {**DOCUMENT, "name": "Perjanjian sewa.pdf", "stamps": []},
 ]
-GROUPS = [{"name": name, "operations": [OPERATION] * 6} for name in ("Accounts", "Quota", "Orders", "Stamps", "Verify")]
+API_GROUPS = [
+    Group("quota", "Kuota dan riwayatnya", "Quota and its history", []),
+    Group("stamps", "Pembubuhan", "Stamping", [{**OPERATION, "anchor": f"stamp_{place}"} for place in range(12)]),
+]
 QUOTA = {"available": 12, "held": 1, "used": 6, "refunded": 1, "bought": 20}

@@ -11,11 +11,11 @@ from operator_samples import OPERATOR
 from partner_samples import PARTNERS
 from sample_values import (
     ACCOUNT,
+    API_GROUPS,
     AT,
     BROKEN_LINES,
     BUY,
     DOCUMENT,
-    GROUPS,
     HOME,
     HOSTILE,
     ID,
@@ -70,11 +70,13 @@ SAMPLES = [
     Sample(
         "api_docs",
         "web/api_docs.html",
-        {"title": "emeterai", "version": "0.1.0", "document_url": "/docs/openapi.json", "groups": GROUPS},
+        {"version": "0.1.0", "document_url": "/docs/openapi.json", "groups": API_GROUPS},
         signed_in=False,
     ),
-    Sample("refusals", "web/refusals.html", {"kinds": [SAMPLE_REFUSAL.kind, STALLED.kind]}, signed_in=False),
-    Sample("refusal", "web/refusals.html", {"kinds": [SAMPLE_REFUSAL.kind]}, signed_in=False),
+    Sample("api_group", "web/api_group.html", {"group": API_GROUPS[1]}, signed_in=False),
+    Sample("refusals", "web/refusals.html", {"statuses": [(402, 1), (409, 49)]}, signed_in=False),
+    Sample("refusals_of_a_status", "web/refusal.html", {"kinds": [SAMPLE_REFUSAL.kind, STALLED.kind]}, signed_in=False),
+    Sample("refusal", "web/refusal.html", {"kinds": [SAMPLE_REFUSAL.kind]}, signed_in=False),
     Sample("sign_up", "accounts/sign_up.html", {"form": Form(), "password_length_min": 10}, signed_in=False),
     Sample("sign_up_errors", "accounts/sign_up.html", {"form": MISTAKES, "password_length_min": 10}, signed_in=False),
     Sample(
@@ -134,8 +136,12 @@ SAMPLES = [
             "available": 20,
         },
     ),
-    Sample("cases", "purchase/cases.html", MONEY_IN_CARE),
-    Sample("cases_none", "purchase/cases.html", {"returns": [], "cases": []}),
+    Sample(
+        "cases",
+        "purchase/cases.html",
+        {**MONEY_IN_CARE, "first_url": "/petugas/uang", "following_url": "/petugas/uang?perkara=x"},
+    ),
+    Sample("cases_none", "purchase/cases.html", {"returns": [], "cases": [], "first_url": None, "following_url": None}),
     Sample(
         "order_expired",
         "purchase/order.html",

@@ -53,7 +53,7 @@ class SignInFirst(HTTPException):
 
 
 class ActForSelf(SignInFirst):
-    """The group that this browser acts for is not the person's any more: it forgets the group and comes back."""
+    """The group that this browser acts for is not the person's any more: he is asked to go on for himself."""
 
     def __init__(self, *, next_path: str) -> None:
         super().__init__(next_path=next_path, expired=False)
@@ -77,12 +77,6 @@ def groups_of(request: AnyRequest) -> Groups:
     return groups
 
 
-async def note_order(request: AnyRequest, caller: Caller, order_id: UUID) -> None:
-    """Write an order that was made for a group into the group's history, once; nothing for a person's own."""
-    if caller.acting is not None:
-        await groups_of(request).note_order(caller, order_id)
-
-
 async def caller(request: AnyRequest) -> Caller:
     """Who calls, and for which group. On `/v1` raises `sign_in_needed` or `session_expired`; on pages SignInFirst.
 
@@ -94,6 +88,14 @@ async def caller(request: AnyRequest) -> Caller:
     return found
 
 
+async def own_caller(request: AnyRequest) -> Caller:
+    """Who calls a page, as himself, whichever group the browser acts for. Raises SignInFirst."""
+    try:
+        return await _page_person(request)
+    except Refused as refused:
+        raise _sign_in_first(request, refused) from refused
+
+
 async def _caller(request: AnyRequest) -> Caller:
     if _is_api(request):
         return await _api_caller(request, bearer_token(request) or "")
@@ -102,9 +104,14 @@ async def _caller(request: AnyRequest) -> Caller:
     except Refused as refused:
         if refused.kind is GROUP_NOT_YOURS and request.method in {"GET", "HEAD"}:
             raise ActForSelf(next_path=_return_path(request)) from refused
-        if refused.kind not in {SIGN_IN_NEEDED, SESSION_EXPIRED}:
-            raise
-        raise SignInFirst(next_path=_return_path(request), expired=refused.kind is SESSION_EXPIRED) from refused
+        raise _sign_in_first(request, refused) from refused
+
+
+def _sign_in_first(request: AnyRequest, refused: Refused) -> Exception:
+    """What a page raises when nobody has signed in; every other refusal as it is."""
+    if refused.kind not in {SIGN_IN_NEEDED, SESSION_EXPIRED}:
+        return refused
+    return SignInFirst(next_path=_return_path(request), expired=refused.kind is SESSION_EXPIRED)
 
 
 async def optional_caller(request: AnyRequest) -> Caller | None:
@@ -155,8 +162,14 @@ async def _api_caller(request: AnyRequest, token: str) -> Caller:
     return await groups_of(request).act(found, group_id)
 
 
-async def _page_caller(request: AnyRequest) -> Caller:
+async def _page_person(request: AnyRequest) -> Caller:
     found = await accounts_of(request).identify(request.cookies.get(SESSION_COOKIE, ""))
+    show_as(request, Viewer(found.name, found.timezone.value, ""))
+    return found
+
+
+async def _page_caller(request: AnyRequest) -> Caller:
+    found = await _page_person(request)
     chosen = request.cookies.get(ACTING_COOKIE)
     group_id = _uuid(chosen) if chosen else None
     if group_id is not None:

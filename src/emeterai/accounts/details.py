@@ -150,6 +150,12 @@ def clean_contact(typed: str) -> str:
     return clean_phone(typed)
 
 
+def masked_contact(contact: str) -> str:
+    """A canonical contact as a history may keep it: who knows it recognises it, and nobody can write to it."""
+    local, at, domain = contact.partition("@")
+    return f"{local[:1]}***@{domain}" if at else f"{contact[:3]}***{contact[-2:]}"
+
+
 def known_contact(typed: str) -> str | None:
     """A contact as it would be stored; None when nobody can have it."""
     try:

@@ -47,8 +47,10 @@ _CODE_LENGTH_MAX = 100
 GROUP_ROLE_NEEDED = RefusalKind(
     "group_role_needed",
     403,
-    "Langkah ini hanya untuk {roles} kelompok; mintalah kepada mereka, atau bertindaklah untuk diri sendiri.",
-    "This is for {roles} of the group only; ask one of them, or act for yourself.",
+    "Peran Anda di kelompok tidak mengizinkan langkah ini: pengelola mengurus anggota biasa, pemilik mengurus "
+    "semuanya; mintalah kepada mereka, atau bertindaklah untuk diri sendiri.",
+    "Your role in the group does not allow this: managers look after plain members, owners after everything; ask "
+    "one of them, or act for yourself.",
 )
 GROUP_NEEDS_OWNER = RefusalKind(
     "group_needs_owner",
@@ -223,7 +225,8 @@ class Groups:
                 invited_by=caller.actor,
                 life_s=INVITATION_LIFE_S,
             )
-            facts = {"role": role.value, "contact": clean_contact, **_facts(limits)}
+            shown = details.masked_contact(clean_contact) if clean_contact else None
+            facts = {"role": role.value, "contact": shown, **_facts(limits)}
             await store.note(tx, group_id, caller.actor, DeedKind.INVITED, subject=invitation_id, facts=facts)
         return NewInvitation(
             id=invitation_id, contact=clean_contact, role=role, limits=limits, expires_at=expires_at, code=code
@@ -250,11 +253,14 @@ class Groups:
         return offer
 
     async def accept(self, caller: Caller, code: str) -> Group:
-        """Become a member by an invitation; sent twice it is once.
+        """Become a member by an invitation; sent twice it is once, as long as the person is a member.
 
         Raises `invitation_unknown`, `invitation_for_other`, `group_full`, `groups_too_many`.
         """
         require_session(caller)
+        joined = await store.accepted(self._db, _digest(code[:_CODE_LENGTH_MAX]), caller.actor)
+        if joined is not None:
+            return await self.group(caller, joined)
         _, offer = await self._offer(self._db, caller, code)
         group_id = offer.group_id
         async with self._db.transaction() as tx:
@@ -267,11 +273,6 @@ class Groups:
                 await store.note(tx, group_id, caller.actor, DeedKind.JOINED, subject=invitation_id, facts=facts)
                 await store.end_invitation(tx, group_id, invitation_id, accepted_by=caller.actor)
         return await self.group(caller, group_id)
-
-    async def note_order(self, caller: Caller, order_id: UUID) -> None:
-        """Write into the history of the group that the caller made this order for it; again changes nothing."""
-        async with self._db.transaction() as tx:
-            await store.note(tx, caller.account_id, caller.actor, DeedKind.ORDERED, subject=order_id)
 
     @asynccontextmanager
     async def _changing(self, caller: Caller, group_id: UUID) -> AsyncIterator[tuple[Connection, GroupRole]]:
@@ -314,14 +315,14 @@ def require_overseer(caller: Caller) -> None:
 
 def _require_overseer(role: GroupRole) -> None:
     if not role.oversees:
-        raise GROUP_ROLE_NEEDED(roles="pemilik dan pengelola (owners, managers)")
+        raise GROUP_ROLE_NEEDED(role=GroupRole.MANAGER.value)
 
 
 def _require_above(mine: GroupRole, before: GroupRole, after: GroupRole) -> None:
     """A manager decides about members, an owner about everybody."""
     _require_overseer(mine)
     if mine is not GroupRole.OWNER and {before, after} != {GroupRole.MEMBER}:
-        raise GROUP_ROLE_NEEDED(roles="pemilik (owners)")
+        raise GROUP_ROLE_NEEDED(role=GroupRole.OWNER.value)
 
 
 async def _require_owner(tx: Connection, group_id: UUID) -> None:

@@ -38,6 +38,28 @@ class Group(msgspec.Struct, frozen=True, kw_only=True):
     timezone: Timezone
     created_at: datetime
     role: GroupRole
+    approved: bool = False
+    """Until staff approve it, it buys under its founder's own limit and makes no vouchers."""
+
+
+class GroupInOffice(msgspec.Struct, frozen=True, kw_only=True):
+    """A group as staff see it: how many members, and who founded it."""
+
+    id: UUID
+    name: str
+    approved: bool
+    founder: str
+    members: int
+    created_at: datetime
+
+
+class Approval(msgspec.Struct, frozen=True, kw_only=True):
+    """One line of the record of approvals: `approved` or `withdrawn`."""
+
+    change: str
+    note: str
+    done_by: str
+    done_at: datetime
 
 
 class Member(msgspec.Struct, frozen=True, kw_only=True):

@@ -11,7 +11,7 @@ from litestar.di import NamedDependency, Provide
 from litestar.params import FromPath
 from litestar.response import Redirect
 
-from emeterai.accounts.callers import AnyRequest, caller, groups_of, local_path
+from emeterai.accounts.callers import AnyRequest, caller, groups_of, local_path, own_caller
 from emeterai.accounts.groups_model import Deed, DeedKind, Group, Limits, Member, NewInvitation
 from emeterai.accounts.model import GroupRole
 from emeterai.accounts.pages import acting_cookie
@@ -21,6 +21,7 @@ from emeterai.core.refusal import RefusalKind, Refused
 from emeterai.infra.http import cursor_of, read_cursor
 from emeterai.infra.settings import Settings
 from emeterai.web import paths
+from emeterai.web.confirming import Question, ask_first, is_confirmed
 from emeterai.web.csrf import Csrf, checked_form, texts_of
 from emeterai.web.forms import FieldError, Form
 from emeterai.web.pages import Pages
@@ -79,18 +80,21 @@ class SwitchPages(Controller):
     path = paths.ACT_FOR
     include_in_schema = False
 
-    @get()
-    async def forget(self, request: AnyRequest) -> Response[Any]:
-        """Forget a group that is not the person's any more, and go on."""
-        return _go(local_path(request.query_params.get("next"), paths.HOME), acting_cookie(request, ""))
+    dependencies = {"caller": Provide(own_caller)}  # noqa: RUF012 - Litestar's own way
 
-    @post(dependencies={"caller": Provide(caller)})
+    @get()
+    async def page(self, request: AnyRequest, caller: WhoCalls) -> Response[bytes]:  # noqa: ARG002 - the door
+        """What to do when the browser's group is not the person's any more; only the button changes anything."""
+        address = local_path(request.query_params.get("next"), paths.HOME)
+        return _services(request).pages.render(request, "accounts/act_for_self.html", next=address)
+
+    @post()
     async def switch(self, request: AnyRequest, caller: WhoCalls) -> Response[Any]:
         """Act for a group of the person's, or without one for himself."""
         fields = await _checked_form(request)
         chosen = fields.get("for", "")
         if not chosen:
-            return _go(paths.QUOTA, acting_cookie(request, ""))
+            return _go(local_path(fields.get("next"), paths.QUOTA), acting_cookie(request, ""))
         mine = {str(group.id): group for group in await groups_of(request).mine(caller)}
         if chosen not in mine:
             return _go(paths.GROUPS, acting_cookie(request, ""))
@@ -187,9 +191,13 @@ class GroupPages(Controller):
     async def remove(
         self, request: AnyRequest, caller: WhoCalls, group_id: GroupId, account_id: FromPath[UUID]
     ) -> Response[Any]:
-        """End a membership; whoever ends his own is back in his own account."""
-        await _checked_form(request)
-        await groups_of(request).remove(caller, group_id, account_id)
+        """Ask, then end a membership; whoever ends his own is back in his own account."""
+        fields, groups = await _checked_form(request), groups_of(request)
+        if not is_confirmed(fields):
+            group, member = await groups.group(caller, group_id), await groups.member(caller, group_id, account_id)
+            question = _leaving(group, member, is_self=account_id == caller.actor)
+            return ask_first(_services(request).pages, request, question)
+        await groups.remove(caller, group_id, account_id)
         return _go(paths.GROUPS if account_id == caller.actor else paths.group(group_id))
 
 
@@ -285,6 +293,32 @@ async def _member(
         is_self=member.account_id == caller.actor,
         may_change=group.role is GroupRole.OWNER or (group.role.oversees and member.role is GroupRole.MEMBER),
         form=form or Form(values | {"role": member.role.value}),
+    )
+
+
+def _leaving(group: Group, member: Member, *, is_self: bool) -> Question:
+    """What is asked before a membership ends."""
+    title = ("Keluar dari kelompok?", "Leave the group?")
+    if not is_self:
+        title = ("Keluarkan anggota ini?", "Remove this member?")
+    who = ("Anda", "You") if is_self else (member.name, member.name)
+    seat = paths.group_member(group.id, member.account_id)
+    return Question(
+        title=title,
+        facts=[(("Kelompok", "Group"), group.name), (("Anggota", "Member"), member.name)],
+        sentences=[
+            (
+                f"{who[0]} tidak dapat lagi bertindak untuk kelompok ini, dan kunci API-nya berhenti.",
+                f"{who[1]} can act for this group no more, and API keys for it stop.",
+            ),
+            (
+                "Dokumen dan meterai kelompok tetap milik kelompok. Kembali hanya dengan undangan baru.",
+                "Its documents and stamps stay the group's. Coming back takes a new invitation.",
+            ),
+        ],
+        button=("Ya, keluar", "Yes, leave") if is_self else ("Ya, keluarkan", "Yes, remove"),
+        action=paths.group_remove(group.id, member.account_id),
+        back_url=seat,
     )
 
 

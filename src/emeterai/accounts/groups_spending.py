@@ -15,6 +15,7 @@ from emeterai.accounts.groups_model import Allowance, Limits, Spending
 from emeterai.accounts.model import Caller
 from emeterai.core.refusal import RefusalKind, Refused
 from emeterai.infra.database import Connection
+from emeterai.ledger.service import OpenBook
 
 __all__ = [
     "GROUP_NOT_YOURS",
@@ -37,8 +38,10 @@ GROUP_NOT_YOURS = RefusalKind(
 LIMIT_REACHED = RefusalKind(
     "member_limit_reached",
     403,
-    "Batas Anda di kelompok ini ({limit} meterai, {period}) sudah habis; minta pengelola kelompok menaikkannya.",
-    "Your limit in this group ({limit} stamps, {period}) is used up; ask the group's managers to raise it.",
+    "Batas Anda di kelompok ini ({limit} meterai) sudah habis; lihat batas per hari, per bulan, dan seluruhnya di "
+    "halaman kelompok, atau minta pengelola kelompok menaikkannya.",
+    "Your limit in this group ({limit} stamps) is used up; see your limits a day, a month and in all on the group's "
+    "page, or ask the group's managers to raise it.",
 )
 PASSING_ON_LIMITED = RefusalKind(
     "passing_on_limited",
@@ -67,14 +70,22 @@ async def require_passing_on(tx: Connection, caller: Caller) -> None:
         raise PASSING_ON_LIMITED()
 
 
-async def limit_spending(tx: Connection, asked: Sequence[Spending]) -> dict[UUID, Refused]:
-    """Those of the units that are refused, by stamp, decided in order; `tx` holds the locks of the groups' accounts."""
+async def limit_spending(tx: Connection, book: OpenBook, asked: Sequence[Spending]) -> dict[UUID, Refused]:
+    """Those of the units that are refused, by stamp, decided in order; `book` has the groups' accounts.
+
+    What a group has no unit for is left to the ledger to refuse, and takes nothing of its member's limits.
+    """
     allowances = await store.allowances(tx, asked)
+    left = {one.group_id: book.balance(one.group_id).available for one in asked}
     refused = {}
     for one in asked:
-        no = _refusal(allowances.get((one.group_id, one.member_id)))
+        allowance = allowances.get((one.group_id, one.member_id))
+        no = _refusal(allowance)
         if no is not None:
             refused[one.stamp_id] = no
+        elif allowance is not None and left[one.group_id] > 0:
+            left[one.group_id] -= 1
+            _count(allowance)
     return refused
 
 
@@ -91,18 +102,22 @@ async def return_spending(tx: Connection, given_back: Sequence[tuple[Spending, d
 
 
 def _refusal(allowance: Allowance | None) -> Refused | None:
-    """Why the next unit may not be spent; None when it may, and then it counts for those that come after."""
+    """Why the next unit may not be spent; None when it may."""
     if allowance is None:
         return GROUP_NOT_YOURS()
     limits = allowance.limits
     for limit, spent, period in (
-        (limits.units_a_day, allowance.today, "per hari / a day"),
-        (limits.units_a_month, allowance.this_month, "per bulan / a month"),
-        (limits.units_in_all, allowance.in_all, "seluruhnya / in all"),
+        (limits.units_a_day, allowance.today, "day"),
+        (limits.units_a_month, allowance.this_month, "month"),
+        (limits.units_in_all, allowance.in_all, "all"),
     ):
         if limit is not None and spent >= limit:
             return LIMIT_REACHED(limit=limit, period=period)
+    return None
+
+
+def _count(allowance: Allowance) -> None:
+    """A unit is spent: it counts for those that come after."""
     allowance.today += 1
     allowance.this_month += 1
     allowance.in_all += 1
-    return None

@@ -31,7 +31,7 @@ _MEMBERS = f"""
     WHERE members.group_id = $1 AND members.ended_at IS NULL
 """
 _GROUPS = """
-    SELECT groups.id, groups.name, groups.timezone, groups.created_at, members.role
+    SELECT groups.id, groups.name, groups.timezone, groups.created_at, groups.approved, members.role
     FROM accounts.members JOIN accounts.groups ON groups.id = members.group_id
     WHERE members.account_id = $1 AND members.ended_at IS NULL
 """
@@ -217,10 +217,10 @@ async def invited(db: Connection | Database, digest: bytes) -> tuple[UUID, Invit
 
 
 async def end_invitation(tx: Connection, group_id: UUID, invitation_id: UUID, *, accepted_by: UUID | None) -> bool:
-    """Accepted or, by nobody, withdrawn; False when it was not open any more."""
+    """Accepted or, by nobody, withdrawn, and its contact forgotten; False when it was not open any more."""
     ended = await tx.fetchval(
         f"""
-        UPDATE accounts.invitations SET ended_at = now(), accepted_by = $3
+        UPDATE accounts.invitations SET ended_at = now(), accepted_by = $3, contact = NULL
         WHERE group_id = $1 AND id = $2 AND {_OPEN} RETURNING true
         """,
         group_id,
@@ -228,6 +228,33 @@ async def end_invitation(tx: Connection, group_id: UUID, invitation_id: UUID, *,
         accepted_by,
     )
     return bool(ended)
+
+
+async def end_old_invitations(tx: Connection, *, rows_max: int) -> int:
+    """End invitations that are over and forget their contacts; gives how many."""
+    done = await tx.execute(
+        """
+        UPDATE accounts.invitations SET ended_at = now(), contact = NULL WHERE id IN (
+            SELECT id FROM accounts.invitations WHERE contact IS NOT NULL AND expires_at <= now()
+            ORDER BY expires_at LIMIT $1 FOR UPDATE SKIP LOCKED
+        )
+        """,
+        rows_max,
+    )
+    return int(done.split()[-1])
+
+
+async def accepted(db: Connection | Database, digest: bytes, account_id: UUID) -> UUID | None:
+    """The group that somebody joined by the invitation of this code and is still a member of."""
+    group_id: UUID | None = await db.fetchval(
+        """
+        SELECT group_id FROM accounts.invitations JOIN accounts.members USING (group_id)
+        WHERE digest = $1 AND accepted_by = $2 AND account_id = $2 AND members.ended_at IS NULL
+        """,
+        digest,
+        account_id,
+    )
+    return group_id
 
 
 async def contacts_of(db: Connection | Database, account_id: UUID) -> tuple[str | None, str | None]:
@@ -298,6 +325,7 @@ def _group(row: asyncpg.Record) -> Group:
         timezone=Timezone(row["timezone"]),
         created_at=row["created_at"],
         role=GroupRole(row["role"]),
+        approved=row["approved"],
     )
 
 

@@ -22,8 +22,9 @@ from emeterai.web.pages import Pages
 
 _NEWEST = 5
 _LINES_A_PAGE = 20
-_REFRESH_S = 1
-"""A held unit is used or returns within seconds; the page shows it within one."""
+_REFRESH_S, _REFRESH_PAYING_S = 1, 5
+"""A held unit is used or returns within seconds; the page shows it within one. A payment takes a person minutes, and a
+crowd of payers that asked each second would be a storm."""
 # A minus too: lines are shown in the order in which their transactions began, and those may end in another.
 _WHOLE_NUMBER = re.compile(r"-?[0-9]{1,18}")
 
@@ -35,11 +36,19 @@ class HasGrants(Protocol):
         """The grants of an account, as the template of the quota shows them."""
 
 
+class HasMoney(Protocol):
+    """Whoever knows what a person is about to pay for."""
+
+    async def has_money_on_its_way(self, account_id: UUID, *, paid_within_s: float) -> bool:
+        """Whether an order of the account awaits its payment, or was paid within so many seconds."""
+
+
 class QuotaServices(HasLedger, Protocol):
     """What these pages find in the application's `state["services"]`, besides `accounts`."""
 
     pages: Pages
     claims: HasGrants
+    purchase: HasMoney
 
 
 class QuotaPages(Controller):
@@ -69,7 +78,7 @@ class QuotaPages(Controller):
             quota=quota,
             grants=[] if caller.acting else await services.claims.grants(caller.account_id, only_open=True),
             movements=[_shown(line) for line in lines],
-            refresh_s=_refresh_s(request, held=balance.held),
+            refresh_s=await _refresh_s(request, caller, held=balance.held),
         )
 
     @get(paths.HISTORY)
@@ -79,9 +88,9 @@ class QuotaPages(Controller):
         cursor = request.query_params.get("cursor") or None
         if cursor is None:
             balance, movements = await read_statement(services.ledger, caller.account_id, limit=_LINES_A_PAGE + 1)
-            available, held = balance.available, balance.held
+            available, refresh_s = balance.available, await _refresh_s(request, caller, held=balance.held)
         else:
-            held = 0  # what has moved since is on the first page
+            refresh_s = 0  # what has moved since is on the first page
             before, available = _read_page_cursor(cursor)
             movements = await services.ledger.history(caller.account_id, before=before, limit=_LINES_A_PAGE + 1)
         lines = lines_of(movements, available=available)
@@ -91,7 +100,7 @@ class QuotaPages(Controller):
             "accounts/history.html",
             movements=[_shown(line) for line in shown],
             newer_url=None if cursor is None else paths.HISTORY,
-            refresh_s=_refresh_s(request, held=held),
+            refresh_s=refresh_s,
             older_url=f"{paths.HISTORY}?cursor={quote(_page_cursor(shown[-1], older[0]))}" if older else None,
         )
 
@@ -100,9 +109,16 @@ def _services(request: AnyRequest) -> QuotaServices:
     return cast("QuotaServices", request.app.state["services"])
 
 
-def _refresh_s(request: AnyRequest, *, held: int) -> int:
+async def _refresh_s(request: AnyRequest, caller: Caller, *, held: int) -> int:
     """After how many seconds a page looks again by itself; 0: never, for nothing is under way or the person said so."""
-    return _REFRESH_S if held and request.query_params.get("refresh") != "0" else 0
+    if request.query_params.get("refresh") == "0":
+        return 0
+    if held:
+        return _REFRESH_S
+    purchase = _services(request).purchase
+    # An order is paid in the moment in which its quota is there.
+    pays = await purchase.has_money_on_its_way(caller.account_id, paid_within_s=0)
+    return _REFRESH_PAYING_S if pays else 0
 
 
 def _page_cursor(last: Line, following: Line) -> str:

@@ -6,7 +6,7 @@ import time
 from collections.abc import Sequence
 from uuid import UUID
 
-from emeterai.accounts import details, store
+from emeterai.accounts import details, groups_store, store
 from emeterai.accounts.guesses import GuessLimit, guess_key, take_guess
 from emeterai.accounts.model import Account, ApiKey, Caller, NewApiKey, SignedIn, Timezone
 from emeterai.accounts.passwords import Passwords, check_new_password
@@ -205,7 +205,7 @@ class Accounts:
         return await store.read_api_keys(self._db, caller.actor)
 
     async def api_key_digests(self, accounts: Sequence[UUID]) -> list[tuple[bytes, UUID]]:
-        """The digests of the API keys in use of these accounts, each with its account."""
+        """The digests of the API keys in use that act for these accounts or groups, each with its account."""
         return await store.read_key_digests(self._db, accounts)
 
     async def revoke_api_key(self, caller: Caller, key_id: UUID) -> None:
@@ -218,14 +218,16 @@ class Accounts:
         self._recent.forget(digest)
 
     async def sweep(self) -> int:
-        """Delete a bounded number of old sessions and guess windows, for the steward; gives how many.
+        """Delete old sessions and guess windows, end old invitations, some at a time; gives how many. For the steward.
 
         One after the other: the order tracker counts guesses too, and must not wait for sessions.
         """
         async with self._db.transaction() as tx:
-            windows = await store.delete_windows(tx, _SWEEP_ROWS_MAX)
+            swept = await store.delete_windows(tx, _SWEEP_ROWS_MAX)
         async with self._db.transaction() as tx:
-            return windows + await store.delete_sessions(tx, kept_s=_EXPIRED_KEPT_S, rows_max=_SWEEP_ROWS_MAX)
+            swept += await groups_store.end_old_invitations(tx, rows_max=_SWEEP_ROWS_MAX)
+        async with self._db.transaction() as tx:
+            return swept + await store.delete_sessions(tx, kept_s=_EXPIRED_KEPT_S, rows_max=_SWEEP_ROWS_MAX)
 
     async def _identify_session(self, digest: bytes) -> tuple[Caller, float]:
         found = await store.read_session(self._db, digest)

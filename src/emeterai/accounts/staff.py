@@ -24,8 +24,8 @@ from emeterai.infra.database import Database
 STAFF_ONLY = RefusalKind(
     "staff_only",
     403,
-    "Halaman ini hanya untuk petugas dengan peran {role}; mintalah peran itu kepada pengelola layanan.",
-    "This is for staff with the role {role} only; ask whoever runs the service for that role.",
+    "Halaman ini hanya untuk petugas yang diberi peran untuk itu; mintalah perannya kepada pengelola layanan.",
+    "This is only for staff who were given the role for it; ask whoever runs the service for that role.",
 )
 ACCOUNT_UNKNOWN = RefusalKind(
     "account_unknown",

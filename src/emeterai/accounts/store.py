@@ -190,11 +190,13 @@ async def read_api_keys(db: Database, account_id: UUID) -> list[ApiKey]:
 
 
 async def read_key_digests(db: Database, accounts: Sequence[UUID]) -> list[tuple[bytes, UUID]]:
-    """The digests of the keys in use of some accounts."""
+    """The digests of the keys in use that act for some accounts: a key bound to a group is the group's."""
     rows = await db.fetch(
         """
         SELECT token_hash, account_id FROM accounts.api_keys
-        WHERE account_id = ANY($1::uuid[]) AND revoked_at IS NULL
+        WHERE account_id = ANY($1::uuid[]) AND group_id IS NULL AND revoked_at IS NULL
+        UNION ALL
+        SELECT token_hash, group_id FROM accounts.api_keys WHERE group_id = ANY($1::uuid[]) AND revoked_at IS NULL
         """,
         list(accounts),
     )

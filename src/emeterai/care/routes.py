@@ -1,11 +1,14 @@
-"""The tracker for programs: `GET /v1/track`. Public: no sign-in, and nothing about people in the answers."""
+"""The tracker for programs: `GET /v1/track`. Public: no sign-in, and nothing about people in the answers.
+
+The four digits come in a header: addresses end up in the logs of whatever stands in between.
+"""
 
 from __future__ import annotations
 
 from typing import Annotated, Any, Protocol, cast
 
 from litestar import Controller, Request, Response, get
-from litestar.params import QueryParameter
+from litestar.params import HeaderParameter, QueryParameter
 
 from emeterai.accounts.callers import client_address
 from emeterai.care.service import (
@@ -45,7 +48,11 @@ class TrackRoutes(Controller):
         number: Annotated[str, QueryParameter(description="The order's number, such as 4F7K-2M9Q.")],
         digits: Annotated[
             str,
-            QueryParameter(description="The last four digits of the account's phone, or the tracking code."),
+            HeaderParameter(
+                name="Track-Digits",
+                description="The last four digits of the account's phone, or the tracking code.",
+                schema_extra={"pattern": "^[0-9]{4}$", "examples": ["0417"]},
+            ),
         ],
     ) -> Response[Tracked]:
         """What happened and when, and what comes next. At most ten wrong tries an hour at one number."""

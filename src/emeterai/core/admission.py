@@ -45,12 +45,15 @@ class Patience:
     """Once its queue is standing. Who looks has reloaded and left by the time its turn would come, so the newest is the
     one who is still there; who pays is answered in order, because its program waits and its place was earned."""
     length_max: int
+    reserved: float = 0.0
+    """The part of the slots that it never borrows, kept for what is more urgent: so a crowd that begins something does
+    not keep out those who finish, not even in the second in which it comes."""
 
 
 PATIENCE: Mapping[Work, Patience] = {
-    Work.FINISH: Patience(2.0, 0.5, 0.2, newest_first=False, length_max=512),
-    Work.BUY: Patience(1.0, 0.3, 0.15, newest_first=False, length_max=256),
-    Work.BROWSE: Patience(0.25, 0.2, 0.05, newest_first=True, length_max=64),
+    Work.FINISH: Patience(3.0, 1.5, 0.25, newest_first=False, length_max=512),
+    Work.BUY: Patience(1.0, 0.3, 0.15, newest_first=False, length_max=256, reserved=0.2),
+    Work.BROWSE: Patience(0.25, 0.2, 0.05, newest_first=True, length_max=64, reserved=0.2),
 }
 
 
@@ -196,7 +199,9 @@ class Slots:
     def ask(self, lane: str, work: Work, *, now_s: float, until_s: float = inf) -> Waiting | bool:
         """True: the slot is yours, give it back with `end`. False: refused at once. Otherwise who waits from now on."""
         found = self._lane(lane)
-        if self.used < self.limit and (self.waiting == 0 or self._first_of_all(found, work)):
+        if self._has_room(found, work) and (
+            self.waiting == 0 or self._first_of_all(found, work) or self._next(now_s) is None
+        ):
             self._enter(found)
             return True
         queue = found.queues[work]
@@ -255,6 +260,11 @@ class Slots:
         self._enter(lane)
         return waiting
 
+    def _has_room(self, lane: _Lane, work: Work) -> bool:
+        """Whether there is a slot that this class of work may take: of its lane's guarantee, or to borrow."""
+        reserved = 0.0 if lane.used < lane.guaranteed else self._patience[work].reserved
+        return self.used < self.limit - int(reserved * self.limit)
+
     def _first_of_all(self, lane: _Lane, work: Work) -> bool:
         """Whether somebody who comes now would be next although others wait: they all come after it."""
         return lane.used < lane.guaranteed and not any(queue.line for queue in lane.queues[: work + 1])
@@ -268,7 +278,7 @@ class Slots:
                 if queue.line:
                     queue.tidy(now_s)
             queue_now = lane.first()
-            if queue_now is None:
+            if queue_now is None or not self._has_room(lane, Work(lane.queues.index(queue_now))):
                 continue
             if lane.used < lane.guaranteed:
                 rank: tuple[float, ...] = (0, lane.used / lane.guaranteed, queue_now.line[0].since_s)

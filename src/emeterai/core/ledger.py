@@ -55,8 +55,8 @@ _NUMBER = attrgetter("int")
 class Kind(StrEnum):
     """What a transfer does. `hold` is pending; exactly one `settle` or `release` ends it.
 
-    `give` and `receive` pass quota from one account to another: posted in one book, first the gift, of one subject and
-    sum. A receipt without its gift is refused.
+    `give` and `receive` pass quota from one account to another: posted in one call, first the gift, of one subject and
+    sum. A receipt without its gift is refused; a gift without its receipt is a bug, and nothing is posted.
     """
 
     CREDIT = "credit"
@@ -251,7 +251,7 @@ class Book:
     posted: dict[UUID, Transfer] = field(default_factory=dict)
     """Transfer id to what this book decided to post."""
     given: dict[UUID, int] = field(default_factory=dict)
-    """Subject to what was given in this book and not yet received: nobody receives before."""
+    """Subject to what was given and not yet received: nobody receives before, and in the end nothing is left."""
 
     @classmethod
     def assuming(cls, balances: dict[UUID, Balance], transfers: Sequence[Transfer]) -> Book:
@@ -263,8 +263,15 @@ class Book:
         return cls({account: balances.get(account, _NOTHING) for account in accounts_of(transfers)}, open_holds)
 
     def decide(self, transfers: Sequence[Transfer]) -> list[Answer]:
-        """Answer each transfer in order, exactly as if they had come one by one; update the balances held here."""
-        return [self._decide_one(transfer) for transfer in transfers]
+        """Answer each transfer in order, exactly as if they had come one by one; update the balances held here.
+
+        Raises RuntimeError when something was given that nobody among them receives: quota would be lost on its way.
+        """
+        answers = [self._decide_one(transfer) for transfer in transfers]
+        lost = {subject: units for subject, units in self.given.items() if units}
+        if lost:
+            raise RuntimeError(f"given, and received by nobody: {lost}")
+        return answers
 
     def _decide_one(self, transfer: Transfer) -> Answer:
         content = self._content(transfer.id)

@@ -2,41 +2,51 @@
 
 People, not requests: whoever is inside is to finish at normal speed, so a person is let in when one has finished or has
 gone. That needs no typed rate, and holds by itself: when the chain gets slower people stay inside for longer, and
-fewer are let in. The window itself is changed slowly: it shrinks when the work waits too long or people inside are
-refused, grows while they are served well and there is a line, and is kept as it is while nothing gets done at all,
-because an outage says nothing of how many the service can serve.
+fewer are let in. The window itself is changed slowly, by how late the work is (`load`, 1 is as late as it may be).
+Below 1 it grows, the less the closer it comes, and beyond where it has been of use before only by a part a stay; above
+1 it shrinks, but not below what those who leave need (Little's law). It is kept as it is while nothing gets done at
+all, because an outage says nothing of how many the service can serve.
 """
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 
 from emeterai.core.admission import divide
 
 CALLED_S = 10.0
-"""Whoever is let in comes within this time, or does not come."""
-_GROWTH_A_S, _PROBING_A_S, _DRAINING_A_S = 0.05, 0.005, 0.01
-"""How fast the window grows to where it has been of use before, grows beyond that, and shrinks while work is late."""
-_OPENING_A_S, _AMPLE = 0.1, 1.2
+"""Whoever is let in comes within about this time, or does not come."""
+OPENING_PER_S = 25.0
+"""So many may be let in a second however few leave: a chain that has just begun shows only later what it can do."""
+_FOLD = 1.5
+"""Beyond OPENING_PER_S at most so many times as many come in as leave: a stay passes before they are felt."""
+_FILLS_S, _FILLS_EMPTY_S = 8.0, 2.0
+"""Room is filled, and what is too much is worked off, over the first of these; where much is empty, over the second.
+Filled faster, those who came together would leave together, and their places be given on together: for good."""
+_GROWTH_A_S, _PROBING_A_STAY, _DRAINING_A_S = 0.12, 0.25, 0.04
+"""How fast the window grows to where it has been of use before, grows beyond that, and shrinks when all is late."""
+_STAY_S_MIN = 10.0
+_OPENING_A_S, _OPENING, _AMPLE = 0.15, 5.0, 1.2
 _KNOWN_SHARE = 0.95
-_DRAINED_MIN = 0.9
+_ENOUGH = 1.0
 _BEST_FADES_A_S = 0.002
-_CUT = 0.85
-_REST_S = 4.0
-"""After a cut the window rests: its effect is seen only when those inside have had their turn."""
-_FULL_SHARE = 0.85
-_PRESSURE_GOOD = 0.8
-_SMOOTH, _SMOOTH_CYCLE = 0.2, 0.05
+_FULL_SHARE, _USED_SHARE = 0.75, 0.7
+_LOAD_GOOD = 0.9
+_REFUSED_SHARE = 0.02
+_SMOOTH, _SMOOTH_LEAVING, _SMOOTH_STAY = 0.2, 0.06, 0.03
 _QUIET_S = 5.0
 
 
 @dataclass(frozen=True, slots=True)
 class LaneSeen:
-    """One lane in the last second. `waiting` have a number whose turn has not come; `inside` are at work."""
+    """One lane in the last second. `waiting` have a number whose turn has not come; `inside` are at work, of whom
+    `entered` came in in this second.
+    """
 
     waiting: int = 0
     inside: int = 0
+    entered: int = 0
     share: float = 0.0
     floor_per_s: float = 0.2
     ceiling_per_s: float = 0.0
@@ -72,10 +82,23 @@ class Pace:
 
 @dataclass(slots=True)
 class _LanePace:
-    called: list[float] = field(default_factory=list)
-    """People let in in each of the last CALLED_S seconds, the newest last."""
+    coming: float = 0.0
+    """Who was let in and is still on the way."""
+    inside: int | None = None
+    leaving_per_s: float = 0.0
+    seconds: int = 0
+    """Since somebody left for the first time."""
     room: bool = False
     quiet_s: float = 0.0
+
+    def look(self, lane: LaneSeen) -> None:
+        """Take in what was seen: who came, and who has left."""
+        self.coming = max(0.0, self.coming - lane.entered)
+        if self.inside is not None:
+            left = max(0, self.inside + lane.entered - lane.inside)
+            self.seconds += bool(left or self.seconds)
+            self.leaving_per_s += max(_SMOOTH_LEAVING, 1.0 / max(2, self.seconds)) * (left - self.leaving_per_s)
+        self.inside = lane.inside
 
 
 class Pacer:
@@ -87,18 +110,21 @@ class Pacer:
         self.window = start
         self._floor, self._ceiling = floor, ceiling
         self._oldest_s_max = oldest_s_max
-        self._rested_s = _REST_S
-        self._goodput = self._best = 0.0
-        self._inside = self._settled = 0.0
+        self._refused_share = 0.0
+        self._inside = self._left = self._leaving_per_s = self._best_per_s = 0.0
+        self._stay_s = 0.0
+        """How long a person is inside when nothing is late; 0 while that is not known."""
         self._was_full = False
         self._lanes: dict[str, _LanePace] = {}
         self.reasons: list[str] = []
 
     def turn(self, seen: Seen) -> dict[str, Pace]:
         """The pace of every lane for the next second."""
+        for name, lane in seen.lanes.items():
+            self._lanes.setdefault(name, _LanePace()).look(lane)
         self._resize(seen)
         wanted = {
-            name: 0.0 if lane.paused else float(lane.inside + lane.waiting + self._coming(name))
+            name: 0.0 if lane.paused else lane.inside + lane.waiting + self._lanes[name].coming
             for name, lane in seen.lanes.items()
         }
         windows = divide(self.window, {name: lane.share for name, lane in seen.lanes.items()}, wanted)
@@ -109,7 +135,7 @@ class Pacer:
 
     def _resize(self, seen: Seen) -> None:
         """Change the window by what was seen; `reasons` says what was found."""
-        self.reasons, self._rested_s = [], self._rested_s + 1.0
+        self.reasons = []
         if not seen.known:
             self.reasons = ["unknown"]
             return
@@ -122,59 +148,60 @@ class Pacer:
     def _follow(self, seen: Seen) -> None:
         """The window after a second in which something could be measured."""
         inside = sum(lane.inside for lane in seen.lanes.values())
-        slow, doors = seen.oldest_s / self._oldest_s_max, max(seen.pressure, 2.0 * (seen.refused > 0.02 * inside))
-        self._learn(seen, inside, is_busy=slow > 0.5)
-        if slow > 1.0:
-            self.reasons, self._was_full, self._rested_s = ["sealing_slow"], True, 0.0
-            enough = max(self._floor, self._goodput * self._cycle_s())
-            drained = max(_DRAINED_MIN * enough, self.window * (1.0 - _DRAINING_A_S))
-            self.window = min(self.window, enough, drained)
-        elif doors > 1.0:
-            self.reasons, self._was_full = ["doors_full"], True
-            if self._rested_s >= _REST_S:
-                # Not from the window but from those who are inside: a window that nobody fills says nothing.
-                self.window, self._rested_s = _CUT * min(self.window, max(float(inside), self._floor)), 0.0
-        elif max(slow, doors) < _PRESSURE_GOOD and not any(pace.room for pace in self._lanes.values()):
+        self._refused_share += _SMOOTH * (seen.refused / max(10, inside) - self._refused_share)
+        slow, doors = seen.oldest_s / self._oldest_s_max, max(seen.pressure, self._refused_share / _REFUSED_SHARE)
+        load = max(slow, doors)
+        self._learn(inside, slow, doors)
+        if load > 1.0:
+            self.reasons, self._was_full = ["sealing_slow" if slow >= doors else "doors_full"], True
+            shrunk = self.window * (1.0 - _DRAINING_A_S * min(1.0, load - 1.0))
+            # Not from the window but from those who are inside: a window that nobody fills says nothing.
+            self.window = min(self.window, max(shrunk, self._enough()), max(_AMPLE * inside, self._floor))
+        elif load < _LOAD_GOOD and not any(pace.room for pace in self._lanes.values()):
             # Nobody is kept out and all are served well: there is room for more than these, and a crowd is no surprise.
-            self.window = max(self.window, min(_AMPLE * inside, self.window * (1.0 + _OPENING_A_S) + 1.0))
-        elif max(slow, doors) < _PRESSURE_GOOD and self._is_used(seen, inside) and self._rested_s > _REST_S:
-            is_known = not self._was_full or self.window < _KNOWN_SHARE * self._best * self._cycle_s()
-            self.window *= 1.0 + (_GROWTH_A_S if is_known else _PROBING_A_S)
+            opened = self.window * (1.0 + _OPENING_A_S) + _OPENING
+            self.window = max(self.window, min(_AMPLE * inside, opened))
+        elif load < _LOAD_GOOD and self._is_used(seen, inside):
+            is_known = not self._was_full or self.window < _KNOWN_SHARE * self._best_per_s * self._stay_s
+            growth_a_s = _GROWTH_A_S if is_known else _PROBING_A_STAY / max(_STAY_S_MIN, self._stay_s)
+            self.window *= 1.0 + growth_a_s * (1.0 - load / _LOAD_GOOD)
 
-    def _learn(self, seen: Seen, inside: int, *, is_busy: bool) -> None:
-        """What the chain gets done, and how long a person is inside for each unit when nothing is late."""
-        self._goodput += _SMOOTH * (seen.settled - self._goodput)
-        self._best = max(self._goodput, self._best * (1.0 - _BEST_FADES_A_S))
-        if not is_busy:
-            self._inside += _SMOOTH_CYCLE * (inside - self._inside)
-            self._settled += _SMOOTH_CYCLE * (seen.settled - self._settled)
+    def _learn(self, inside: int, slow: float, doors: float) -> None:
+        """How many leave in a second, and by Little's law how long they stay: both over many seconds, or the waves of
+        those who came together would be taken for it. What is late makes stays longer, so it is not learned from.
+        """
+        self._leaving_per_s = sum(pace.leaving_per_s for pace in self._lanes.values())
+        self._best_per_s = max(self._leaving_per_s, self._best_per_s * (1.0 - _BEST_FADES_A_S))
+        if slow <= 0.5 and doors <= 2.0:
+            self._inside += _SMOOTH_STAY * (inside - self._inside)
+            self._left += _SMOOTH_STAY * (self._leaving_per_s - self._left)
+        self._stay_s = self._inside / self._left if self._left > 0.1 else 0.0
 
-    def _cycle_s(self) -> float:
-        """Little's law: people inside for each unit that is settled in a second."""
-        return self._inside / self._settled if self._settled > 0 else 0.0
+    def _enough(self) -> float:
+        """Little's law: so many are inside when as many leave as do now and nobody waits. Nothing is cut before the
+        stay is known.
+        """
+        return _ENOUGH * self._leaving_per_s * self._stay_s if self._stay_s else self.window
 
     def _is_used(self, seen: Seen, inside: int) -> bool:
         """Whether people wait, and the window is what keeps them out."""
         waiting = any(lane.waiting and not lane.paused for lane in seen.lanes.values())
-        present = inside + sum(self._coming(name) for name in seen.lanes)
-        return waiting and present >= _FULL_SHARE * self.window
-
-    def _coming(self, name: str) -> float:
-        """Those who were let in and are still on their way."""
-        called = self._lanes[name].called if name in self._lanes else []
-        return sum(people * (1 - (len(called) - at - 0.5) / CALLED_S) for at, people in enumerate(called))
+        return waiting and inside + sum(pace.coming for pace in self._lanes.values()) >= _USED_SHARE * self.window
 
     def _pace(self, name: str, lane: LaneSeen, window: float, *, crowded: bool) -> Pace:
-        pace, reasons = self._lanes.setdefault(name, _LanePace()), list(self.reasons)
-        stopped = "standing" in reasons or "unknown" in reasons
-        free = 0.0 if stopped else max(0.0, window - lane.inside - self._coming(name))
-        per_s = max(lane.floor_per_s, free / 2)
+        pace, reasons = self._lanes[name], list(self.reasons)
+        per_s = lane.floor_per_s
+        if "standing" not in reasons and "unknown" not in reasons:
+            most = max(OPENING_PER_S, _FOLD * pace.leaving_per_s)
+            free, is_empty = window - lane.inside - pace.coming, lane.inside + pace.coming < _FULL_SHARE * window
+            wanted = pace.leaving_per_s + free / (_FILLS_EMPTY_S if is_empty else _FILLS_S)
+            per_s = max(per_s, min(most, wanted))
         if lane.ceiling_per_s and per_s > lane.ceiling_per_s:
             per_s = lane.ceiling_per_s
             reasons.append("ceiling")
         if lane.paused:
             per_s, reasons = 0.0, ["paused"]
-        pace.called = [*pace.called[-(int(CALLED_S) - 1) :], min(per_s, float(lane.waiting))]
+        pace.coming = pace.coming * (1.0 - 1.0 / CALLED_S) + min(per_s, float(lane.waiting))
         self._decide_room(pace, lane, crowded=crowded)
         return Pace(per_s, pace.room, tuple(reasons))
 

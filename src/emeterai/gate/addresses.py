@@ -38,6 +38,18 @@ class Addresses:
         return 0.0 if level >= 1 else (1 - level) / self._per_s
 
 
+class CallBounds:
+    """How many calls may be asked for from one network, and to one e-mail address: nobody is buried in letters."""
+
+    def __init__(self) -> None:
+        self._networks = Addresses(at_once=20, per_s=1.0)
+        self._emails = Addresses(at_once=3, per_s=1 / 3600)
+
+    def take(self, address: str, email: str, now_s: float) -> float:
+        """Take one; answers 0, or after how many seconds there is one again."""
+        return self._networks.take(address, now_s) or self._emails.take(email.casefold(), now_s)
+
+
 def network_of(address: str) -> str | None:
     """An IPv4 address as it is; of an IPv6 address the /64, which one household has to itself. None for our own."""
     try:

@@ -36,6 +36,9 @@ AGAIN_S = 60.0
 _TIMEOUT_S = 10.0
 _log = structlog.get_logger(__name__)
 _calls = metrics.counter("emeterai_gate_calls", "People called to their turn", ["outcome"])
+_waiting = metrics.gauge_latest("emeterai_gate_calls_waiting", "People who wait to be called, in the fullest lane")
+for _outcome in ("made", "failed"):
+    _calls.labels(_outcome)
 
 
 class CallError(Exception):
@@ -155,21 +158,29 @@ class Calls:
 
     async def call_due(self) -> int:
         """Call those whose turn is near; answers how many were called. Raises what the database raises."""
-        called, full = 0, {}
+        called, most, full = 0, 0, {}
         for lane in self._files.lanes() if self._callers else []:
             now = self._files.read(lane)
-            full[lane] = await room_store.count_calls(self._db, lane, up_to=CALLS_MAX) >= CALLS_MAX
+            waiting = await room_store.count_calls(self._db, lane, up_to=CALLS_MAX)
+            full[lane] = waiting >= CALLS_MAX
+            most = max(most, waiting)
             near = now.now_serving + int(now.turns_per_s.high * AHEAD_S)
             if now.state == "open":
                 called += await self._call(now, near)
         self._full = full
+        _waiting.set(most)
         return called
 
     async def _call(self, now: NowServing, near: int) -> int:
         due = await room_store.due_calls(self._db, now.lane, near, limit=AT_ONCE, again_s=AGAIN_S)
-        outcomes = await asyncio.gather(*(self._one(now, *one) for one in due))
-        made = [number for (number, _, _), done in zip(due, outcomes, strict=True) if done]
-        failed = [number for (number, _, _), done in zip(due, outcomes, strict=True) if not done]
+        # What breaks on one letter must not keep all the others from being written.
+        outcomes = await asyncio.gather(*(self._one(now, *one) for one in due), return_exceptions=True)
+        for outcome in outcomes:
+            if isinstance(outcome, BaseException):
+                _calls.labels("failed").inc()
+                _log.error("call_broken", lane=now.lane, error=type(outcome).__name__)
+        made = [number for (number, _, _), done in zip(due, outcomes, strict=True) if done is True]
+        failed = [number for (number, _, _), done in zip(due, outcomes, strict=True) if done is not True]
         await room_store.end_calls(self._db, now.lane, made, tries_max=TRIES_MAX, made=True)
         await room_store.end_calls(self._db, now.lane, failed, tries_max=TRIES_MAX, made=False)
         return len(made)

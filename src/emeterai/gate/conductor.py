@@ -17,6 +17,7 @@ import msgspec
 from emeterai.core.draw import SEED_BYTES, commitment_of
 from emeterai.core.turns import RISE_TOLD, Mark, advanced, come_share_of, marked, rate_of, served_at
 from emeterai.gate import room_store
+from emeterai.gate.door import WALK_IN_PER_S
 from emeterai.gate.lanes import Lane
 from emeterai.gate.now import DrawState, EstimateError, NowFiles, NowServing, Reason, Sentence, State, Turns
 from emeterai.gate.room_store import Counts, RoomRow
@@ -31,8 +32,6 @@ WRITER_S = 3.0
 """A line whose conductor is silent for so long is taken over."""
 STILL_S_MAX = 5.0
 """After a standstill that was longer the line goes on; it does not make up for it all at once."""
-WALK_IN_PER_S = 25.0
-"""While no pass is needed so many a second are called at least: whoever takes a number all the same walks in."""
 _COME_WINDOW_S, _COME_LAG_S = 300.0, 30.0
 _BEFORE_S = 300.0
 _SLOWER = Reason(
@@ -126,6 +125,7 @@ def step(
     `seed` takes the place of a random one, for tests.
     """
     at_s = row.at.timestamp()
+    # While no pass is needed whoever takes a number all the same walks in.
     is_quiet = not (admission.pass_needed or lane.always_room)
     admission = replace(admission, per_s=max(admission.per_s, WALK_IN_PER_S)) if is_quiet else admission
     passed_s = min(STILL_S_MAX, max(0.0, at_s - row.moved_at.timestamp()))

@@ -32,7 +32,7 @@ LEASE_S = 3.0
 _STAY_S = 10.0
 """About so long people are busy before they count as gone INSIDE_S later."""
 _STALE_S, _HALVES_S = 3.0, 5.0
-_WINDOW_START, _WINDOW_MIN = 200.0, 64.0
+WINDOW_START, WINDOW_MIN = 200.0, 64.0
 """So few people never need a line: the smallest machine serves them, and a fault sends nobody to wait."""
 _SEAL = "seal"
 SETTLED = "settle"
@@ -182,7 +182,7 @@ class Controller:
         self._db = db
         self._lanes = lanes
         self._process = process
-        self._pacer = Pacer(start=_WINDOW_START, floor=_WINDOW_MIN)
+        self._pacer = Pacer(start=WINDOW_START, floor=WINDOW_MIN)
 
     async def second(self) -> None:
         """Decide and publish, if it is this process that decides. Once a second."""
@@ -246,6 +246,7 @@ def _seen(
             name: LaneSeen(
                 waiting=lines.get(name, 0),
                 inside=whole[name].inside,
+                entered=whole[name].entered,
                 share=shares.get(name, 0.0),
                 floor_per_s=lane.floor_per_s,
                 ceiling_per_s=lane.ceiling_per_s,

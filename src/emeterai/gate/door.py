@@ -27,8 +27,8 @@ TARGETS_S: Mapping[str, float] = {"stamp": 0.6, "upload": 0.3}
 INSIDE_S, KNOWN_S = 10.0, 120.0
 """Whoever did something in the last ten seconds is counted as inside: who has finished must not hold a place for long,
 or the line stands while nothing goes on. Whoever did so in the last two minutes goes on without a pass."""
-WALK_IN_PER_S = 100.0
-"""So many may come in without a pass in any second in which none is asked for."""
+WALK_IN_PER_S = 25.0
+"""So many people may come in without a pass in any second in which none is asked for."""
 _SURGE, _USUAL = 2.0, 0.1
 _INSIDE_MAX = 200_000
 _TURN_S = 0.02
@@ -158,6 +158,7 @@ class Door:
         """At least this step in a lane, whatever is measured: an operator's lever."""
         self.passes_needed: frozenset[str] = frozenset()
         self.tallies: dict[str, Tally] = {}
+        self._second = 1
         self._walked_in: Counter[str] = Counter()
         self._usual_per_s: dict[str, float] = {}
         self._seen_at_s: dict[tuple[str, bytes], float] = {}
@@ -192,31 +193,38 @@ class Door:
             found = self.tallies[lane] = Tally()
         return found
 
-    def walks_in(self, lane: str) -> bool:
+    def walks_in(self, lane: str) -> int:
         """Whether one more comes in without a pass: not where one is asked for, and not in a surge.
 
         What a crowd does is measured seconds after it came; who came in those seconds would be inside already. So
-        newcomers beyond twice the usual number go to the line at once.
+        newcomers beyond twice the usual number go to the line at once. Answers 0 for no, else what `stayed_out` wants
+        when nothing came of it.
         """
         if lane in self.passes_needed:
-            return False
+            return 0
         if self._walked_in[lane] >= max(WALK_IN_PER_S, _SURGE * self._usual_per_s.get(lane, 0.0)):
-            return False
+            return 0
         self._walked_in[lane] += 1
-        return True
+        return self._second
+
+    def stayed_out(self, lane: str, second: int) -> None:
+        """One who was to walk in has been refused inside, or has gone: nobody came in."""
+        if second == self._second:
+            self._walked_in[lane] -= 1
 
     def knows(self, lane: str, who: bytes) -> bool:
         """Whether somebody came in already."""
         at_s = self._seen_at_s.get((lane, who))
         return at_s is not None and self._clock() - at_s < KNOWN_S
 
-    def seen(self, lane: str, who: bytes) -> bool:
-        """Somebody is inside; whether that is news."""
-        key, is_new = (lane, who), (lane, who) not in self._seen_at_s
-        if is_new and len(self._seen_at_s) >= _INSIDE_MAX:
-            return False
+    def seen(self, lane: str, who: bytes) -> None:
+        """Somebody is inside."""
+        key = lane, who
+        if key not in self._seen_at_s:
+            if len(self._seen_at_s) >= _INSIDE_MAX:
+                return
+            self.tally(lane).entered += 1
         self._seen_at_s[key] = self._clock()
-        return is_new
 
     def inside(self) -> Counter[str]:
         """How many people are inside, by lane."""
@@ -262,6 +270,7 @@ class Door:
             usual = self._usual_per_s.get(lane, 0.0)
             self._usual_per_s[lane] = usual + _USUAL * (self._walked_in[lane] - usual)
         self._walked_in.clear()
+        self._second += 1
         count, refused = self._urgent_count, self._urgent_refused
         wait_share = self._urgent_waits_s / count / _URGENT_WAIT_S if count else 0.0
         refused_share = refused / (count + refused) if count + refused else 0.0

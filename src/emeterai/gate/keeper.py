@@ -9,16 +9,17 @@ from collections.abc import AsyncIterator, Awaitable, Callable, Collection, Iter
 from dataclasses import dataclass
 from uuid import UUID
 
-from litestar.types import ASGIApp
+from litestar.types import ASGIApp, HTTPScope, Receive, Send
 
 from emeterai.core.brownout import Step
 from emeterai.core.refusal import Refused
 from emeterai.gate import lane_store
+from emeterai.gate.connections import ConnectionTurns
 from emeterai.gate.controller import Paces, every_second, report
 from emeterai.gate.door import Door
 from emeterai.gate.lanes import Lanes
-from emeterai.gate.passes import Pass, Passes
-from emeterai.gate.shedding import PassOf, Shedding
+from emeterai.gate.passes import Pass, Passes, is_withdrawn
+from emeterai.gate.shedding import Numbers, PassOf, Shedding
 from emeterai.gate.turning_away import Answers
 from emeterai.infra import metrics
 from emeterai.infra.bus import Bus
@@ -33,6 +34,7 @@ _KEYS_MAX = 10_000
 _KEYS_EVERY_S = 2
 _in_flight = metrics.gauge("emeterai_door_in_flight", "Requests that hold a slot", ["lane"])
 _queued = metrics.gauge("emeterai_door_queued", "Requests that wait for a slot", ["lane"])
+_connections = metrics.gauge("emeterai_door_connections", "Database connections that requests hold", ["lane"])
 _limit = metrics.gauge("emeterai_door_limit", "Requests that may be worked on at once")
 _pressure = metrics.gauge_latest("emeterai_door_pressure", "How long the most urgent waits, against how long it may")
 
@@ -44,6 +46,11 @@ KeysOf = Callable[[Sequence[UUID]], Awaitable[Iterable[tuple[bytes, UUID]]]]
 async def no_keys(_accounts: Sequence[UUID]) -> Iterable[tuple[bytes, UUID]]:
     """No account has a key: where accounts are not known."""
     return ()
+
+
+async def no_numbers(*_: object) -> bool:
+    """All numbers are given the ordinary way."""
+    return False
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,17 +68,22 @@ class Keeper:
         self.door = Door(clock=time.monotonic)
         self.revoked: Callable[[], Revoked] = frozenset
         """What passes are withdrawn; the waiting room's reception knows."""
+        self.numbers: Numbers = no_numbers
+        """Gives numbers in a rush; the waiting room knows how."""
+        self.headers: Sequence[tuple[bytes, bytes]] = ()
         self._pass_of = pass_reader(Passes(secret), self._revoked)
         self._lanes_of_keys: Mapping[bytes, str] = {}
 
     def wrapped(self, app: ASGIApp, *, headers: Sequence[tuple[bytes, bytes]] = ()) -> ASGIApp:
         """The application behind its door. `headers` go with everything that the door says itself."""
+        self.headers = headers
         return Shedding(
             app,
             self.door,
             pass_of=self._pass_of,
             lane_of_key=self._lane_of_key,
             answers=Answers(headers),
+            numbers=self._numbers,
         )
 
     @contextlib.asynccontextmanager
@@ -80,13 +92,14 @@ class Keeper:
         lanes = Lanes(db, bus)
         await lanes.start()
         paces = Paces(db, lanes)
-        self.door.share(lanes.shares())
+        connections = ConnectionTurns.of(db)
+        self._share(lanes, connections)
         tasks = [
             asyncio.create_task(work)
             for work in (
                 paces.run(),
                 report(db, new_id(), self._reading),
-                every_second(lambda: self._second(lanes, paces)),
+                every_second(lambda: self._second(lanes, paces, connections)),
                 self._look_at_keys(db, keys_of),
             )
         ]
@@ -101,18 +114,29 @@ class Keeper:
     def _revoked(self) -> Revoked:
         return self.revoked()
 
+    async def _numbers(
+        self, scope: HTTPScope, headers: Mapping[bytes, bytes], receive: Receive, send: Send, lane: str
+    ) -> bool:
+        return await self.numbers(scope, headers, receive, send, lane)
+
     def _lane_of_key(self, digest: bytes) -> str | None:
         return self._lanes_of_keys.get(digest)
 
-    async def _second(self, lanes: Lanes, paces: Paces) -> None:
+    def _share(self, lanes: Lanes, connections: ConnectionTurns) -> None:
+        shares = lanes.shares()
+        self.door.share(shares)
+        connections.share(shares)
+
+    async def _second(self, lanes: Lanes, paces: Paces, connections: ConnectionTurns) -> None:
         door = self.door
-        door.share(lanes.shares())
+        self._share(lanes, connections)
         door.passes_needed = frozenset(name for name in lanes.now if paces.now(name).pass_needed)
         door.lane_steps = {name: Step(lane.rests_from) for name, lane in lanes.now.items()}
         door.second()
         for name in lanes.now:
             _in_flight.labels(name).set(door.work.slots.used_by(name))
             _queued.labels(name).set(door.work.slots.waiting_in(name))
+            _connections.labels(name).set(connections.used_by(name))
         _limit.set(door.work.slots.limit)
         _pressure.set(door.pressure)
 
@@ -136,7 +160,7 @@ def pass_reader(passes: Passes, revoked: Callable[[], Revoked]) -> PassOf:
         if not text or not text.isascii():
             return None
         found = passes.read(text.strip().decode())
-        if found is None or time.time() >= found.until_s or (found.lane, found.subject) in revoked():
+        if found is None or time.time() >= found.until_s or is_withdrawn(found, revoked()):
             return None
         return found
 

@@ -8,7 +8,7 @@ from datetime import datetime
 from typing import Any
 from uuid import UUID
 
-from emeterai.infra.database import Database
+from emeterai.infra.database import Connection, Database
 
 
 async def read_lanes(db: Database) -> list[tuple[str, str, int]]:
@@ -84,7 +84,7 @@ async def read_accounts(db: Database, *, limit: int) -> list[tuple[UUID, str]]:
     return [(row["account_id"], row["lane"]) for row in rows]
 
 
-async def put_account(db: Database, account_id: UUID, lane: str) -> None:
+async def put_account(db: Connection | Database, account_id: UUID, lane: str) -> None:
     """The API keys of an account belong to this lane from now on."""
     await db.fetch(
         """

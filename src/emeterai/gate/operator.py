@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import UTC, datetime
 from zoneinfo import ZoneInfo
 
 from emeterai.core.brownout import Step
@@ -116,10 +116,10 @@ def shown(name: str, value: object) -> str:
     if value is True:
         return "ya"
     if name == "share":
-        return f"{float(str(value)) * 100:g}"
+        return f"{float(str(value)) * 100:.9g}"
     if isinstance(value, datetime):
         return value.astimezone(_ZONE).strftime("%Y-%m-%dT%H:%M")
-    return f"{value:g}" if isinstance(value, float) else str(value)
+    return f"{value:.12g}" if isinstance(value, float) else str(value)
 
 
 def lane_from(lane: Lane, fields: Mapping[str, str]) -> Lane:
@@ -129,24 +129,26 @@ def lane_from(lane: Lane, fields: Mapping[str, str]) -> Lane:
 
 def new_lane(fields: Mapping[str, str]) -> Lane:
     """A new campaign's lane, with its name, and all else as it is by default. Raises `lane_unusable`."""
-    name, title = fields.get("name", "").strip(), fields.get("title", "").strip()
+    name, title = fields.get("name", "").strip(), str(_read("title", fields.get("title", "").strip()))
     return changed(Lane(name="campaign", kind=LaneKind.CAMPAIGN, title="-"), {"name": name, "title": title})
 
 
 def _read(name: str, text: str) -> object:
+    if "\0" in text:
+        raise LANE_UNUSABLE(detail=f"{name}: {text[:40]!r}")
     try:
         if name in _FLAGS:
             return text == "ya"
         if name == "share":
-            return round(float(text or "0") / 100, 6)
+            return round(float(text or "0") / 100, 9)
         if name in _NUMBERS:
             return float(text or "0")
         if name in _COUNTS:
             return int(text or "0")
         if name in _TIMES:
-            return datetime.fromisoformat(text).replace(tzinfo=_ZONE) if text else None
-    except ValueError as error:
-        raise LANE_UNUSABLE(detail=f"{name}: {text[:40]}") from error
+            return datetime.fromisoformat(text).replace(tzinfo=_ZONE).astimezone(UTC) if text else None
+    except (ValueError, OverflowError) as error:
+        raise LANE_UNUSABLE(detail=f"{name}: {text[:40]!r}") from error
     return text
 
 

@@ -83,6 +83,12 @@ class Pass:
         return self.holder if self.is_bound else number_subject(self.number)
 
 
+def is_withdrawn(shown: Ticket | Pass, revoked: Revoked) -> bool:
+    """Whether the holder of a ticket or a pass is withdrawn, or its number: also one that has become an account's."""
+    lane = shown.lane
+    return bool(revoked) and ((lane, shown.subject) in revoked or (lane, number_subject(shown.number)) in revoked)
+
+
 class Passes:
     """Signs, checks and renews passes. `secret` is this installation's."""
 
@@ -128,7 +134,7 @@ class Passes:
         room = room_path(lanes[0])
         if found is None or found.lane not in lanes:
             raise PASS_UNKNOWN(room=room)
-        if (found.lane, found.subject) in revoked:
+        if is_withdrawn(found, revoked):
             raise PASS_REVOKED()
         if now_s >= found.until_s:
             raise PASS_EXPIRED(room=room)

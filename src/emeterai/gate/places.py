@@ -5,6 +5,7 @@ With the database away an account gets and keeps the number on its signed ticket
 
 from __future__ import annotations
 
+from collections import OrderedDict
 from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import replace
 from uuid import UUID
@@ -24,6 +25,7 @@ TICKET_OF_ANOTHER = RefusalKind(
     "Nomor antrean ini milik akun lain; ambil nomor Anda sendiri di {room}.",
     "This ticket belongs to another account; take a number of your own at {room}.",
 )
+_TIED_MAX = 50_000
 Asked = tuple[NowServing, UUID, Ticket | None]
 """A lane as it is, an account, and the ticket of nobody that it brings."""
 
@@ -35,6 +37,7 @@ class Places:
         self._db = db
         self._press = press
         self._new_ticket = new_ticket
+        self._tied: OrderedDict[tuple[str, int], bytes] = OrderedDict()
         self._batcher = Batcher[Asked, Ticket](self._place, name="places")
 
     async def place(self, now: NowServing, account_id: UUID, brought: Ticket | None) -> Ticket:
@@ -57,6 +60,22 @@ class Places:
         except INTERRUPTIONS:
             return ticket
         return self._of(ticket, account_id)
+
+    async def tie(self, ticket: Ticket, account_id: UUID) -> bool:
+        """Whether the number is this account's, now at the latest. Whose it is is looked up once."""
+        key, holder = (ticket.lane, ticket.number), self._press.holder_of(account_id)
+        known = self._tied.get(key)
+        if known is None:
+            try:
+                bound = await self.bound(ticket, account_id)
+            except Refused:
+                return False
+            if bound.is_anonymous:
+                return True  # the database is away: nothing is bought now
+            known = self._tied[key] = holder
+            if len(self._tied) > _TIED_MAX:
+                self._tied.popitem(last=False)
+        return known == holder
 
     async def leave(self, lane: str, account_id: UUID) -> None:
         """The account has no place in this lane any more."""
@@ -128,7 +147,9 @@ def is_over(now: NowServing, ticket: Ticket) -> bool:
 
 
 def _is_better(now: NowServing, brought: Ticket | None, has: Ticket) -> bool:
-    """Whether the number that somebody brings is earlier than the one their account has."""
+    """Whether the number that somebody brings is earlier than the one their account has, or is known to be older."""
     if brought is None or is_over(now, brought):
         return False
-    return (now.turn_of(brought.number) or brought.number) < (now.turn_of(has.number) or has.number)
+    turns = [now.turn_of(ticket.number) or ticket.number for ticket in (brought, has)]
+    # Whoever signs in inside has their place from then on record; the ticket proves since when they really have it.
+    return (turns[0], brought.issued_ms) < (turns[1], has.issued_ms)

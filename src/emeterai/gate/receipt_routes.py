@@ -78,7 +78,7 @@ class ReceiptRoutes(Controller):
     )
     async def check(self, request: AnyRequest, receipt: FromPath[str]) -> Response[Receipt]:
         """For whoever must decide whether somebody was in time. The same can be checked offline with the public key."""
-        return Response(gate_of(request).receipts.read(receipt), headers=_KEPT)
+        return Response(gate_of(request).receipts.checked(receipt), headers=_KEPT)
 
     @get("/key.pem", include_in_schema=False)
     async def key(self, request: AnyRequest) -> Response[bytes]:

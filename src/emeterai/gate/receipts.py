@@ -20,8 +20,9 @@ from cryptography.exceptions import InvalidSignature
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey, Ed25519PublicKey
 from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 
-from emeterai.core.refusal import RefusalKind
+from emeterai.core.refusal import RefusalKind, Refused
 from emeterai.gate.tickets import Ticket
+from emeterai.infra import metrics
 
 RECEIPT_UNKNOWN = RefusalKind(
     "receipt_unknown",
@@ -37,6 +38,10 @@ RECEIPT_NOT_POSSIBLE = RefusalKind(
 )
 LENGTH_MAX = 1_000
 _PREFIX = "r1."
+_made = metrics.counter("emeterai_gate_receipts_made", "Receipts of having been in time that were made", ["what"])
+_checked = metrics.counter("emeterai_gate_receipts_checked", "Receipts that somebody had checked", ["outcome"])
+for _outcome in ("ours", "refused"):
+    _checked.labels(_outcome)
 
 
 class InTime(StrEnum):
@@ -120,7 +125,18 @@ class Receipts:
         """The statement of a receipt of ours. Raises `receipt_unknown`."""
         return read_receipt(text, self.public_key)
 
+    def checked(self, text: str) -> Receipt:
+        """The same for whoever decides by it; counted. Raises `receipt_unknown`."""
+        try:
+            found = self.read(text)
+        except Refused:
+            _checked.labels("refused").inc()
+            raise
+        _checked.labels("ours").inc()
+        return found
+
     def _sign(self, receipt: Receipt) -> str:
+        _made.labels(receipt.what).inc()
         signed = _PREFIX + _text_of(msgspec.json.encode(receipt))
         return f"{signed}.{_text_of(self._key.sign(signed.encode()))}"
 
@@ -143,6 +159,11 @@ def _text_of(content: bytes) -> str:
 
 def _bytes_of(text: str) -> bytes:
     try:
-        return base64.b64decode(text + "=" * (-len(text) % 4), altchars=b"-_", validate=True)
+        content = base64.b64decode(text + "=" * (-len(text) % 4), altchars=b"-_", validate=True)
     except binascii.Error as error:
         raise ValueError(text) from error
+    if _text_of(content) != text:
+        raise ValueError(
+            text
+        )  # the last letter holds bits that mean nothing: of the texts that say the same, one is ours
+    return content

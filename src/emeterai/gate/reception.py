@@ -20,8 +20,9 @@ from emeterai.core.refusal import RefusalKind, Refused
 from emeterai.gate import room_store
 from emeterai.gate.addresses import Addresses
 from emeterai.gate.giver import NumberGiver
+from emeterai.gate.lanes import ENTERPRISES, PARTNERS, RETAIL, STAFF
 from emeterai.gate.now import NowFiles, NowServing
-from emeterai.gate.passes import PASS_OF_ANOTHER, PASS_REVOKED, Pass, Passes, room_path
+from emeterai.gate.passes import PASS_OF_ANOTHER, PASS_REVOKED, Pass, Passes, is_withdrawn, room_path
 from emeterai.gate.places import TICKET_OF_ANOTHER, Places, is_over
 from emeterai.gate.tally import Tally
 from emeterai.gate.tickets import Ticket, TicketPress
@@ -78,6 +79,14 @@ LANE_PAUSED = RefusalKind(
     "Jalur ini dihentikan sementara; tempat Anda tetap. Tunggu di {room}.",
     "This lane is paused; your place is safe. Wait at {room}.",
 )
+LANE_OF_MEMBERS = RefusalKind(
+    "lane_of_members",
+    403,
+    "Jalur ini untuk anggotanya saja; ambil nomor di jalur umum: {room}.",
+    "This lane is for its members only; take a number in the lane for everybody: {room}.",
+)
+OF_MEMBERS = frozenset({PARTNERS, ENTERPRISES, STAFF})
+"""Lanes whose share is kept for accounts that were put into them: nobody else takes a number or comes in there."""
 TICK_S = 1.0
 _LATELY_S = 30.0
 _log = structlog.get_logger(__name__)
@@ -137,18 +146,28 @@ class Reception:
         await self._giver.close()
 
     async def ticket(
-        self, lane: str, *, account_id: UUID | None, shown: str = "", code: str = "", address: str = ""
+        self,
+        lane: str,
+        *,
+        account_id: UUID | None,
+        shown: str = "",
+        code: str = "",
+        address: str = "",
+        is_member: bool = False,
     ) -> Given:
         """The ticket of whoever asks: the one of their account, of their recovery code, the one shown, or a new one.
 
-        Raises `lane_unknown`, `lane_closed`, `code_unknown`, `numbers_too_many`, `numbers_paused`.
+        `is_member`: the account was put into this lane. Raises `lane_unknown`, `lane_closed`, `lane_of_members`,
+        `code_unknown`, `ticket_of_another`, `pass_revoked`, `numbers_too_many`, `numbers_paused`.
         """
         now = self.now.read(lane)
         if now.state == "closed":
             raise LANE_CLOSED()
+        if lane in OF_MEMBERS and (account_id is None or not is_member):
+            raise LANE_OF_MEMBERS(room=room_path(RETAIL))
         held = self._recovered(lane, code) if code else self._still_good(now, shown, account_id)
         if account_id is not None and (held is None or held.is_anonymous):
-            held = await self._places.place(now, account_id, held)
+            held = await self._placed(now, account_id, held, is_typed=bool(code))
         if held is None:
             wait_s = self._addresses.take(address, time.monotonic())
             if wait_s:
@@ -162,11 +181,13 @@ class Reception:
         return Given(ticket, self.press.sign(ticket), code, now.turn_of(ticket.number))
 
     def read(self, lane: str, shown: str) -> Ticket:
-        """The ticket behind a text. Raises `ticket_unknown`, `pass_revoked`."""
+        """The ticket behind a text. Raises `ticket_unknown`, `lane_of_members`, `pass_revoked`."""
         ticket = self.press.read(shown)
         if ticket is None or ticket.lane != lane:
             raise TICKET_UNKNOWN(room=room_path(lane))
-        if (lane, ticket.subject) in self.revoked:
+        if ticket.is_anonymous and lane in OF_MEMBERS:
+            raise LANE_OF_MEMBERS(room=room_path(RETAIL))
+        if is_withdrawn(ticket, self.revoked):
             raise PASS_REVOKED()
         return ticket
 
@@ -178,7 +199,7 @@ class Reception:
         `lane_closed`.
         """
         now, now_s = self.now.read(lane), utc_now().timestamp()
-        renewed = self._renewed(lane, held, account_id, int(now_s)) if held else None
+        renewed = await self._renewed(lane, held, account_id, int(now_s)) if held else None
         if renewed is not None:
             return renewed
         try:
@@ -188,7 +209,9 @@ class Reception:
             called_lately = _let_in(now, ticket)
         except Refused:
             # However the line stands, nobody is kept from what they have paid for.
-            if account_id is None or not await self._has_in_flight(account_id):
+            if account_id is None or not self._may_finish(lane, account_id, shown):
+                raise
+            if not await self._has_in_flight(account_id):
                 raise
             self._tally.finishing(lane)
             return self._entered(self.passes.to_finish(lane, account_id, int(now_s)))
@@ -197,16 +220,27 @@ class Reception:
         self._tally.came(ticket, now_s=now_s, called_lately=called_lately)
         return self._entered(self.passes.of_ticket(ticket, int(now_s)))
 
+    async def tie(self, shown: Pass, account_id: UUID) -> None:
+        """A pass that names no account is from now on, with its number, of the account that uses it first.
+
+        Raises `pass_of_another`.
+        """
+        if shown.is_bound or not shown.number or utc_now().timestamp() >= shown.until_s:
+            return
+        ticket = Ticket(shown.lane, shown.number, shown.entered_s * 1000)
+        if not await self._places.tie(ticket, account_id):
+            raise PASS_OF_ANOTHER(room=room_path(shown.lane))
+
     async def leave(self, lane: str, *, account_id: UUID | None, shown: str) -> None:
         """Leave the line. The account may take a new number at once; a recovery code stays good, should one regret it.
 
         Raises `lane_unknown`, `ticket_unknown`, `ticket_of_another`.
         """
-        self.now.read(lane)
-        ticket = self.read(lane, shown)
+        now, ticket = self.now.read(lane), self.read(lane, shown)
         if account_id is not None and not ticket.is_anonymous and not self._places.is_of(ticket, account_id):
             raise TICKET_OF_ANOTHER(room=room_path(lane))
-        if account_id is not None:
+        # Before the draw a place is a lot: who could give one back for another would draw as often as they like.
+        if account_id is not None and now.turn_of(ticket.number) is not None:
             await self._places.leave(lane, account_id)
         self._tally.left(lane)
 
@@ -214,12 +248,23 @@ class Reception:
         found = self.press.recovered(lane, code)
         if found is None:
             raise CODE_UNKNOWN()
+        if is_withdrawn(found, self.revoked):
+            raise PASS_REVOKED()
         return found
+
+    async def _placed(self, now: NowServing, account_id: UUID, brought: Ticket | None, *, is_typed: bool) -> Ticket:
+        """The account's place. The ticket that a browser kept may be of somebody who used the same phone before."""
+        try:
+            return await self._places.place(now, account_id, brought)
+        except Refused as refused:
+            if is_typed or brought is None or refused.kind is not TICKET_OF_ANOTHER:
+                raise
+            return await self._places.place(now, account_id, None)
 
     def _still_good(self, now: NowServing, shown: str, account_id: UUID | None) -> Ticket | None:
         """The ticket that somebody shows, if it is theirs and its turn is not over."""
         ticket = self.press.read(shown) if shown else None
-        if ticket is None or ticket.lane != now.lane or (now.lane, ticket.subject) in self.revoked:
+        if ticket is None or ticket.lane != now.lane or is_withdrawn(ticket, self.revoked):
             return None
         if not ticket.is_anonymous and account_id is not None and not self._places.is_of(ticket, account_id):
             return None
@@ -240,24 +285,37 @@ class Reception:
             high_s=None if high_s is None else int(high_s + 0.999),
         )
 
-    def _renewed(self, lane: str, held: str, account_id: UUID | None, now_s: int) -> Entered | None:
+    async def _renewed(self, lane: str, held: str, account_id: UUID | None, now_s: int) -> Entered | None:
         """The pass that somebody shows, for longer; None when it is not good any more and a ticket must be shown."""
         used = self.passes.read(held)
         if used is None or used.lane != lane or now_s >= used.until_s:
             return None
-        if (lane, used.subject) in self.revoked:
+        if is_withdrawn(used, self.revoked):
             raise PASS_REVOKED()
         if account_id is not None and used.is_bound and used.holder != self.passes.holder_of(account_id):
             raise PASS_OF_ANOTHER(room=room_path(lane))
         if account_id is not None and not used.is_bound:
             return None
-        return self._entered(self.passes.renewed(used, now_s) or used)
+        longer = self.passes.renewed(used, now_s)
+        if longer is not None and used.finish:
+            # With the database away nobody is sent off who had something under way when it was last seen.
+            still = account_id is not None and await self._has_in_flight(account_id, or_else=True)
+            longer = longer if still else None
+        return self._entered(longer or used)
 
-    async def _has_in_flight(self, account_id: UUID) -> bool:
+    async def _has_in_flight(self, account_id: UUID, *, or_else: bool = False) -> bool:
+        """Whether something is under way; `or_else` while the database is away."""
         try:
             return await self._in_flight(account_id)
         except (Refused, *INTERRUPTIONS):
-            return False
+            return or_else
+
+    def _may_finish(self, lane: str, account_id: UUID, shown: str) -> bool:
+        """Whether whoever has something under way may do so in this lane: everywhere, or where they have a number."""
+        ticket = self.press.read(shown) if lane in OF_MEMBERS else None
+        return lane not in OF_MEMBERS or (
+            ticket is not None and ticket.lane == lane and self._places.is_of(ticket, account_id)
+        )
 
     def _entered(self, granted: Pass) -> Entered:
         return Entered(granted, self.passes.sign(granted))

@@ -26,7 +26,8 @@ from emeterai.gate.reception import Given
 from emeterai.web import formats
 
 _FOLDER = Path(__file__).with_name("page")
-_ACCENT = "#9c1458"
+_ACCENT, _INK = "#9c1458", "#231a23"
+_CONTRAST_MIN = 4.5
 REFRESH_S_MIN = 5.0
 """A page without a script is loaded anew no more often."""
 Words = tuple[str, str]
@@ -226,7 +227,18 @@ def _opens(now: NowServing) -> str:
 
 
 def _style(colour: str) -> str:
-    return _part("room.css").replace(_ACCENT, colour)
+    """The style in a lane's colour. White on a light one could not be read (WCAG 2.2, 1.4.3): its words are dark."""
+    on, link = ("#fff", colour) if _contrast_with_white(colour) >= _CONTRAST_MIN else (_INK, _INK)
+    looks = f"--c:{colour};--l:{link};--on:{on}"
+    return _part("room.css").replace(f"--c:{_ACCENT};--l:{_ACCENT};--on:#fff", looks)
+
+
+def _contrast_with_white(colour: str) -> float:
+    """The contrast ratio of `#rrggbb` with white, 1 to 21 (WCAG 2.2, relative luminance)."""
+    parts = [int(colour[start : start + 2], 16) / 255 for start in (1, 3, 5)]
+    linear = [part / 12.92 if part <= 0.04045 else ((part + 0.055) / 1.055) ** 2.4 for part in parts]
+    luminance = 0.2126 * linear[0] + 0.7152 * linear[1] + 0.0722 * linear[2]
+    return 1.05 / (luminance + 0.05)
 
 
 def _source(text: str) -> str:

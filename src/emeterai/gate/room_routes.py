@@ -7,9 +7,10 @@ lanes that are younger than the server (docs/decisions/0021).
 from __future__ import annotations
 
 import re
+import time
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Annotated, Any, cast
@@ -23,17 +24,21 @@ from litestar.params import FromPath, JSONBody
 
 from emeterai.core.refusal import RefusalKind
 from emeterai.gate import room_store
+from emeterai.gate.addresses import CallBounds
 from emeterai.gate.giver import NUMBERS_PAUSED
 from emeterai.gate.keeper import PASS_COOKIE
 from emeterai.gate.lanes import LANE_UNKNOWN
+from emeterai.gate.now import NowServing
 from emeterai.gate.passes import PASS_OF_ANOTHER, PASS_REVOKED, Pass
 from emeterai.gate.places import TICKET_OF_ANOTHER
 from emeterai.gate.receipts import FactOf, Receipts, nothing_on_record
 from emeterai.gate.reception import (
     CODE_UNKNOWN,
     LANE_CLOSED,
+    LANE_OF_MEMBERS,
     LANE_PAUSED,
     NUMBERS_TOO_MANY,
+    OF_MEMBERS,
     TICKET_UNKNOWN,
     TURN_NOT_DRAWN,
     TURN_NOT_REACHED,
@@ -61,12 +66,21 @@ CALLS_NOT_OFFERED = RefusalKind(
     "Panggilan tidak tersedia untuk jalur atau nomor ini; simpan kode Anda dan lihat lagi nanti.",
     "Calls are not offered for this lane or number; keep your code and look again later.",
 )
+CALLS_TOO_MANY = RefusalKind(
+    "calls_too_many",
+    429,
+    "Terlalu banyak panggilan diminta dari jaringan atau untuk alamat ini; ulangi dalam {retry_after_s} detik.",
+    "Too many calls were asked for from this network or for this address; try again in {retry_after_s} seconds.",
+)
 TICKET_LIFE_S = 30 * 86_400
-_EMAIL = re.compile(r"[^@\s<>,;:\"\\]{1,64}@[A-Za-z0-9-]{1,63}(\.[A-Za-z0-9-]{1,63}){1,4}")
+_ATOM, _LABEL = r"[A-Za-z0-9!#$%&'*+/^_`{|}~-]+", r"[A-Za-z0-9]([A-Za-z0-9-]{0,61}[A-Za-z0-9])?"
+_EMAIL = re.compile(rf"(?=[^@]{{1,64}}@){_ATOM}(\.{_ATOM})*@({_LABEL}\.){{1,4}}[A-Za-z][A-Za-z0-9-]{{0,61}}[A-Za-z0-9]")
+"""A dot-atom of RFC 5322, without what could begin an encoded word (RFC 2047), at a domain with a dot in it."""
 _NO_STORE = {"cache-control": "no-store"}
 _ANYONE: list[dict[str, list[str]]] = [{}]
 _COMING_IN = (
     TICKET_UNKNOWN,
+    LANE_OF_MEMBERS,
     TICKET_OF_ANOTHER,
     PASS_REVOKED,
     PASS_OF_ANOTHER,
@@ -94,6 +108,7 @@ class Gate:
     https: bool
     inside: str
     """Where a browser goes when its person comes in."""
+    bounds: CallBounds = field(default_factory=CallBounds)
 
 
 @asynccontextmanager
@@ -192,7 +207,14 @@ class RoomRoutes(Controller):
         operation_id="take_ticket",
         summary="Take a number, or get the one you have",
         responses=problems(
-            LANE_UNKNOWN, LANE_CLOSED, CODE_UNKNOWN, NUMBERS_TOO_MANY, NUMBERS_PAUSED, TICKET_OF_ANOTHER
+            LANE_UNKNOWN,
+            LANE_CLOSED,
+            LANE_OF_MEMBERS,
+            CODE_UNKNOWN,
+            PASS_REVOKED,
+            NUMBERS_TOO_MANY,
+            NUMBERS_PAUSED,
+            TICKET_OF_ANOTHER,
         ),
     )
     async def take(
@@ -200,18 +222,7 @@ class RoomRoutes(Controller):
     ) -> Response[TicketView]:
         """One person, one place in a lane: an account gets its number again from anywhere, others by their code."""
         given = await take_ticket(request, lane, visitor, shown=data.ticket, code=data.code)
-        now = gate_of(request).reception.now.read(lane)
-        low_s, high_s = (0.0, None) if given.turn is None else now.wait_of(given.turn)
-        view = TicketView(
-            lane=lane,
-            number=given.ticket.number,
-            turn=given.turn,
-            now_serving=now.now_serving,
-            wait=None if given.turn is None else Wait(int(low_s), None if high_s is None else int(high_s) + 1),
-            ticket=given.text,
-            recovery_code=given.code,
-            room=f"/gate/{lane}",
-        )
+        view = ticket_view(given, gate_of(request).reception.now.read(lane))
         return Response(view, headers=_NO_STORE, cookies=[ticket_cookie(request, lane, given.text)])
 
     @post(
@@ -254,7 +265,9 @@ class RoomRoutes(Controller):
         operation_id="be_called",
         summary="Leave and be called",
         status_code=202,
-        responses=problems(LANE_UNKNOWN, TICKET_UNKNOWN, PASS_REVOKED, EMAIL_UNUSABLE, CALLS_NOT_OFFERED),
+        responses=problems(
+            LANE_UNKNOWN, TICKET_UNKNOWN, PASS_REVOKED, EMAIL_UNUSABLE, CALLS_NOT_OFFERED, CALLS_TOO_MANY
+        ),
     )
     async def call(self, request: AnyRequest, lane: LaneName, data: JSONBody[CallWish]) -> Response[None]:
         """An e-mail about five minutes before the turn. The address is deleted once it was sent."""
@@ -262,14 +275,33 @@ class RoomRoutes(Controller):
         return Response(None, status_code=202, headers=_NO_STORE)
 
 
+def ticket_view(given: Given, now: NowServing) -> TicketView:
+    """A ticket as its holder gets to see it, with what can be said of the wait now."""
+    low_s, high_s = (0.0, None) if given.turn is None else now.wait_of(given.turn)
+    return TicketView(
+        lane=now.lane,
+        number=given.ticket.number,
+        turn=given.turn,
+        now_serving=now.now_serving,
+        wait=None if given.turn is None else Wait(int(low_s), None if high_s is None else int(high_s) + 1),
+        ticket=given.text,
+        recovery_code=given.code,
+        room=f"/gate/{now.lane}",
+    )
+
+
 async def take_ticket(request: AnyRequest, lane: str, visitor: Any, *, shown: str = "", code: str = "") -> Given:
     """The ticket of whoever sends a request."""
-    return await gate_of(request).reception.ticket(
+    gate, is_member = gate_of(request), False
+    if lane in OF_MEMBERS and visitor is not None:
+        is_member = await room_store.is_of_lane(gate.db, lane, [visitor.actor, visitor.account_id])
+    return await gate.reception.ticket(
         lane,
         account_id=id_of(visitor),
+        is_member=is_member,
         shown=shown or ticket_shown(request, lane),
         code=code,
-        address=request.client.host if request.client else "",
+        address=_address_of(request),
     )
 
 
@@ -287,7 +319,10 @@ async def take_pass(
 
 
 async def ask_for_call(request: AnyRequest, lane: str, email: str, *, shown: str = "") -> None:
-    """Remember to call whoever sends a request. Raises `calls_not_offered`, `call_email_unusable`, `ticket_unknown`."""
+    """Remember to call whoever sends a request.
+
+    Raises `calls_not_offered`, `call_email_unusable`, `calls_too_many`, `ticket_unknown`.
+    """
     gate = gate_of(request)
     now = gate.reception.now.read(lane)
     ticket = gate.reception.read(lane, shown or ticket_shown(request, lane))
@@ -296,7 +331,14 @@ async def ask_for_call(request: AnyRequest, lane: str, email: str, *, shown: str
         raise CALLS_NOT_OFFERED()
     if _EMAIL.fullmatch(email) is None:
         raise EMAIL_UNUSABLE()
+    wait_s = gate.bounds.take(_address_of(request), email, time.monotonic())
+    if wait_s:
+        raise CALLS_TOO_MANY(retry_after_s=int(wait_s) + 1)
     await room_store.add_call(gate.db, lane, ticket.number, turn, email)
+
+
+def _address_of(request: AnyRequest) -> str:
+    return request.client.host if request.client else ""
 
 
 def gate_of(request: AnyRequest) -> Gate:
@@ -311,19 +353,24 @@ def id_of(visitor: Any) -> UUID | None:
 
 def ticket_shown(request: AnyRequest, lane: str) -> str:
     """The ticket of a lane that this browser keeps, or nothing."""
-    return request.cookies.get(_ticket_name(lane), "")
+    return request.cookies.get(ticket_name(lane), "")
 
 
 def ticket_cookie(request: AnyRequest, lane: str, text: str) -> Cookie:
     """Lets the browser keep a ticket where no script can read it; an empty one makes it forget."""
+    return ticket_set_cookie(lane, text, https=gate_of(request).https)
+
+
+def ticket_set_cookie(lane: str, text: str, *, https: bool) -> Cookie:
+    """The same for whoever has no request."""
     return Cookie(
-        key=_ticket_name(lane),
+        key=ticket_name(lane),
         value=text,
         path=f"/gate/{lane}",
         max_age=TICKET_LIFE_S if text else 0,
         httponly=True,
         samesite="lax",
-        secure=gate_of(request).https,
+        secure=https,
     )
 
 
@@ -340,7 +387,8 @@ def pass_cookie(request: AnyRequest, granted: Pass, text: str) -> Cookie:
     )
 
 
-def _ticket_name(lane: str) -> str:
+def ticket_name(lane: str) -> str:
+    """The cookie that keeps a lane's ticket."""
     return f"emeterai_ticket_{lane}"
 
 

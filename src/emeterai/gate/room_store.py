@@ -268,13 +268,22 @@ async def add_revocation(db: Database, lane: str, subject: bytes, reason: str) -
     )
 
 
+async def is_of_lane(db: Database, lane: str, accounts: Sequence[UUID]) -> bool:
+    """Whether one of these accounts was put into this lane."""
+    found: bool = await db.fetchval(
+        "SELECT EXISTS (SELECT FROM gate.lane_accounts WHERE lane = $1 AND account_id = ANY ($2))", lane, list(accounts)
+    )
+    return found
+
+
 async def add_call(db: Database, lane: str, number: int, turn: int, email: str) -> None:
-    """Remember who wants to be called; a second time replaces the address."""
+    """Remember who wants to be called; a second time replaces the address. Who was called is not called again."""
     await db.fetch(
         """
         INSERT INTO gate.calls (lane, number, turn, email) VALUES ($1, $2, $3, $4)
         ON CONFLICT (lane, number)
         DO UPDATE SET email = excluded.email, state = 'waiting', turn = excluded.turn, tries = 0
+        WHERE calls.state <> 'called'
         """,
         lane,
         number,

@@ -10,9 +10,9 @@ from __future__ import annotations
 import asyncio
 import hashlib
 import time
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Awaitable, Callable, Iterable, Mapping
 from math import inf
-from typing import Any, Protocol, cast
+from typing import Any, Protocol
 
 from litestar.enums import ScopeType
 from litestar.types import ASGIApp, HTTPReceiveMessage, HTTPScope, Message, Receive, Scope, Send
@@ -20,17 +20,19 @@ from litestar.types import ASGIApp, HTTPReceiveMessage, HTTPScope, Message, Rece
 from emeterai.core.admission import Work
 from emeterai.core.refusal import RefusalKind
 from emeterai.gate.door import BODIES_BYTES_MAX, Door
+from emeterai.gate.front_page import FrontPage
 from emeterai.gate.lanes import RETAIL, STAFF
+from emeterai.gate.listening import Gone, next_piece, whole_body
 from emeterai.gate.passes import PASS_NEEDED, room_path
 from emeterai.gate.sorting import Needs, Sort, seconds_of, sort_of
 from emeterai.gate.turning_away import CROWDED, ENTRANCE_CROWDED, RESTING, UPLOADS_CROWDED, Answers
 from emeterai.infra import metrics
 from emeterai.infra.draining import DrainedRequests
+from emeterai.infra.lane import work_for
+from emeterai.web import paths
 
 SMALL_BODY_BYTES = 64 * 1024
 """A body up to this size is read before its request takes a slot."""
-PIECE_S_MAX = 30.0
-"""A sender from whom nothing comes for so long has gone; what has come is kept where uploads can be resumed."""
 _DRAINED_BYTES = 1_000_000
 _UNKNOWN_BYTES = 25_000_000
 _API_KEY = b"bearer emk_"
@@ -55,6 +57,8 @@ class HeldPass(Protocol):
         """Who holds it."""
 
 
+Numbers = Callable[[HTTPScope, Mapping[bytes, bytes], Receive, Send, str], Awaitable[bool]]
+"""Gives a number of a lane to whoever asks, in a rush; False when it goes the ordinary way."""
 PassOf = Callable[[Mapping[bytes, bytes]], HeldPass | None]
 """The valid pass that a request's headers carry, or None. It takes microseconds and asks nobody."""
 
@@ -62,12 +66,18 @@ PassOf = Callable[[Mapping[bytes, bytes]], HeldPass | None]
 class Request:
     """One request at the door."""
 
-    __slots__ = ("body_bytes", "door", "held", "is_inside", "lane", "receive", "send", "sort", "until_s", "work")
+    __slots__ = (
+        *("body_bytes", "door", "held", "is_inside", "lane", "receive", "send", "sort", "until_s"),
+        *("walked_in", "who", "work"),
+    )
 
     def __init__(self, door: Door, sort: Sort, receive: Receive, send: Send) -> None:
         self.door, self.sort, self.receive, self.send = door, sort, receive, send
         self.lane, self.work = RETAIL, sort.work
         self.is_inside = False
+        self.who = b""
+        self.walked_in = 0
+        """In which second it was let in without a pass, until it is known whether that made somebody come in; or 0."""
         self.body_bytes = 0.0
         self.until_s = inf
         self.held: float | None = None
@@ -85,12 +95,15 @@ class Shedding:
         pass_of: PassOf,
         lane_of_key: Callable[[bytes], str | None] = lambda _: None,
         answers: Answers | None = None,
+        numbers: Numbers | None = None,
     ) -> None:
         self._app = app
         self._door = door
         self._pass_of = pass_of
         self._lane_of_key = lane_of_key
         self._answers = answers or Answers()
+        self._numbers = numbers
+        self._front = FrontPage(app)
         self._counted: dict[tuple[str, Work, str], Any] = {}
         for outcome in ("admitted", "refused"):
             _outcomes.labels(RETAIL, Work.FINISH.name.lower(), outcome)
@@ -103,11 +116,41 @@ class Shedding:
         headers = dict(scope["headers"])
         sort = sort_of(scope["method"], scope["path"], waits=b"wait" in headers.get(b"prefer", b""))
         if sort is None:
-            await self._app(scope, receive, send)
+            work_for(RETAIL, Work.FINISH)
+            if not await self._gave_number(scope, headers, receive, send):
+                await self._app(scope, receive, send)
             return
         request = Request(self._door, sort, receive, send)
         request.body_bytes = _body_bytes(scope, headers)
-        if not self._recognise(request, headers):
+        may_come = self._recognise(request, headers)
+        work_for(request.lane, request.work)
+        if self._is_for_everybody(request, scope, headers):
+            await self._front.answer(scope, receive, send)
+            return
+        if not request.is_inside:
+            request.send = _watched(request)
+        try:
+            await self._let_in(request, scope, headers, may_come=may_come)
+        finally:
+            _stayed_out(request)
+
+    async def _gave_number(
+        self, scope: HTTPScope, headers: Mapping[bytes, bytes], receive: Receive, send: Send
+    ) -> bool:
+        """Whether somebody who asks for a number of a lane with a line has got it here, in a rush."""
+        head, _, lane = scope["path"].removesuffix("/tickets").rpartition("/")
+        if self._numbers is None or head != "/gate" or lane not in self._door.passes_needed:
+            return False
+        if scope["method"] != "POST" or not scope["path"].endswith("/tickets"):
+            return False
+        return await self._numbers(scope, headers, receive, send, lane)
+
+    async def _let_in(
+        self, request: Request, scope: HTTPScope, headers: Mapping[bytes, bytes], *, may_come: bool
+    ) -> None:
+        """Each request its way."""
+        sort = request.sort
+        if not may_come:
             await self._send_to_room(request, scope, headers)
         elif self._door.step_in(request.lane) >= sort.rests_from:
             await self._refuse(request, scope, headers, RESTING)
@@ -138,23 +181,31 @@ class Shedding:
             request.lane, who = self._lane_of_key(digest) or RETAIL, digest
         elif authorization or b"emeterai_session=" in cookie:
             who = authorization[-16:] if authorization else cookie.partition(b"emeterai_session=")[2][-16:]
-        # Who came in while no pass was asked for stays inside; who only looks, or is sent to the line, is not.
-        is_known = held is not None or (bool(who) and door.knows(request.lane, who))
-        if sort.stays and not is_known and not door.walks_in(request.lane):
-            return False
-        if who and (is_known or (sort.work is not Work.BROWSE and request.lane not in door.passes_needed)):
-            request.is_inside = True
-            if door.seen(request.lane, who):
-                door.tally(request.lane).entered += 1
+        request.who = who
+        # Who came in while no pass was asked for stays inside.
+        request.is_inside = held is not None or (bool(who) and door.knows(request.lane, who))
+        if request.is_inside:
+            door.seen(request.lane, who)
+        elif sort.stays:
+            request.walked_in = door.walks_in(request.lane)
+            return request.walked_in > 0
         return True
+
+    def _is_for_everybody(self, request: Request, scope: HTTPScope, headers: Mapping[bytes, bytes]) -> bool:
+        """Whether this is a look at the front page that shows nobody's name: who is a stranger here, or, while a pass
+        is asked for, anybody who is not inside.
+        """
+        if scope["path"] != paths.HOME or scope["method"] != "GET" or request.is_inside:
+            return False
+        return request.lane in self._door.passes_needed or not (b"cookie" in headers or b"authorization" in headers)
 
     async def _serve(self, request: Request, scope: HTTPScope, headers: Mapping[bytes, bytes]) -> None:
         """The ordinary way: the body, if any, is here before the slot is asked for."""
-        request.receive = first = await _whole_body(request.receive) if request.body_bytes else request.receive
+        request.receive = first = await whole_body(request.receive) if request.body_bytes else request.receive
         budget = self._door.entries if request.sort.needs is Needs.ENTRY else self._door.work
         asked_s, gone = time.monotonic(), None
         if budget.slots.used >= budget.slots.limit:
-            gone = _Gone(first)
+            gone = Gone(first)
             request.receive = gone.receive
         admitted = await budget.enter(
             request.lane, request.work, until_s=request.until_s, gone=gone.left if gone else None
@@ -210,7 +261,7 @@ class Shedding:
 
         async def receive_then_enter() -> HTTPReceiveMessage:
             nonlocal is_coming
-            message = await _next_piece(comes)
+            message = await next_piece(comes)
             if is_coming and not (message["type"] == "http.request" and message["more_body"]):
                 is_coming = False
                 self._door.bodies_bytes -= size_bytes
@@ -298,69 +349,32 @@ class Shedding:
         counted.inc()
 
 
-class _Gone:
-    """Listens for the client to hang up while it waits; what else it says is kept for the application."""
+def _watched(request: Request) -> Send:
+    """Its way of answering, which sees whether somebody has come in by it."""
+    send = request.send
 
-    def __init__(self, receive: Receive) -> None:
-        self._receive = receive
-        self._kept: list[HTTPReceiveMessage] = []
-        self._saying: asyncio.Task[HTTPReceiveMessage] | None = None
-        self.has_left = False
+    async def send_seen(message: Message) -> None:
+        if message["type"] == "http.response.start":
+            _answered(request, message["status"], message["headers"])
+        await send(message)
 
-    async def left(self) -> None:
-        """Return when the client has hung up."""
-        while not self.has_left:
-            self._saying = self._saying or asyncio.ensure_future(_said(self._receive))
-            message = await asyncio.shield(self._saying)
-            self._saying = None
-            self._kept.append(message)
-            self.has_left = message["type"] == "http.disconnect"
-
-    async def receive(self) -> HTTPReceiveMessage:
-        """What was said while it waited, then the rest."""
-        if self._kept:
-            return self._kept.pop(0)
-        if self._saying is not None:
-            saying, self._saying = self._saying, None
-            return await saying
-        return cast("HTTPReceiveMessage", await self._receive())
+    return send_seen
 
 
-async def _said(receive: Receive) -> HTTPReceiveMessage:
-    return cast("HTTPReceiveMessage", await receive())
+def _answered(request: Request, status: int, headers: Iterable[tuple[bytes, bytes]]) -> None:
+    """Whoever is served has come in; who is refused, or sent to sign in, has not, and costs nobody's place."""
+    to_sign_in = status >= 300 and dict(headers).get(b"location", b"").startswith(paths.SIGN_IN.encode())
+    if status >= 400 or to_sign_in:
+        return
+    walked_in, request.walked_in = request.walked_in, 0
+    acts = request.sort.work is not Work.BROWSE and request.lane not in request.door.passes_needed
+    if request.who and (walked_in or acts):
+        request.door.seen(request.lane, request.who)
 
 
-async def _next_piece(receive: Receive) -> HTTPReceiveMessage:
-    """The next piece of a body; a sender who has been silent for too long counts as gone."""
-    try:
-        async with asyncio.timeout(PIECE_S_MAX):
-            return cast("HTTPReceiveMessage", await receive())
-    except TimeoutError:
-        return {"type": "http.disconnect"}
-
-
-async def _whole_body(receive: Receive) -> Receive:
-    """A small body, read to its end; the application receives it in one piece."""
-    pieces: list[bytes] = []
-    last: HTTPReceiveMessage
-    while True:
-        last = await _next_piece(receive)
-        if last["type"] != "http.request":
-            break
-        pieces.append(last["body"])
-        if not last["more_body"]:
-            last = {"type": "http.request", "body": b"".join(pieces), "more_body": False}
-            break
-    said = False
-
-    async def receive_kept() -> HTTPReceiveMessage:
-        nonlocal said
-        if not said:
-            said = True
-            return last
-        return cast("HTTPReceiveMessage", await receive())
-
-    return receive_kept
+def _stayed_out(request: Request) -> None:
+    if request.walked_in:
+        request.door.stayed_out(request.lane, request.walked_in)
 
 
 def _body_bytes(scope: HTTPScope, headers: Mapping[bytes, bytes]) -> float:

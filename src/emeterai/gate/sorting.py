@@ -51,6 +51,8 @@ _STAMP = Sort("stamp", Work.FINISH, rests_from=Step.STAMPING)
 _FOLLOW = Sort("follow", Work.FINISH)
 _FOLLOW_WAITING = Sort("follow_waiting", Work.FINISH, Needs.WAIT)
 _FETCH = Sort("fetch", Work.FINISH)
+_TRACK = Sort("track", Work.FINISH)
+"""Where somebody's money is: it must be told just when all else hangs, and has connections of its own."""
 _MONEY = Sort("money", Work.FINISH, is_machine=True)
 _OFFICE = Sort("office", Work.FINISH, is_machine=True)
 
@@ -64,6 +66,8 @@ _RULES: tuple[tuple[str, tuple[tuple[str, str, Sort], ...]], ...] = (
     ("v1/payments", (("POST", ".*", _MONEY),)),
     ("v1/sessions", (("POST", "", _ENTER), (".*", ".*", _STEP))),
     ("v1/accounts", (("POST", "", _ENTER),)),
+    ("v1/track", (("GET", "", _TRACK),)),
+    ("lacak", (("GET|POST", "", _TRACK),)),
     ("v1/quota", (("GET", "/history", _HISTORY),)),
     ("v1/verify", (("POST", "", _PREVIEW),)),
     ("v1/invariants", ((".*", ".*", _STATISTICS),)),

@@ -66,7 +66,8 @@ class Tally:
 
     def came(self, ticket: Ticket, *, now_s: float, called_lately: bool) -> None:
         """Somebody came in. The promise of their ticket is judged when they were `called_lately`: who comes in later
-        than they could has not waited that long. Who comes in twice counts once.
+        than they could has not waited that long, and who was never to wait proves nothing. Who comes in twice counts
+        once.
         """
         key = ticket.lane, ticket.number
         if key in self._seen:
@@ -78,7 +79,7 @@ class Tally:
         self._set(ticket.lane, replace(counts, came=counts.came + 1))
         _came.labels(ticket.lane).inc()
         self._compare(ticket)
-        if called_lately and ticket.low_s is not None and ticket.high_s is not None:
+        if called_lately and ticket.low_s is not None and ticket.high_s:
             self._judge(ticket, now_s - ticket.issued_ms / 1000)
 
     async def flush(self, db: Database) -> None:

@@ -8,6 +8,7 @@ from typing import Generic, TypeVar
 
 from emeterai.infra import metrics
 from emeterai.infra.database import BUSY
+from emeterai.infra.lane import own_context
 
 Item = TypeVar("Item")
 Answer = TypeVar("Answer")
@@ -17,7 +18,8 @@ class Batcher(Generic[Item, Answer]):
     """Collects items while the batch before is under way, at least `window_s`, and hands them on as one sequence.
 
     `work` answers a sequence with a sequence of the same length; when it raises, every item of the batch raises. At
-    `queue_max` waiting items a further one is refused with `service_busy`. Metrics know the batches by `name`.
+    `queue_max` waiting items a further one is refused with `service_busy`. Metrics know the batches by `name`. A batch
+    is nobody's in particular: it works for every lane that has something in it, not for the one that came first.
     """
 
     def __init__(
@@ -47,7 +49,7 @@ class Batcher(Generic[Item, Answer]):
         future: asyncio.Future[Answer] = asyncio.get_running_loop().create_future()
         self._waiting.append((item, future))
         if self._runner is None:
-            self._runner = asyncio.create_task(self._run())
+            self._runner = asyncio.create_task(self._run(), context=own_context())
         return await future
 
     async def _run(self) -> None:

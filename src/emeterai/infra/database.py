@@ -11,6 +11,7 @@ import asyncpg
 
 from emeterai.core.refusal import RefusalKind
 from emeterai.infra import metrics
+from emeterai.infra.lane import Caller, caller
 
 BUSY = RefusalKind(
     "service_busy",
@@ -30,6 +31,13 @@ _SETTINGS = {
 }
 
 
+_NONE_FREE = (
+    TimeoutError,
+    OSError,
+    asyncpg.PostgresConnectionError,
+    asyncpg.CannotConnectNowError,
+    asyncpg.TooManyConnectionsError,
+)
 _busy = metrics.counter("emeterai_database_busy", "Callers refused because no connection was free in time")
 
 
@@ -55,25 +63,58 @@ class Connection(Protocol):
         """A transaction, or a savepoint inside one, as an async context manager."""
 
 
-class Database:
-    """A bounded pool. `transaction` is the only way to write; a caller waits for a connection at most `wait_s`."""
+class Turns(Protocol):
+    """Says who has the next connection, when work for several lanes wants one. None: it is the service's own work."""
 
-    def __init__(self, pool: asyncpg.Pool, wait_s: float) -> None:
+    async def enter(self, caller: Caller | None) -> bool:
+        """Wait for a turn; False when none comes in time."""
+
+    def leave(self, caller: Caller | None) -> None:
+        """The turn is over."""
+
+
+class _AllAtOnce:
+    """Nobody waits for a turn."""
+
+    async def enter(self, _caller: Caller | None) -> bool:
+        return True
+
+    def leave(self, _caller: Caller | None) -> None:
+        pass
+
+
+class Database:
+    """A bounded pool. `transaction` is the only way to write; a caller waits for a connection at most `wait_s`.
+
+    Where lanes share it (`share`), work for a lane waits for its turn first.
+    """
+
+    def __init__(self, pool: asyncpg.Pool, wait_s: float, *, shared_count: int = 0) -> None:
         self._pool = pool
-        self._wait_s = wait_s
+        self.wait_s = wait_s
+        self.shared_count = shared_count or pool.get_max_size()
+        """So many connections the lanes share; what is guaranteed may come on top while they are lent."""
+        self._turns: Turns = _AllAtOnce()
 
     @classmethod
-    async def connect(cls, url: str, *, connections_max: int, wait_s: float) -> Database:
-        """Open the pool. Raises OSError or asyncpg.PostgresError when the server cannot be reached."""
+    async def connect(cls, url: str, *, connections_max: int, wait_s: float, lent_max: int = 0) -> Database:
+        """Open the pool. Raises OSError or asyncpg.PostgresError when the server cannot be reached.
+
+        `lent_max` connections more are opened when lanes want what they are guaranteed and others have borrowed it.
+        """
         pool = await asyncpg.create_pool(
             url,
             min_size=1,
-            max_size=connections_max,
+            max_size=connections_max + lent_max,
             command_timeout=30,
             reset=_leave_as_it_is,
             server_settings=_SETTINGS,
         )
-        return cls(pool, wait_s)
+        return cls(pool, wait_s, shared_count=connections_max)
+
+    def share(self, turns: Turns) -> None:
+        """From now on a connection is had when `turns` says so."""
+        self._turns = turns
 
     async def close(self) -> None:
         """Give the connections back; a connection that does not end within 5 s is cut."""
@@ -86,16 +127,29 @@ class Database:
     @asynccontextmanager
     async def connection(self) -> AsyncIterator[Connection]:
         """Borrow a connection for reads. Raises the refusal `service_busy` when none is free in time."""
-        try:
-            with metrics.stage("database_wait"):
-                connection = await self._pool.acquire(timeout=self._wait_s)
-        except (TimeoutError, OSError, asyncpg.PostgresConnectionError, asyncpg.CannotConnectNowError) as error:
-            _busy.inc()
-            raise BUSY() from error
+        turns, who = self._turns, caller()
+        with metrics.stage("database_wait"):
+            connection = await self._acquired(turns, who)
         try:
             yield connection
         finally:
-            await self._pool.release(connection)
+            try:
+                await self._pool.release(connection)
+            finally:
+                turns.leave(who)
+
+    async def _acquired(self, turns: Turns, who: Caller | None) -> Any:
+        if not await turns.enter(who):
+            _busy.inc()
+            raise BUSY()
+        try:
+            return await self._pool.acquire(timeout=self.wait_s)
+        except BaseException as error:
+            turns.leave(who)
+            if isinstance(error, _NONE_FREE):
+                _busy.inc()
+                raise BUSY() from error
+            raise
 
     @asynccontextmanager
     async def transaction(self) -> AsyncIterator[Connection]:

@@ -2,16 +2,67 @@
 
 A claim carries a fencing token (the worker and the attempt): `finish` deletes the row only for the holder of the
 newest claim, so that a worker that slept past its lease cannot finish what was given away. docs/decisions/0004.
+
+A job has a lane. Lanes that have work waiting share each batch by their weights (fair_turns.py), the oldest first
+within a lane, so that a crowd in one keeps no other waiting for longer than a batch takes. docs/decisions/0022.
 """
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Any
 from uuid import UUID
 
 from emeterai.infra import metrics
 from emeterai.infra.database import Connection, Database
+from emeterai.infra.fair_turns import FairTurns
+from emeterai.infra.lane import lane_now
+
+_CLAIMED = "UPDATE infra.jobs SET worker = $2, lease_until = now() + make_interval(secs => $4), attempts = attempts + 1"
+_RETURNED = "RETURNING jobs.id, kind, attempts, lane, extract(epoch FROM now() - run_at)::float8 AS waited_s"
+# The oldest of a lane that is alone, which it nearly always is; nothing when another lane has work too.
+_CLAIM_ALONE = f"""
+    {_CLAIMED}
+    WHERE id IN (
+        SELECT id FROM infra.jobs WHERE kind = $1 AND lane = $5 AND worker IS NULL AND run_at <= now()
+        AND NOT EXISTS (SELECT FROM infra.jobs WHERE kind = $1 AND lane < $5 AND worker IS NULL)
+        AND NOT EXISTS (SELECT FROM infra.jobs WHERE kind = $1 AND lane > $5 AND worker IS NULL)
+        ORDER BY run_at LIMIT $3 FOR UPDATE SKIP LOCKED
+    )
+    {_RETURNED}
+"""
+# One probe of the index finds each next lane. How many of each lane are among the next of all lanes is asked without a
+# lock, up to a batch of each; then the oldest of each lane that nobody holds are taken.
+_CLAIM_SHARED = f"""
+    WITH RECURSIVE lanes (lane) AS (
+        (SELECT lane FROM infra.jobs WHERE kind = $1 AND worker IS NULL ORDER BY lane LIMIT 1)
+        UNION ALL
+        SELECT (
+            SELECT lane FROM infra.jobs WHERE kind = $1 AND worker IS NULL AND lane > before.lane ORDER BY lane LIMIT 1
+        )
+        FROM lanes AS before WHERE before.lane IS NOT NULL
+    ), waiting AS (
+        SELECT lane, row_number() OVER (PARTITION BY lane) AS place
+        FROM lanes CROSS JOIN LATERAL (
+            SELECT FROM infra.jobs WHERE kind = $1 AND jobs.lane = lanes.lane AND worker IS NULL AND run_at <= now()
+            LIMIT $3
+        ) AS ready
+    ), quotas AS (
+        SELECT lane, count(*) AS quota FROM (
+            SELECT lane FROM waiting
+            LEFT JOIN unnest($5::text[], $6::float8[], $7::float8[]) AS known (lane, mark, step) USING (lane)
+            ORDER BY coalesce(mark, $8) + (place - 1) * coalesce(step, $9), lane LIMIT $3
+        ) AS next GROUP BY lane
+    ), taken AS MATERIALIZED (
+        SELECT ready.id FROM quotas CROSS JOIN LATERAL (
+            SELECT id FROM infra.jobs WHERE kind = $1 AND jobs.lane = quotas.lane AND worker IS NULL AND run_at <= now()
+            ORDER BY run_at LIMIT quotas.quota FOR UPDATE SKIP LOCKED
+        ) AS ready
+    )
+    {_CLAIMED} FROM taken WHERE jobs.id = taken.id {_RETURNED}
+"""
 
 
 @dataclass(frozen=True, slots=True)
@@ -24,35 +75,54 @@ class Claim:
     worker: UUID
 
 
-async def enqueue(tx: Connection, kind: str, ids: Sequence[UUID], *, delay_s: float = 0) -> None:
-    """Put jobs on record in the caller's transaction, ready after `delay_s`; a job has the id of what it works on."""
+async def enqueue(
+    tx: Connection, kind: str, ids: Sequence[UUID], *, delay_s: float = 0, lanes: Sequence[str] | None = None
+) -> None:
+    """Put jobs on record in the caller's transaction, ready after `delay_s`; a job has the id of what it works on.
+
+    `lanes` are theirs, one each; without them they belong to the lane for which this task works.
+    """
     await tx.execute(
-        "INSERT INTO infra.jobs (id, kind, run_at) SELECT unnest($1::uuid[]), $2, now() + make_interval(secs => $3)",
+        """
+        INSERT INTO infra.jobs (id, kind, run_at, lane)
+        SELECT id, $2, now() + make_interval(secs => $3), lane FROM unnest($1::uuid[], $4::text[]) AS job (id, lane)
+        """,
         list(ids),
         kind,
         delay_s,
+        [lane_now()] * len(ids) if lanes is None else list(lanes),
     )
 
 
-async def claim(db: Database, kinds: Sequence[str], *, worker: UUID, limit: int, lease_s: float) -> list[Claim]:
-    """Claim up to `limit` ready jobs, the oldest first. `worker` is unique for each start of a process."""
-    rows = await db.fetch(
-        """
-        UPDATE infra.jobs SET worker = $2, lease_until = now() + make_interval(secs => $4), attempts = attempts + 1
-        WHERE id IN (
-            SELECT id FROM infra.jobs WHERE kind = ANY($1::text[]) AND worker IS NULL AND run_at <= now()
-            ORDER BY run_at LIMIT $3 FOR UPDATE SKIP LOCKED
-        )
-        RETURNING id, kind, attempts, extract(epoch FROM now() - run_at)::float8 AS waited_s
-        """,
-        list(kinds),
-        worker,
-        limit,
-        lease_s,
-    )
-    for row in rows:
-        metrics.stage_took(f"wait_{row['kind']}", row["waited_s"])
-    return [Claim(row["id"], row["kind"], row["attempts"], worker) for row in rows]
+async def claim(
+    db: Database, kinds: Sequence[str], *, worker: UUID, limit: int, lease_s: float, turns: FairTurns | None = None
+) -> list[Claim]:
+    """Claim up to `limit` ready jobs, those of the first kind first. `worker` is unique for each start of a process.
+
+    Lanes take turns as `turns` has it, which is told what was taken; without it they have equal parts.
+    """
+    found: list[Claim] = []
+    for kind in kinds:
+        wanted = (kind, worker, limit - len(found), lease_s)
+        rows = await _claim(db, wanted, turns or FairTurns())
+        for row in rows:
+            metrics.stage_took(f"wait_{kind}", row["waited_s"])
+        found += [Claim(row["id"], kind, row["attempts"], worker) for row in rows]
+    return found
+
+
+async def _claim(db: Database, wanted: tuple[str, UUID, int, float], turns: FairTurns) -> list[Any]:
+    rows: list[Any] = []
+    if turns.alone is not None:
+        rows = await db.fetch(_CLAIM_ALONE, *wanted, turns.alone)
+    if not rows:
+        at = turns.marks()
+        rows = await db.fetch(_CLAIM_SHARED, *wanted, at.lanes, at.marks, at.steps, at.other, at.other_step)
+    counts = Counter(row["lane"] for row in rows)
+    if counts:
+        turns.took(counts)
+        turns.alone = next(iter(counts)) if len(counts) == 1 else None
+    return rows
 
 
 async def finish(tx: Connection, claims: Sequence[Claim]) -> set[UUID]:

@@ -44,7 +44,7 @@ _SETTINGS = {
     "listen_addresses": "",
     "port": str(_PORT),
     "unix_socket_permissions": "0700",
-    "max_connections": "100",
+    "max_connections": "150",
     "synchronous_commit": "on",
     "wal_level": "replica",
     "max_wal_size": "1GB",

@@ -41,7 +41,9 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     web_processes: Count = 1
     sealer_processes: Count = 1
     database_connections: Count = 8
-    """At most this many connections per process; who waits longer than `database_wait_s` is refused politely."""
+    """So many connections per process, in a web process with a gate up to as many again for what lanes are guaranteed;
+    who waits longer than `database_wait_s` is refused politely.
+    """
     database_wait_s: Seconds = 2.0
     document_size_bytes_max: Count = 25_000_000
     upload_life_s: Count = 86_400

@@ -67,12 +67,21 @@ class OpenBook:
         return self._book.balances.get(account, Balance())
 
     async def post(self, transfers: Sequence[Transfer]) -> list[Answer]:
-        """Post transfers of locked accounts, in order, each with its own answer. Visible after the commit."""
+        """Post transfers of locked accounts, in order, each with its own answer. Visible after the commit.
+
+        Raises RuntimeError, before anything is written, when one gives what no other of them receives.
+        """
         await store.read_earlier(self._tx, transfers, self._book)
         before = dict(self._book.balances)
         answers = self._book.decide(transfers)
         await _write(self._tx, answers, changes(before, self._book.balances))
         return answers
+
+    async def post_whole(self, transfers: Sequence[Transfer], *, about: object) -> None:
+        """Post what was decided under this lock. Raises RuntimeError when one is refused: a bug; nothing may commit."""
+        refused = [answer.code for answer in await self.post(transfers) if isinstance(answer, Refused)]
+        if refused:
+            raise RuntimeError(f"the ledger refused what follows for {about}: {refused[:5]}")
 
 
 async def _write(connection: Connection, answers: Sequence[Answer], changed: Mapping[UUID, Balance]) -> None:
@@ -118,8 +127,10 @@ class Ledger:
         """Post one transfer, in one transaction with those that arrive in the same millisecond or two.
 
         Raises its refusal. Whatever becomes of the others, it is answered as if it had come alone, in its turn among
-        those of its account.
+        those of its account. What passes to another account never comes alone: it goes through `post`.
         """
+        if transfer.kind in {Kind.GIVE, Kind.RECEIVE}:
+            raise ValueError("a gift and its receipt are posted together")
         account = transfer.account
         lane = 0 if account is None else account.int % len(self._lanes)
         posted = await self._lanes[lane].submit(transfer)

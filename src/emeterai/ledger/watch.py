@@ -21,6 +21,7 @@ from emeterai.infra.database import Connection, Database
 from emeterai.ledger.check import Rule
 from emeterai.ledger.watch_queries import (
     ADVANCE_ACCOUNTS,
+    ENDED_FROM,
     MAKE_FRESH,
     OPEN_HOLDS,
     REMAKE_ACCOUNTS,
@@ -55,10 +56,14 @@ class Look(msgspec.Struct, frozen=True):
 
 
 class AuditStart(msgspec.Struct, frozen=True):
-    """Where the books stood before a whole audit began: what it may count as verified is below `horizon`."""
+    """Where the books stood before a whole audit began: what it may count as verified is below `horizon`.
+
+    `mark` is how the record names the audits that are under way; None when nothing was on record yet.
+    """
 
     horizon: int
     posted_from: datetime
+    mark: str | None
 
 
 class LedgerWatch:
@@ -123,12 +128,13 @@ class LedgerWatch:
         """
         posted_from = await self._oldest_start()
         async with self._db.transaction() as tx:
-            return AuditStart(horizon=await tx.fetchval(_BEGIN_AUDIT), posted_from=posted_from)
+            return AuditStart(posted_from=posted_from, **await tx.fetchrow(_BEGIN_AUDIT))
 
     async def start_over(self, begun: AuditStart, broken: Sequence[str]) -> None:
         """Remake the sums after a whole audit, which found these rules `broken`, as far as the audit surely saw.
 
-        The next look checks everything from there. While the sums are remade nobody looks.
+        The next look checks everything from there. While the sums are remade nobody looks. What another audit found
+        that ended meanwhile stays told, for nobody knows here which of the two saw more.
         """
         await _retried(lambda: self._start_over_once(begun, broken))
 
@@ -141,7 +147,7 @@ class LedgerWatch:
             await tx.execute("SET LOCAL statement_timeout = '600s'; SET LOCAL enable_seqscan = on")
             await tx.fetch("SELECT FROM ledger.watch FOR UPDATE")
             await tx.execute(REMAKE_ACCOUNTS, *start, timeout=600)
-            await tx.execute(REMAKE_SUMS, *start, list(broken), timeout=600)
+            await tx.execute(REMAKE_SUMS, *start, list(broken), begun.mark, timeout=600)
 
     async def _oldest_start(self) -> datetime:
         """No transaction that is under way, or begins later, posts with an earlier time. Read before the snapshot."""
@@ -211,15 +217,21 @@ _WANTS_AUDIT = f"""
             AND (broken = '{{}}' OR audited_at > now() - make_interval(secs => $2))
     )
 """
+_MARK = "timestamptz '0001-01-01 00:00+00' + pg_current_xact_id()::text::bigint * interval '1 microsecond'"
+"""Not the same for any two beginnings, and before `ENDED_FROM`."""
 _BEGIN_AUDIT = f"""
     WITH begun AS (
-        UPDATE ledger.watch SET audited_at = '-infinity', audit_wanted = audit_wanted AND audited_at = '-infinity',
+        UPDATE ledger.watch SET audit_wanted = false,
+            audited_at = CASE WHEN audit_wanted OR audited_at >= {ENDED_FROM} THEN {_MARK} ELSE audited_at END,
             looked_at = CASE WHEN {_CLOCK_WENT_BACK} THEN 'infinity' ELSE looked_at END
+        RETURNING audited_at::text AS mark
     )
-    SELECT pg_snapshot_xmin(pg_current_snapshot())::text::bigint
+    SELECT pg_snapshot_xmin(pg_current_snapshot())::text::bigint AS horizon, (SELECT mark FROM begun)
 """
-"""An audit that began before and has not ended answers for what was wanted since: then it stays wanted. A clock that
-was set back comes by the same times again, so nobody looks until an audit has started over, however late that is."""
+"""Whoever begins an audit answers for what was wanted until then, and marks the record so that no audit that began
+before can end it: three may be under way, and of those only the last saw what was wanted between the second and itself.
+With nothing wanted an audit under way serves as well. A clock that was set back comes by the same times again, so
+nobody looks until an audit has started over, however late that is."""
 _OLDEST_START = """
     SELECT least(clock_timestamp(), min(xact_start)) - make_interval(secs => $1) FROM pg_stat_activity
     WHERE datname = current_database() AND pid <> pg_backend_pid()

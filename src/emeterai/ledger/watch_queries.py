@@ -81,6 +81,8 @@ REMAKE_ACCOUNTS = f"""
         <> (excluded.bought, excluded.held, excluded.used, excluded.refunded)
 """
 
+ENDED_FROM = "timestamptz '1000-01-01 00:00+00'"
+"""Where `audited_at` is a time. Below it stands the mark of audits under way, which did not end yet."""
 REMAKE_SUMS = f"""
     WITH summed AS (SELECT {_SUMS} FROM ledger.transfers WHERE kind <> 'money' AND NOT ({_ABOVE}))
     INSERT INTO ledger.watch AS watch (horizon, posted_from, bought, held, used, refunded, audited_at, broken)
@@ -88,7 +90,11 @@ REMAKE_SUMS = f"""
         bought, held, used, refunded, now(), $3::text[] FROM summed
     ON CONFLICT (only_row) DO UPDATE SET horizon = excluded.horizon, posted_from = excluded.posted_from,
         bought = excluded.bought, held = excluded.held, used = excluded.used, refunded = excluded.refunded,
-        audited_at = excluded.audited_at, broken = excluded.broken, looked_at = '-infinity'
+        looked_at = '-infinity',
+        audited_at = CASE WHEN watch.audited_at < {ENDED_FROM} AND watch.audited_at::text IS DISTINCT FROM $4
+            THEN watch.audited_at ELSE excluded.audited_at END,
+        broken = CASE WHEN watch.audited_at::text = $4 THEN excluded.broken
+            ELSE ARRAY(SELECT unnest(watch.broken) UNION SELECT unnest(excluded.broken) ORDER BY 1) END
 """
 
 # The rules of the whole audit (check.py), in its words, as far as new transfers can break them.

@@ -8,7 +8,7 @@ from typing import Any
 from uuid import UUID
 
 from emeterai.core.ledger import Counter, Kind, Reason, Transfer
-from emeterai.core.refusal import RefusalKind, Refused
+from emeterai.core.refusal import RefusalKind
 from emeterai.infra.crash_points import may_die_at
 from emeterai.infra.database import Database
 from emeterai.infra.ids import new_id
@@ -118,10 +118,7 @@ class Deposits:
             deposit = await decision_store.deposit_by_id(tx, deposit_id) or found
             not_by = (deposit.proposed_by, partner.account_id)
             if not is_repeated(deposit.state, deposit.decided_by, wanted=Decision.APPROVED, by=by, not_by=not_by):
-                answers = await book.post(_transfers(deposit))
-                refused = [answer.code for answer in answers if isinstance(answer, Refused)]
-                if refused:
-                    raise RuntimeError(f"the ledger refused to credit deposit {deposit.id}: {refused}")
+                await book.post_whole(_transfers(deposit), about=deposit.id)
                 await decision_store.decide_deposit(tx, deposit_id, Decision.APPROVED, by=by)
             may_die_at("deposit.written")
         may_die_at("deposit.recorded")

@@ -5,7 +5,7 @@ from __future__ import annotations
 from uuid import UUID
 
 from emeterai.core.ledger import Kind, Reason, Transfer
-from emeterai.core.refusal import RefusalKind, Refused
+from emeterai.core.refusal import RefusalKind
 from emeterai.infra.crash_points import may_die_at
 from emeterai.infra.database import Database
 from emeterai.infra.http import IDEMPOTENCY_KEY_REUSED
@@ -97,10 +97,7 @@ class Moves:
                 available = book.balance(move.giver_id).available
                 if available < move.quantity:
                     raise STOCK_NOT_ENOUGH(available=available, needed=move.quantity)
-                answers = await book.post(_transfers(move))
-                refused = [answer.code for answer in answers if isinstance(answer, Refused)]
-                if refused:
-                    raise RuntimeError(f"the ledger refused to move stock by {move.id}: {refused}")
+                await book.post_whole(_transfers(move), about=move.id)
                 await decision_store.decide_move(tx, move_id, Decision.APPROVED, by=by)
             may_die_at("move.written")
         may_die_at("move.recorded")

@@ -19,7 +19,9 @@ from emeterai.partners.moves import Moves
 from emeterai.partners.sales import SOLD_OUT, Sales, SaleWanted
 from emeterai.partners.service import Partner, Partners, Stock
 from emeterai.web import paths
+from emeterai.web.confirming import Question, ask_first, is_confirmed
 from emeterai.web.csrf import Csrf, checked_form, texts_of
+from emeterai.web.formats import number
 from emeterai.web.forms import FieldError, Form
 from emeterai.web.pages import Pages
 
@@ -74,7 +76,7 @@ class PartnerPages(Controller):
 
     @post(paths.PARTNER_SALES)
     async def sell(self, request: AnyRequest, caller: NamedDependency[Caller]) -> Response[Any]:
-        """Sell at the till; the form sent twice is one sale."""
+        """Ask, then sell at the till; the form sent twice is one sale."""
         services = services_of(request)
         partner = await services.partners.of_account(caller.account_id)
         fields = await checked_fields(request)
@@ -85,6 +87,9 @@ class PartnerPages(Controller):
             checked_idempotency_key(fields.get("idempotency_key")) or "",
         )
         try:
+            if not is_confirmed(fields):
+                left = await services.sales.left_after(partner.id, wanted)
+                return ask_first(services.pages, request, _selling(wanted, left))
             sale = await services.sales.sell(partner.id, wanted)
         except Refused as refused:
             if refused.kind.status >= 500:
@@ -166,6 +171,39 @@ async def _partner_page(
         deposits=await services.deposits.of_partner(partner.id, limit=_NEWEST),
         moves=await services.moves.of_partner(partner.id, limit=_NEWEST),
         idempotency_key=str(new_id()),
+    )
+
+
+def _selling(wanted: SaleWanted, left: int) -> Question:
+    """What is asked before a sale at the till."""
+    facts = [
+        (("Pembeli", "Buyer"), wanted.to),
+        (("Meterai", "Stamps"), number(wanted.quantity)),
+        (("Rujukan", "Reference"), wanted.reference or "-"),
+        (("Sisa stok sesudahnya", "Left in stock afterwards"), number(left)),
+    ]
+    return Question(
+        title=("Jual sekarang?", "Sell now?"),
+        facts=facts,
+        sentences=[
+            (
+                "Bacakan alamat atau nomornya kepada pembeli.",
+                "Read the address or number out to the buyer.",
+            ),
+            (
+                "Meterai langsung menjadi milik akun itu, dan penjualan tidak dapat dibatalkan dari sini.",
+                "The stamps are that account's at once, and a sale cannot be taken back from here.",
+            ),
+        ],
+        button=("Ya, jual", "Yes, sell"),
+        action=paths.PARTNER_SALES,
+        back_url=paths.PARTNER,
+        fields={
+            "to": wanted.to,
+            "quantity": str(wanted.quantity),
+            "reference": wanted.reference,
+            "idempotency_key": wanted.idempotency_key,
+        },
     )
 
 

@@ -171,9 +171,7 @@ class Claims:
                         Reason.GRANTED, units, lines=(one.programme_id, one.account_id), subject=claim_id
                     )
                 ]
-                refused = [it.code for it in await book.post(transfers) if isinstance(it, Refused)]
-                if refused:
-                    raise RuntimeError(f"the ledger refused what was decided under its lock: {refused}")
+                await book.post_whole(transfers, about="the claims of a batch")
                 await store.insert_claims(tx, desk.granted)
             may_die_at("claim.written")
         may_die_at("claim.recorded")

@@ -22,12 +22,13 @@ from emeterai.infra.ids import new_id
 from emeterai.infra.settings import Settings
 from emeterai.partners.pages import id_of
 from emeterai.partners.programme_claims import CODE_UNUSABLE, Claims
-from emeterai.partners.programme_model import ListReport, Programme
+from emeterai.partners.programme_model import Figures, ListReport, Programme
 from emeterai.partners.programme_routes import LIST_SIZE_BYTES_MAX, stream_codes
 from emeterai.partners.programmes import FUNDING_MAX, FUNDING_UNUSABLE, PROGRAMME_UNUSABLE, UNITS_EACH_MAX, Programmes
 from emeterai.web import paths
+from emeterai.web.confirming import Question, ask_first, is_confirmed
 from emeterai.web.csrf import Csrf, checked_form, texts_of
-from emeterai.web.formats import ZONES
+from emeterai.web.formats import ZONES, number
 from emeterai.web.forms import FieldError, Form
 from emeterai.web.pages import Pages
 
@@ -148,9 +149,13 @@ class AgencyPages(Controller):
 
     @post("/{programme_id:uuid}/akhiri")
     async def end(self, request: AnyRequest, caller: WhoCalls, programme_id: ProgrammeId) -> Response[Any]:
-        """End a programme before its time."""
-        await _checked_form(request)
-        await _services(request).programmes.end(caller, programme_id)
+        """Ask, then end a programme before its time."""
+        fields, services = await _checked_form(request), _services(request)
+        if not is_confirmed(fields):
+            programme = await services.programmes.of_agency(caller, programme_id)
+            figures = await services.programmes.figures(caller, programme_id)
+            return ask_first(services.pages, request, _ending(programme, figures))
+        await services.programmes.end(caller, programme_id)
         return _go(paths.programme_part(programme_id, "kelola"))
 
 
@@ -268,6 +273,35 @@ async def _claim_page(
         claim=claim,
         form=_again({}, refused, field) if refused else Form(),
         sign_in_url=f"{paths.SIGN_IN}?next={paths.programme(programme_id)}",
+    )
+
+
+def _ending(programme: Programme, figures: Figures) -> Question:
+    """What is asked before a programme ends early."""
+    page = paths.programme_part(programme.id, "kelola")
+    return Question(
+        title=("Akhiri program sekarang?", "End the programme now?"),
+        facts=[
+            (("Program", "Programme"), programme.name),
+            (("Kembali sekarang: tidak diambil", "Returned now: not claimed"), number(figures.in_programme)),
+            (
+                ("Pada pelamar: kembali bila tidak dipakai", "Claimed: returned unless used"),
+                number(figures.in_grants),
+            ),
+        ],
+        sentences=[
+            (
+                "Mulai saat ini tidak seorang pun dapat mengambil hibah; undangan dan kodenya tidak berlaku lagi.",
+                "From now on nobody can claim; its invitations and codes open nothing.",
+            ),
+            (
+                "Program yang diakhiri tidak dapat dibuka kembali.",
+                "A programme that has ended cannot be opened again.",
+            ),
+        ],
+        button=("Ya, akhiri program", "Yes, end the programme"),
+        action=paths.programme_part(programme.id, "akhiri"),
+        back_url=page,
     )
 
 

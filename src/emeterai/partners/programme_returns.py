@@ -13,7 +13,6 @@ import structlog
 
 from emeterai.core.granting import ProgrammeMove, ProgrammeState, Split, after_programme_move, split_of_grant
 from emeterai.core.ledger import Balance, Reason
-from emeterai.core.refusal import Refused
 from emeterai.infra.crash_points import may_die_at
 from emeterai.infra.database import Database
 from emeterai.ledger.service import Ledger
@@ -22,7 +21,7 @@ from emeterai.partners import programme_store as store
 from emeterai.partners.programme_model import Claim, Programme
 from emeterai.partners.programmes import end_programme, passing, return_units
 
-_PROGRAMMES_A_SWEEP = 20
+_PROGRAMMES_AT_ONCE = 20
 _CLAIMS_A_BATCH = 200
 _BATCHES_A_SWEEP = 50
 _PUT_OFF_S = 60.0
@@ -40,16 +39,19 @@ class GrantReturns:
         self._patience_s = patience_s
 
     async def sweep(self) -> int:
-        """End what is over and return what is left, as far as one sweep goes; answers how many grants ended.
+        """End every programme that is over and return what is left of it; answers how many grants ended.
 
-        A programme that fails stops no other: what went wrong with the first is raised at the end.
+        A programme that fails stops no other: what went wrong with the first is raised at the end. One with very many
+        grants goes on in the next sweep.
         """
-        ended, failed = 0, None
-        for programme in await store.to_end(self._db, limit=_PROGRAMMES_A_SWEEP):
-            try:
-                ended += await self._end(programme)
-            except Exception as error:  # noqa: BLE001 - raised once the others have had their turn
-                failed = failed or error
+        ended, failed, last = 0, None, None
+        while due := await store.to_end(self._db, after=last, limit=_PROGRAMMES_AT_ONCE):
+            last = due[-1].id
+            for programme in due:
+                try:
+                    ended += await self._end(programme)
+                except Exception as error:  # noqa: BLE001 - raised once the others have had their turn
+                    failed = failed or error
         if failed is not None:
             raise failed
         return ended
@@ -95,9 +97,7 @@ class GrantReturns:
                     subject=claim.id,
                 )
             ]
-            refused = [it.code for it in await book.post(transfers) if isinstance(it, Refused)]
-            if refused:
-                raise RuntimeError(f"the ledger refused what was decided under its lock: {refused}")
+            await book.post_whole(transfers, about=programme.id)
             await claim_store.end_claims(tx, splits)
             await claim_store.put_off(tx, waiting, delay_s=_PUT_OFF_S)
             may_die_at("grant_return.written")

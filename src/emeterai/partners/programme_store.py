@@ -76,13 +76,15 @@ async def of_agency(db: Database, agency_id: UUID, *, before: UUID | None, limit
     return [_programme(row) for row in rows]
 
 
-async def to_end(db: Database, *, limit: int) -> list[Programme]:
-    """Programmes that are over by the database's clock, or whose return is under way."""
+async def to_end(db: Database, *, after: UUID | None = None, limit: int) -> list[Programme]:
+    """Programmes that are over by the database's clock, or whose return is under way, by id from `after` on."""
     rows = await db.fetch(
         f"""
         SELECT {_COLUMNS} FROM partners.programmes
-        WHERE state <> 'ended' AND (ends_at <= now() OR state = 'ending') ORDER BY ends_at LIMIT $1
+        WHERE state <> 'ended' AND (ends_at <= now() OR state = 'ending') AND ($1::uuid IS NULL OR id > $1)
+        ORDER BY id LIMIT $2
         """,
+        after,
         limit,
     )
     return [_programme(row) for row in rows]

@@ -98,14 +98,29 @@ class Sales:
         Raises `sold_out`, `partner_suspended`, `recipient_unknown`, `sale_unusable`, `idempotency_key_reused`; and
         `service_busy`, after which the same key finds out whether it was sold.
         """
-        fits = 1 <= wanted.quantity <= QUANTITY_MAX and len(wanted.reference) <= REFERENCE_LENGTH_MAX
-        if not fits or not wanted.reference.isprintable():
-            raise SALE_UNUSABLE(quantity_max=QUANTITY_MAX, reference_max=REFERENCE_LENGTH_MAX)
+        _require_usable(wanted)
         lane = (partner_id, hash(wanted.idempotency_key) % _LANES)
         if lane not in self._lanes:
             work = partial(self._sell, partner_id)
             self._lanes[lane] = Batcher(work, name="sale", batch_max=_BATCH_MAX, queue_max=_QUEUE_MAX)
         return await self._lanes[lane].submit(wanted)
+
+    async def left_after(self, partner_id: UUID, wanted: SaleWanted) -> int:
+        """What the stock would have left after this sale now; sells nothing. Raises as `sell` does.
+
+        For the page that asks before it sells: by then the answer may be another one.
+        """
+        _require_usable(wanted)
+        buyers, available = await self._buyers(partner_id, [wanted]), (await self._ledger.balance(partner_id)).available
+        async with self._db.connection() as connection:
+            state, at = await sale_store.state_and_time(connection, partner_id)
+            known = await sale_store.by_keys(connection, partner_id, [wanted.idempotency_key])
+        may_sell = state is PartnerState.ACTIVE
+        decided = _decide([wanted], buyers, known, may_sell=may_sell, available=available, at=at)
+        (answer,) = await self._with_alternatives(partner_id, decided.answers)
+        if isinstance(answer, Exception):
+            raise answer
+        return available - sum(sale.quantity for sale in decided.sales)
 
     async def of_partner(
         self, partner_id: UUID, *, before: tuple[datetime, UUID] | None = None, limit: int = 50
@@ -171,6 +186,12 @@ class Sales:
         ]
 
 
+def _require_usable(wanted: SaleWanted) -> None:
+    fits = 1 <= wanted.quantity <= QUANTITY_MAX and len(wanted.reference) <= REFERENCE_LENGTH_MAX
+    if not fits or not wanted.reference.isprintable():
+        raise SALE_UNUSABLE(quantity_max=QUANTITY_MAX, reference_max=REFERENCE_LENGTH_MAX)
+
+
 def _decide(
     batch: Sequence[SaleWanted],
     buyers: Mapping[str, Buyer],
@@ -209,9 +230,7 @@ async def _post(book: OpenBook, partner_id: UUID, bundle: UUID, sales: Sequence[
     transfers += [
         Transfer(new_id(), Kind.RECEIVE, reason, sale.quantity, account=sale.buyer, subject=bundle) for sale in sales
     ]
-    refused = [answer.code for answer in await book.post(transfers) if isinstance(answer, Refused)]
-    if refused:
-        raise RuntimeError(f"the ledger refused what {partner_id} could sell: {refused[:5]}")
+    await book.post_whole(transfers, about=partner_id)
 
 
 def _new_sale(wanted: SaleWanted, buyer: Buyer, at: datetime) -> Sale:

@@ -13,8 +13,9 @@ import structlog
 
 from emeterai.core.refusal import RefusalKind, Refused
 from emeterai.core.serial import SerialBlock
+from emeterai.gate.lanes import PARTNERS, put_account_into_lane
 from emeterai.infra import metrics
-from emeterai.infra.database import Database
+from emeterai.infra.database import Connection, Database
 from emeterai.infra.ids import new_id
 from emeterai.ledger.channels import SerialChannels
 from emeterai.ledger.service import Ledger
@@ -106,6 +107,7 @@ class Partners:
             if partner is None:
                 raise PARTNER_EXISTS()
             await store.insert_change(tx, partner.id, change="registered", reason="", done_by=by)
+            await put_account_into_lane(tx, account_id, PARTNERS)
         return partner
 
     async def get(self, partner_id: UUID) -> Partner:
@@ -115,9 +117,9 @@ class Partners:
             raise PARTNER_UNKNOWN()
         return partner
 
-    async def of_account(self, account_id: UUID) -> Partner:
-        """The partner that an account acts for. Raises `partner_only`."""
-        partner = await store.by_account(self._db, account_id)
+    async def of_account(self, account_id: UUID, *, within: Connection | Database | None = None) -> Partner:
+        """The partner that an account acts for, as `within` sees it. Raises `partner_only`."""
+        partner = await store.by_account(within or self._db, account_id)
         if partner is None:
             raise PARTNER_ONLY()
         return partner

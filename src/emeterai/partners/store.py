@@ -32,7 +32,7 @@ async def by_id(connection: Connection | Database, partner_id: UUID) -> Partner 
     return None if row is None else _partner(row)
 
 
-async def by_account(db: Database, account_id: UUID) -> Partner | None:
+async def by_account(db: Connection | Database, account_id: UUID) -> Partner | None:
     """The partner that an account acts for, or None."""
     row = await db.fetchrow(f"SELECT {_PARTNER} FROM partners.partners WHERE account_id = $1", account_id)
     return None if row is None else _partner(row)

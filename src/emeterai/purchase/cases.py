@@ -7,16 +7,18 @@ available, and nobody's balance goes below zero.
 from __future__ import annotations
 
 from collections.abc import Sequence
+from datetime import datetime
 from uuid import UUID
 
 import msgspec
 
-from emeterai.core.refusal import RefusalKind
-from emeterai.core.returning import RefundState, ReturnMove, ReturnState, units_for
+from emeterai.core.refusal import RefusalKind, Refused
+from emeterai.core.returning import RefundState, ReturnCause, ReturnMove, ReturnState, units_for
 from emeterai.infra.database import Connection, Database
 from emeterai.ledger.service import Ledger, OpenBook
 from emeterai.purchase import cases_store, postings, returns_store, steps, store
-from emeterai.purchase.model import Order
+from emeterai.purchase.model import Order, Source
+from emeterai.purchase.provider import PROVIDER_UNAVAILABLE, RETRY_AFTER_S
 from emeterai.purchase.providers import Providers
 from emeterai.purchase.returns import LookAt
 from emeterai.purchase.returns_model import Action, Case, CaseKind, Proposal, Return
@@ -66,7 +68,18 @@ TAKE_BACK_TOO_MUCH = RefusalKind(
     "Paling banyak {quantity_max} meterai dapat ditarik: sebanyak yang tersedia dan yang uangnya hilang.",
     "At most {quantity_max} stamps can be taken back: those available, and whose money is missing.",
 )
-WAITING_MAX = 100
+CASE_WITHOUT_STAMPS = RefusalKind(
+    "case_without_stamps",
+    409,
+    "Uang perkara ini tidak pernah menjadi kuota, jadi tidak ada meterai yang dapat ditarik; tutup perkaranya.",
+    "The money of this case never became quota, so there are no stamps to take back; close the case.",
+)
+PROVIDER_SILENT = RefusalKind(
+    "provider_silent",
+    503,
+    "Penyedia pembayaran tidak menjawab, jadi belum pasti uangnya belum kembali. Jangan transfer; coba lagi nanti.",
+    "The payment provider does not answer, so the money may have gone back already. Do not transfer; try again later.",
+)
 _OF_CASES = frozenset({Action.TAKE_BACK, Action.CLOSE})
 _FROM = {
     Action.CREDIT: ReturnState.UNDECIDED,
@@ -76,13 +89,27 @@ _FROM = {
 }
 
 
+class Place(msgspec.Struct, frozen=True):
+    """How far a list was read: the last return by its time and id, the last case; None is the beginning."""
+
+    back: tuple[datetime, UUID] | None = None
+    case: UUID | None = None
+
+
+BEGINNING = Place()
+
+
 class Waiting(msgspec.Struct, frozen=True, kw_only=True):
-    """What staff should look at, the longest waiting first, with its orders and the proposals about it."""
+    """What staff should look at, the longest waiting first, with its orders and the proposals about it.
+
+    `following` is where the rest begins; None when this is all.
+    """
 
     returns: list[Return]
     cases: list[Case]
     orders: dict[UUID, Order]
     proposals: list[Proposal]
+    following: Place | None
 
 
 class Cases:
@@ -94,14 +121,25 @@ class Cases:
         self._ledger = ledger
         self._providers = providers
 
-    async def waiting(self) -> Waiting:
-        """Everything that waits for people, at most a hundred of each."""
-        returns = await returns_store.returns_in_care(self._db, WAITING_MAX)
-        cases = await cases_store.open_cases(self._db, WAITING_MAX)
+    async def waiting(self, after: Place = BEGINNING, *, limit: int = 100) -> Waiting:
+        """What waits for people after a place, at most `limit` of returns and of cases."""
+        more_returns = await returns_store.returns_in_care(self._db, after=after.back, limit=limit + 1)
+        more_cases = await cases_store.open_cases(self._db, after=after.case, limit=limit + 1)
+        returns, cases = more_returns[:limit], more_cases[:limit]
+        following = None
+        if len(more_returns) > limit or len(more_cases) > limit:
+            last_return = (returns[-1].changed_at, returns[-1].id) if returns else after.back
+            following = Place(last_return, cases[-1].id if cases else after.case)
         found: list[Return | Case] = [*returns, *cases]
         orders = await store.orders_by_ids(self._db, [one.order_id for one in found])
         proposals = await cases_store.proposals_about(self._db, [one.id for one in found])
-        return Waiting(returns=returns, cases=cases, orders={order.id: order for order in orders}, proposals=proposals)
+        return Waiting(
+            returns=returns,
+            cases=cases,
+            orders={order.id: order for order in orders},
+            proposals=proposals,
+            following=following,
+        )
 
     async def record(self, subjects: Sequence[UUID]) -> list[Proposal]:
         """Every proposal about these returns and cases: who proposed and decided what, when and why."""
@@ -116,13 +154,14 @@ class Cases:
     ) -> Proposal:
         """Propose something about a return or a case; `note` says why, `quantity` how many stamps to take back.
 
-        Raises `case_unknown`, `proposal_waits`, `proposal_overtaken`, `credit_not_whole` or `take_back_too_much`.
+        Raises `case_unknown`, `proposal_waits`, `proposal_overtaken`, `credit_not_whole`, `take_back_too_much` or
+        `case_without_stamps`.
         """
         about_case = action in _OF_CASES
         async with self._db.transaction() as tx:
             back, case, order = await self._subject(tx, subject, is_case=about_case)
             book = await self._ledger.open_book(tx, [order.account_id], opening=True)
-            _check(action, back, case, order, book=book, quantity=quantity)
+            await _check(tx, action, back, case, order, book=book, quantity=quantity)
             proposal = await cases_store.insert_proposal(
                 tx,
                 return_id=back.id if back else None,
@@ -139,8 +178,8 @@ class Cases:
     async def decide(self, proposal_id: UUID, *, by: UUID, approved: bool) -> Proposal:
         """Decide somebody else's proposal; approved, it is done in the same transaction.
 
-        Raises `proposal_unknown`, `proposal_own`, `proposal_decided`, and what `propose` raises when things have
-        changed since: then it is still undecided, and can be rejected.
+        Raises `proposal_unknown`, `proposal_own`, `proposal_decided`, `provider_silent`, and what `propose` raises when
+        things have changed since: then it is still undecided, and can be rejected.
         """
         proposal = await cases_store.proposal_by_id(self._db, proposal_id)
         if proposal is None:
@@ -159,7 +198,7 @@ class Cases:
             if approved:
                 # Read under the lock: what was decided is done to things as they are now.
                 back, case, order = await self._subject(tx, subject, is_case=proposal.case_id is not None)
-                _check(proposal.action, back, case, order, book=book, quantity=proposal.quantity)
+                await _check(tx, proposal.action, back, case, order, book=book, quantity=proposal.quantity)
                 await _do(tx, book, proposal, back=back, case=case, order=order)
             decided = await cases_store.proposal_by_id(tx, proposal_id)
         assert decided is not None
@@ -168,18 +207,24 @@ class Cases:
     async def _look_at_provider(self, proposal: Proposal) -> None:
         """Before money is paid out by hand: has the provider not returned it after all, or taken it back?
 
-        Raises `proposal_overtaken`; what the payer has otherwise is written, and noticed under the lock.
+        Raises `provider_silent`: silence is no answer. Raises `proposal_overtaken`; what the payer has otherwise is
+        written, and noticed under the lock.
         """
         assert proposal.return_id is not None
         back = await returns_store.return_by_id(self._db, proposal.return_id)
         assert back is not None
-        said = await self._providers.refund_status(back.order_id, back.payment, refund_key=str(back.id))
+        try:
+            said = await self._providers.refund_status(back.order_id, back.payment, refund_key=str(back.id))
+            await self._look_at(back.order_id, back.payment)
+        except Refused as refused:
+            if refused.kind is not PROVIDER_UNAVAILABLE:
+                raise
+            raise PROVIDER_SILENT(retry_after_s=RETRY_AFTER_S) from refused
         if said.state is RefundState.DONE:
             async with self._db.transaction() as tx:
                 await steps.confirm(tx, await self._ledger.open_book(tx, [back.account_id]), back)
         if said.state in {RefundState.DONE, RefundState.PENDING}:
             raise PROPOSAL_OVERTAKEN()
-        await self._look_at(back.order_id, back.payment)
 
     async def _subject(
         self, tx: Connection, subject: UUID, *, is_case: bool
@@ -192,8 +237,15 @@ class Cases:
         return back, case, await store.known_order(tx, found.order_id)
 
 
-def _check(
-    action: Action, back: Return | None, case: Case | None, order: Order, *, book: OpenBook, quantity: int | None
+async def _check(
+    tx: Connection,
+    action: Action,
+    back: Return | None,
+    case: Case | None,
+    order: Order,
+    *,
+    book: OpenBook,
+    quantity: int | None,
 ) -> None:
     """Raise why this cannot be done as things are."""
     if back is not None:
@@ -207,11 +259,27 @@ def _check(
     if case.closed_at is not None or (action is Action.TAKE_BACK and case.kind is not CaseKind.TAKEN_BACK):
         raise PROPOSAL_OVERTAKEN()
     if action is Action.TAKE_BACK:
+        stamps = await _stamps_of(tx, case, order)
+        if stamps <= 0:
+            raise CASE_WITHOUT_STAMPS()
         each_idr = order.total_idr // order.quantity
         missing = (case.amount_idr or 0) // each_idr
-        quantity_max = min(book.balance(order.account_id).available, missing, order.quantity)
+        quantity_max = min(book.balance(order.account_id).available, missing, stamps)
         if quantity is None or not 1 <= quantity <= quantity_max:
             raise TAKE_BACK_TOO_MUCH(quantity_max=quantity_max)
+
+
+async def _stamps_of(tx: Connection, case: Case, order: Order) -> int:
+    """How many stamps the money of a case became, without those that have left the quota for money again."""
+    payment = Source(case.provider, case.reference)
+    stamps = order.quantity if order.is_paid_with(payment) else 0
+    for back in await returns_store.returns_of(tx, [order.id]):
+        if back.payment == payment and back.state is ReturnState.CREDITED:
+            stamps += back.quantity or 0
+        elif back.payment == payment and back.cause is ReturnCause.QUOTA_RETURNED:
+            stamps -= back.quantity or 0
+    others = [one for one in await cases_store.cases_of(tx, [order.id]) if one.id != case.id]
+    return stamps - sum(one.quantity or 0 for one in others if payment == Source(one.provider, one.reference))
 
 
 async def _do(

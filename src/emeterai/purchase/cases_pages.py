@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from datetime import UTC, datetime
 from typing import Any, Protocol, cast
+from urllib.parse import urlencode
 from uuid import UUID
 
 from litestar import Controller, Response, get, post
@@ -13,8 +15,8 @@ from litestar.response import Redirect
 from emeterai.accounts.callers import AnyRequest
 from emeterai.accounts.service import Caller
 from emeterai.accounts.staff import Role, staff_of
-from emeterai.infra.http import REQUEST_MALFORMED
-from emeterai.purchase.cases import Waiting
+from emeterai.infra.http import REQUEST_MALFORMED, cursor_of, read_cursor
+from emeterai.purchase.cases import BEGINNING, Place, Waiting
 from emeterai.purchase.returns_model import Action
 from emeterai.purchase.returns_words import cause_in_words
 from emeterai.purchase.service import Purchase
@@ -25,6 +27,11 @@ from emeterai.web.pages import Pages
 _NO_STORE = {"cache-control": "no-store"}
 _NOTE_LENGTH_MAX = 500
 _QUANTITY_LENGTH_MAX = 9
+_A_PAGE = 100
+_RETURNS, _CASES = "pengembalian", "perkara"
+"""How far the page before showed each of them."""
+_ANY_TIME = datetime(2000, 1, 1, tzinfo=UTC)
+"""Cases are in the order of their ids, which has their time."""
 
 
 class CareServices(Protocol):
@@ -44,10 +51,19 @@ class MoneyInCarePages(Controller):
 
     @get()
     async def page(self, request: AnyRequest, caller: NamedDependency[Caller]) -> Response[bytes]:
-        """Everything that waits, with what was proposed about it."""
+        """What waits, with what was proposed about it, a page at a time; the addresses of the pages are its cursors."""
         services = _services(request)
-        waiting = await services.purchase.cases.waiting()
-        return services.pages.render(request, "purchase/cases.html", **cases_shown(waiting, by=caller.actor))
+        returns_after, cases_after = (read_cursor(request.query_params.get(name)) for name in (_RETURNS, _CASES))
+        after = Place(returns_after, cases_after[1] if cases_after else None)
+        waiting = await services.purchase.cases.waiting(after, limit=_A_PAGE)
+        shown = cases_shown(waiting, by=caller.actor)
+        return services.pages.render(
+            request,
+            "purchase/cases.html",
+            **shown,
+            first_url=paths.OFFICE_MONEY if after != BEGINNING else None,
+            following_url=_following(waiting.following) if waiting.following else None,
+        )
 
     @post("/{subject:uuid}")
     async def propose(
@@ -103,6 +119,14 @@ def cases_shown(waiting: Waiting, *, by: UUID) -> dict[str, Any]:
             for case in waiting.cases
         ],
     }
+
+
+def _following(place: Place) -> str:
+    """The address of the page that begins there."""
+    cursors = {} if place.back is None else {_RETURNS: cursor_of(*place.back)}
+    if place.case is not None:
+        cursors[_CASES] = cursor_of(_ANY_TIME, place.case)
+    return f"{paths.OFFICE_MONEY}?{urlencode(cursors)}"
 
 
 def _services(request: AnyRequest) -> CareServices:

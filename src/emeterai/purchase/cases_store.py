@@ -62,10 +62,23 @@ async def cases_of(connection: Connection | Database, order_ids: Sequence[UUID])
     return [_case(row) for row in rows]
 
 
-async def open_cases(db: Database, limit: int) -> list[Case]:
-    """Cases that nobody has closed, oldest first."""
-    rows = await db.fetch(f"SELECT {_CASE} FROM purchase.cases WHERE closed_at IS NULL ORDER BY id LIMIT $1", limit)
+async def open_cases(db: Database, *, after: UUID | None, limit: int) -> list[Case]:
+    """Cases that nobody has closed, oldest first; those after `after`."""
+    rows = await db.fetch(
+        f"""
+        SELECT {_CASE} FROM purchase.cases WHERE closed_at IS NULL AND ($2::uuid IS NULL OR id > $2)
+        ORDER BY id LIMIT $1
+        """,
+        limit,
+        after,
+    )
     return [_case(row) for row in rows]
+
+
+async def count_open_cases(db: Database) -> dict[CaseKind, int]:
+    """How many cases of each kind nobody has closed; a kind without any is left out."""
+    rows = await db.fetch("SELECT kind, count(*) AS cases FROM purchase.cases WHERE closed_at IS NULL GROUP BY kind")
+    return {CaseKind(row["kind"]): row["cases"] for row in rows}
 
 
 async def close_case(tx: Connection, case_id: UUID, *, quantity: int | None = None) -> None:

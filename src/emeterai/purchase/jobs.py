@@ -30,7 +30,9 @@ async def sweep_returns(purchase: Purchase) -> int:
 
     Bounded in what it takes on; several stewards at once do no harm. Gives how much there was to do.
     """
-    return await _each(purchase.returns.decide_due, lambda limit: purchase.returns.work_due(purchase.look_at, limit))
+    return await _each(
+        purchase.returns.decide_due, lambda limit: purchase.returns.work_due(purchase.looking.look_at, limit)
+    )
 
 
 async def _each(*parts: _Part) -> int:

@@ -12,6 +12,8 @@ from enum import StrEnum
 from typing import Any
 from uuid import UUID
 
+from emeterai.accounts.groups_buying import sharing_of
+from emeterai.accounts.model import Caller
 from emeterai.core.refusal import RefusalKind
 from emeterai.infra.database import Connection
 from emeterai.infra.settings import Settings
@@ -57,6 +59,23 @@ def buying_channel(via: str) -> BuyingChannel:
 
 
 @dataclass(frozen=True, slots=True)
+class Buyer:
+    """By which channel an order comes, and of a group's order which member makes it."""
+
+    channel: BuyingChannel = BuyingChannel.PERSON
+    member_id: UUID | None = None
+
+    @classmethod
+    def of(cls, caller: Caller) -> Buyer:
+        """Whoever calls."""
+        return cls(buying_channel(caller.via), caller.made_by)
+
+
+PERSON = Buyer()
+"""Somebody who buys for himself on the pages."""
+
+
+@dataclass(frozen=True, slots=True)
 class BuyingLimits:
     """The most that one account may order by one channel."""
 
@@ -77,15 +96,24 @@ class BuyingLimits:
         return cls(units, orders, open_orders, settings.order_life_s)
 
 
-async def check_limits(tx: Connection, account_id: UUID, quantity: int, *, limits: BuyingLimits) -> None:
-    """Decide whether the order of `quantity` that `tx` has just written may stay, with the account's balance locked.
+async def check_limits(
+    tx: Connection, account_id: UUID, quantity: int, *, settings: Settings, channel: BuyingChannel
+) -> None:
+    """Decide whether the order of `quantity` that `tx` has just written may stay, with the buyer's balances locked.
 
-    The lock makes the orders of one account come one after another, so that this count knows them all. An order that
-    ended without money takes no units of the day, but was one of the hour. Raises `orders_an_hour_reached`,
-    `open_orders_reached` or `units_a_day_reached`, which say when the next order fits.
+    The locks (`locks_of_buyer`) make the orders that count together come one after another, so that this count knows
+    them all. A group has the limits of programs once it is approved; before, it shares those of the person who founded
+    it. An order that ended without money takes no units of the day, but was one of the hour. Raises
+    `orders_an_hour_reached`, `open_orders_reached` or `units_a_day_reached`, which say when the next order fits.
     """
+    sharing = await sharing_of(tx, account_id)
+    if sharing.is_organisation:
+        channel = BuyingChannel.PROGRAM
+    elif account_id != sharing.accounts[0]:
+        channel = BuyingChannel.PERSON
+    limits = BuyingLimits.of(settings, channel)
     row = await tx.fetchrow(
-        _COUNTED, account_id, limits.units_a_day, limits.orders_an_hour, limits.open_orders, limits.order_life_s
+        _COUNTED, sharing.accounts, limits.units_a_day, limits.orders_an_hour, limits.open_orders, limits.order_life_s
     )
     if row["orders_an_hour"] > limits.orders_an_hour:
         raise ORDERS_AN_HOUR_REACHED(orders_max=limits.orders_an_hour, **_again(row, "hour"))
@@ -111,7 +139,7 @@ _COUNTED = """
             CASE WHEN created_at > now() - interval '24 hours' AND state NOT IN ('cancelled', 'expired')
                 AND (state <> 'awaiting_payment' OR expires_at > now()) THEN quantity ELSE 0 END AS units
         FROM purchase.orders
-        WHERE account_id = $1 AND created_at > now() - make_interval(secs => greatest(86400, $5::int))
+        WHERE account_id = ANY($1::uuid[]) AND created_at > now() - make_interval(secs => greatest(86400, $5::int))
     ), ranked AS (
         SELECT *, sum(units) OVER newest_first AS units_since,
             count(*) FILTER (WHERE is_of_hour) OVER newest_first AS hour_rank,

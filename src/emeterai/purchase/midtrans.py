@@ -1,7 +1,9 @@
 """Midtrans (Core API v2) as a `PaymentProvider`: QRIS and virtual accounts.
 
 A notification's `signature_key` is the hexadecimal SHA-512 of order_id, status_code, gross_amount and the server key,
-one after the other. It covers neither the status nor the transaction, so a status counts only with its status code.
+one after the other. It covers neither the status nor the transaction: a settlement counts only with the code of
+success, and what ends an order or takes money back is asked about. A transaction is asked about by the id that
+Midtrans gave it, which it keeps whatever becomes of it.
 """
 
 from __future__ import annotations
@@ -37,6 +39,7 @@ _NOT_FOUND = "404"
 _ORDER_KNOWN = "406"
 _PENDING = "201"
 _CREATED = frozenset({_SUCCESS, _PENDING})
+_TOO_MANY = "429"
 _NO_WAY_BACK = frozenset({"bank_transfer", "echannel", "permata", "cstore"})
 """Payment types that cannot be refunded online."""
 _SAFE = "accept"
@@ -85,6 +88,7 @@ class _Words(msgspec.Struct, frozen=True, kw_only=True):
     signature_key: str = ""
     qr_string: str = ""
     payment_type: str = ""
+    settlement_time: str = ""
     va_numbers: list[_Account] = []
     refunds: list[_Refund] = []
 
@@ -94,6 +98,7 @@ class MidtransProvider:
 
     name = PROVIDER_NAME
     signs_notifications = True
+    signs_states = False
 
     def __init__(
         self,
@@ -146,7 +151,7 @@ class MidtransProvider:
 
         Raises `provider_unavailable`, also when it mixes up the orders.
         """
-        reply = await self._http.get(f"/v2/{order_id}/status")
+        reply = await self._http.get(f"/v2/{reference}/status")
         words = decoded(reply.body, _Words)
         if words is not None and words.status_code == _NOT_FOUND:
             return Seen(ChargeState.PENDING, Decimal(0), CURRENCY)
@@ -180,19 +185,19 @@ class MidtransProvider:
             back=seen.back,
         )
 
-    async def cancel(self, order_id: UUID, reference: str) -> None:  # noqa: ARG002 - the order names the transaction
+    async def cancel(self, order_id: UUID, reference: str) -> None:
         """End a pending transaction; another answers that it cannot be changed, which is as good.
 
         Raises `provider_unavailable`.
         """
-        await self._http.post(f"/v2/{order_id}/cancel", b"{}", idempotency_key=f"{order_id}-cancel")
+        await self._http.post(f"/v2/{reference}/cancel", b"{}", idempotency_key=f"{order_id}-cancel")
 
-    async def refund(self, order_id: UUID, reference: str, *, amount_idr: int, refund_key: str) -> RefundSeen:
+    async def refund(self, order_id: UUID, reference: str, *, amount_idr: int, refund_key: str) -> RefundSeen:  # noqa: ARG002
         """Refund so much of a settled transaction, once for each key. Raises `provider_unavailable`."""
         content = msgspec.json.encode({"refund_key": refund_key, "amount": amount_idr, "reason": _REFUND_REASON})
-        reply = await self._http.post(f"/v2/{order_id}/refund", content, idempotency_key=refund_key)
+        reply = await self._http.post(f"/v2/{reference}/refund", content, idempotency_key=refund_key)
         words = decoded(reply.body, _Words)
-        if words is None:
+        if words is None or _is_failure(words.status_code):
             raise unavailable()
         if words.status_code not in _CREATED:
             return RefundSeen(RefundState.DECLINED, f"{self.name}_{words.status_code}")
@@ -202,7 +207,7 @@ class MidtransProvider:
 
     async def refund_status(self, order_id: UUID, reference: str, *, refund_key: str) -> RefundSeen:
         """What became of a refund, from the transaction's own list of them. Raises `provider_unavailable`."""
-        reply = await self._http.get(f"/v2/{order_id}/status")
+        reply = await self._http.get(f"/v2/{reference}/status")
         words = decoded(reply.body, _Words)
         if words is not None and words.status_code == _NOT_FOUND:
             return RefundSeen(RefundState.DECLINED, f"{self.name}_{_NOT_FOUND}")
@@ -227,7 +232,7 @@ class MidtransProvider:
 
     def _is_opened(self, words: _Words, request: ChargeRequest) -> bool:
         seen = _seen(words)
-        is_ours = words.order_id == str(request.order_id) and bool(words.transaction_id)
+        is_ours = words.order_id == str(request.order_id) and is_reference(words.transaction_id)
         is_right = seen is not None and request.is_for(seen.amount, seen.currency)
         return words.status_code in _CREATED and is_ours and is_right
 
@@ -247,6 +252,11 @@ class MidtransProvider:
         return hmac.compare_digest(expected.encode(), words.signature_key.encode())
 
 
+def _is_failure(status_code: str) -> bool:
+    """Whether Midtrans failed, or had too much to do: it says so in the body of an answer that looks like success."""
+    return status_code.startswith("5") or status_code == _TOO_MANY
+
+
 def _seen(words: _Words) -> Seen | None:
     """What a transaction means in our words; None when it makes no sense. A status that is new to us is no money."""
     try:
@@ -258,6 +268,8 @@ def _seen(words: _Words) -> Seen | None:
     state = _STATES.get(words.transaction_status, ChargeState.PENDING)
     if state is ChargeState.SETTLED and words.fraud_status != _SAFE:
         state = ChargeState.PENDING
+    if state is ChargeState.CANCELLED and words.settlement_time:
+        state = ChargeState.REVERSED
     return Seen(state, amount, words.currency, _back(words) if state is ChargeState.REVERSED else None)
 
 

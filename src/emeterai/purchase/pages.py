@@ -10,14 +10,14 @@ from litestar.di import NamedDependency, Provide
 from litestar.params import FromPath
 from litestar.response import Redirect
 
-from emeterai.accounts.callers import AnyRequest, caller, note_order
+from emeterai.accounts.callers import AnyRequest, caller
 from emeterai.accounts.service import Caller
 from emeterai.core.refusal import Refused
 from emeterai.core.returning import SecondPayment
 from emeterai.infra.http import checked_idempotency_key
 from emeterai.infra.ids import new_id
 from emeterai.infra.settings import Settings
-from emeterai.purchase.limits import buying_channel
+from emeterai.purchase.limits import Buyer
 from emeterai.purchase.model import QRIS_AMOUNT_IDR_MAX
 from emeterai.purchase.qr_picture import qr_picture
 from emeterai.purchase.returns_words import cause_in_words, state_in_words
@@ -85,9 +85,8 @@ class BuyPages(Controller):
             quantity,
             idempotency_key=checked_idempotency_key(fields.get("idempotency_key")),
             wishes=_wishes(fields),
-            buyer=buying_channel(caller.via),
+            buyer=Buyer.of(caller),
         )
-        await note_order(request, caller, order.id)
         return _go(paths.order(order.id))
 
 

@@ -6,7 +6,7 @@ import re
 from collections.abc import Mapping
 from datetime import datetime
 from decimal import Decimal
-from typing import Protocol
+from typing import Protocol, runtime_checkable
 from uuid import UUID
 
 from emeterai.core.ordering import Seen
@@ -61,6 +61,11 @@ class PaymentProvider(Protocol):
         ...
 
     @property
+    def signs_states(self) -> bool:
+        """Whether that proof covers the state and the transaction too, and not only the order and the amount."""
+        ...
+
+    @property
     def is_healthy(self) -> bool:
         """Whether asking it now makes sense."""
         ...
@@ -99,6 +104,18 @@ class PaymentProvider(Protocol):
         """Check the signature over the raw `body`, then read it. `headers` have lower-case names.
 
         Raises `notification_forged`, `notification_stale` or `notification_unreadable`.
+        """
+        ...
+
+
+@runtime_checkable
+class NamesPayments(Protocol):
+    """A provider whose settlement files name payments, where we know the charges that they belong to."""
+
+    async def charge_of(self, order_id: UUID, payment: str) -> str | None:
+        """Our reference of the charge that a payment belongs to; None when it has no such payment of this order.
+
+        Raises `provider_unavailable`.
         """
         ...
 

@@ -10,8 +10,15 @@ import structlog
 from emeterai.core.ordering import ChargeState, Seen
 from emeterai.core.refusal import RefusalKind, Refused
 from emeterai.core.returning import RefundState
-from emeterai.purchase.model import Charge, ChargeRequest, Notice, Order, RefundSeen, Source
-from emeterai.purchase.provider import PROVIDER_UNAVAILABLE, RETRY_AFTER_S, PaymentProvider
+from emeterai.purchase.model import Charge, ChargeRequest, Order, RefundSeen, Source
+from emeterai.purchase.provider import (
+    PROVIDER_UNAVAILABLE,
+    RETRY_AFTER_S,
+    NamesPayments,
+    PaymentProvider,
+    is_reference,
+)
+from emeterai.purchase.store import Unworked
 from emeterai.web import paths
 
 PROVIDER_UNKNOWN = RefusalKind(
@@ -67,40 +74,50 @@ class Providers:
 
     def can_ask(self, payment: Source) -> bool:
         """Whether there is a transaction, and a provider to ask about it."""
-        return payment.reference is not None and payment.provider in self._providers
+        return self._line_to(payment) is not None
+
+    async def answer(self, order_id: UUID, payment: Source) -> Seen | None:
+        """What is said of a transaction now; None when there is nobody to ask. Raises `provider_unavailable`."""
+        line = self._line_to(payment)
+        return await line[0].status(order_id, line[1]) if line is not None else None
 
     async def ask(self, order_id: UUID, payment: Source) -> Seen | None:
         """What is said of a transaction now; None when there is nobody to ask, or no answer."""
-        if payment.reference is None or not self.can_ask(payment):
-            return None
         try:
-            return await self._providers[payment.provider].status(order_id, payment.reference)
+            return await self.answer(order_id, payment)
         except Refused as refused:
             _log.info("provider_not_asked", order=str(order_id), provider=payment.provider, code=refused.code)
             return None
 
-    async def believed(
-        self, sender: str, notice: Notice, order: Order, *, doubtful: bool
-    ) -> tuple[Seen | None, Source]:
-        """What a notice proves or, when it is doubtful or its sender signs none, what is answered now; and by whom.
+    async def believed(self, found: Unworked, order: Order) -> tuple[Seen | None, Source]:
+        """What a notice proves or, when it is doubtful or its sender signs too little, what is answered now; by whom.
 
         Asked is the sender about the transaction that it names, where that is not the order's own charge; otherwise,
         and when there is no money, the order's own provider. None when there is nobody to ask.
         Raises `provider_unavailable` when no answer comes: the notice can wait.
         """
-        provider, told = self._providers.get(sender), Source(sender, notice.reference)
-        own = order.charge
-        doubtful = doubtful or order.is_more_than_known(notice.seen, told)
-        if provider is not None and provider.signs_notifications and not doubtful:
+        notice, own = found.notice, order.charge
+        provider, told = self._providers.get(found.sender), Source(found.sender, notice.reference)
+        is_own = told in {Source(found.sender), own}
+        is_more = order.is_more_than_known(notice.seen, told)
+        if provider is not None and not is_more and _is_proof(provider, found, is_own=is_own):
             return notice.seen, told
         if provider is not None and told.reference is not None and told != own:
             seen = await provider.status(order.id, told.reference)
             if seen.state in {ChargeState.SETTLED, ChargeState.REVERSED}:
                 return seen, told
-        answer = await self.ask(order.id, own)
-        if answer is None and self.can_ask(own):
-            raise PROVIDER_UNAVAILABLE(retry_after_s=RETRY_AFTER_S)
-        return answer, own
+        return await self.answer(order.id, own), own
+
+    async def charge_of(self, order_id: UUID, payment: Source) -> Source | None:
+        """The charge that a payment in a settlement file belongs to; None when there is none, or nobody to ask.
+
+        Raises `provider_unavailable`.
+        """
+        line = self._line_to(payment)
+        if line is None or not isinstance(line[0], NamesPayments):
+            return None
+        reference = await line[0].charge_of(order_id, line[1])
+        return Source(payment.provider, reference) if reference is not None else None
 
     async def cancel(self, order: Order) -> None:
         """Cancel the charge of an order that ended, if that can be done now."""
@@ -116,20 +133,36 @@ class Providers:
 
         Raises `provider_unavailable`; whether it was returned is then unknown.
         """
-        provider = self._providers.get(payment.provider)
-        if provider is None or payment.reference is None:
+        line = self._line_to(payment)
+        if line is None:
             return RefundSeen(RefundState.IMPOSSIBLE, NO_WAY_BACK)
-        said = await provider.refund_status(order_id, payment.reference, refund_key=refund_key)
+        provider, reference = line
+        said = await provider.refund_status(order_id, reference, refund_key=refund_key)
         if said.state is not RefundState.UNKNOWN:
             return said
-        return await provider.refund(order_id, payment.reference, amount_idr=amount_idr, refund_key=refund_key)
+        return await provider.refund(order_id, reference, amount_idr=amount_idr, refund_key=refund_key)
 
     async def refund_status(self, order_id: UUID, payment: Source, *, refund_key: str) -> RefundSeen:
-        """What is known of a refund; unknown where nobody can be asked or answers."""
-        provider = self._providers.get(payment.provider)
-        if provider is None or payment.reference is None:
+        """What became of a refund; unknown where there is nobody to ask. Raises `provider_unavailable`."""
+        line = self._line_to(payment)
+        if line is None:
             return RefundSeen(RefundState.UNKNOWN)
-        try:
-            return await provider.refund_status(order_id, payment.reference, refund_key=refund_key)
-        except Refused:
-            return RefundSeen(RefundState.UNKNOWN)
+        return await line[0].refund_status(order_id, line[1], refund_key=refund_key)
+
+    def _line_to(self, payment: Source) -> tuple[PaymentProvider, str] | None:
+        """The provider of a transaction and the transaction's name, which goes into addresses; None for none."""
+        provider, reference = self._providers.get(payment.provider), payment.reference
+        return (provider, reference) if provider is not None and reference and is_reference(reference) else None
+
+
+def _is_proof(provider: PaymentProvider, found: Unworked, *, is_own: bool) -> bool:
+    """Whether a notice proves what it says: one whose state is not signed only proves money of the order's own charge.
+
+    What ends an order, takes money back or names another transaction is asked about then.
+    """
+    state = found.notice.state
+    is_doubtful = state is ChargeState.SETTLED and found.is_doubtful
+    if is_doubtful or not provider.signs_notifications:
+        return False
+    is_money = state is ChargeState.SETTLED and is_own and not found.was_cancelled
+    return provider.signs_states or is_money or state is ChargeState.PENDING

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from datetime import datetime
 from decimal import Decimal
 from typing import Any
 from uuid import UUID
@@ -198,13 +199,16 @@ async def returns_due(db: Database, limit: int) -> list[Return]:
     return [_return(row) for row in rows]
 
 
-async def returns_in_care(db: Database, limit: int) -> list[Return]:
-    """Returns that people should look at, those that have waited longest first."""
+async def returns_in_care(db: Database, *, after: tuple[datetime, UUID] | None, limit: int) -> list[Return]:
+    """Returns that people should look at, those that have waited longest first; those after `after`."""
     rows = await db.fetch(
         f"""
-        SELECT {_RETURN} FROM purchase.returns WHERE state IN ('undecided', 'needs_care') ORDER BY changed_at LIMIT $1
+        SELECT {_RETURN} FROM purchase.returns
+        WHERE state IN ('undecided', 'needs_care') AND ($2::timestamptz IS NULL OR (changed_at, id) > ($2, $3::uuid))
+        ORDER BY changed_at, id LIMIT $1
         """,
         limit,
+        *(after or (None, None)),
     )
     return [_return(row) for row in rows]
 

@@ -14,7 +14,7 @@ from litestar.background_tasks import BackgroundTask
 from litestar.di import NamedDependency, Provide
 from litestar.params import FromPath, HeaderParameter, JSONBody, QueryParameter
 
-from emeterai.accounts.callers import caller, note_order
+from emeterai.accounts.callers import caller
 from emeterai.accounts.service import SESSION_EXPIRED, SIGN_IN_NEEDED, Caller
 from emeterai.core.returning import SecondPayment
 from emeterai.infra.clock import utc_now
@@ -28,7 +28,7 @@ from emeterai.infra.http import (
     problems,
     read_cursor,
 )
-from emeterai.purchase.limits import LIMITS_REACHED, buying_channel
+from emeterai.purchase.limits import LIMITS_REACHED, Buyer
 from emeterai.purchase.model import Channel, PaymentCode, Wishes
 from emeterai.purchase.provider import (
     NOTIFICATION_FORGED,
@@ -162,9 +162,8 @@ class OrdersController(Controller):
             data.quantity,
             wishes=Wishes(data.channel, data.second_payment),
             idempotency_key=checked_idempotency_key(idempotency_key),
-            buyer=buying_channel(caller.via),
+            buyer=Buyer.of(caller),
         )
-        await note_order(request, caller, order.id)
         return Response(_view(order), status_code=201, headers={"location": f"/v1/orders/{order.id}", **_NO_STORE})
 
     @get(operation_id="list_orders", summary="Your orders", responses=problems(*_SIGNED_IN, CURSOR_BAD))

@@ -64,6 +64,7 @@ class SandboxProvider:
 
     name = PROVIDER_NAME
     signs_notifications = True
+    signs_states = True
     is_healthy = True
 
     def __init__(self, url: str, secret: bytes) -> None:

@@ -17,6 +17,7 @@ from uuid import UUID
 import msgspec
 import structlog
 
+from emeterai.accounts.groups_buying import locks_of_buyer, note_order
 from emeterai.core.ordering import OrderMove, OrderState, Price, Seen, after_order_move, order_price
 from emeterai.core.refusal import RefusalKind, Refused
 from emeterai.infra import metrics
@@ -28,7 +29,8 @@ from emeterai.infra.settings import Settings
 from emeterai.ledger.service import Ledger
 from emeterai.purchase import cases_store, store
 from emeterai.purchase.cases import Cases
-from emeterai.purchase.limits import BuyingChannel, BuyingLimits, check_limits
+from emeterai.purchase.limits import PERSON, Buyer, check_limits
+from emeterai.purchase.looking import Looking
 from emeterai.purchase.model import NO_WISHES, QRIS_AMOUNT_IDR_MAX, Channel, Order, Source, Wishes
 from emeterai.purchase.noting import Noting
 from emeterai.purchase.provider import PROVIDER_UNAVAILABLE, PaymentProvider
@@ -84,7 +86,7 @@ _notifications = metrics.counter("emeterai_payment_notifications", "Payment noti
 class Purchase:
     """The verbs of buying. One per process; `providers` are asked in their order of preference.
 
-    `returns` has the verbs of the money's way back, `cases` those of staff.
+    `returns` has the verbs of the money's way back, `cases` those of staff, `looking` asks about single transactions.
     """
 
     def __init__(
@@ -102,7 +104,8 @@ class Purchase:
         self._providers = Providers(providers, base_url=settings.base_url)
         self._settling = Settling(ledger, quota_due_s=settings.quota_due_s)
         self.returns = Returns(db, ledger, self._providers, silence_s=settings.provider_silence_s, owed=owed)
-        self.cases = Cases(db, ledger, self._providers, look_at=self.look_at)
+        self.looking = Looking(db, self._providers, apply_seen=self.apply_seen)
+        self.cases = Cases(db, ledger, self._providers, look_at=self.looking.look_at)
         self._noting = Noting(db)
         self._turns = asyncio.Semaphore(_WORKED_AT_ONCE)
         self._waiting = 0
@@ -115,7 +118,7 @@ class Purchase:
         *,
         idempotency_key: str | None = None,
         wishes: Wishes = NO_WISHES,
-        buyer: BuyingChannel = BuyingChannel.PERSON,
+        buyer: Buyer = PERSON,
     ) -> Order:
         """Make an order and open its charge. The same key with the same wishes gives the same order.
 
@@ -134,7 +137,7 @@ class Purchase:
         *,
         idempotency_key: str | None = None,
         wishes: Wishes = NO_WISHES,
-        buyer: BuyingChannel = BuyingChannel.PERSON,
+        buyer: Buyer = PERSON,
     ) -> Order:
         """Make an order without asking a provider yet. Raises as `create_order` does, save `provider_unavailable`.
 
@@ -148,8 +151,9 @@ class Purchase:
         async with self._db.transaction() as tx:
             order = await store.insert_order(tx, new)
             if order is not None:
-                await self._ledger.open_book(tx, [account_id], opening=True)
-                await check_limits(tx, account_id, quantity, limits=BuyingLimits.of(self._settings, buyer))
+                await self._ledger.open_book(tx, await locks_of_buyer(tx, account_id), opening=True)
+                await check_limits(tx, account_id, quantity, settings=self._settings, channel=buyer.channel)
+                await note_order(tx, account_id, order.id, member_id=buyer.member_id)
         may_die_at("order.placed")
         if order is not None:
             return order
@@ -304,12 +308,6 @@ class Purchase:
         may_die_at("check.recorded")
         return after.state
 
-    async def look_at(self, order_id: UUID, payment: Source) -> None:
-        """Ask about one transaction of an order, its own charge or another, and do what follows from the answer."""
-        seen = await self._providers.ask(order_id, payment)
-        if seen is not None:
-            await self.apply_seen(order_id, seen, payment)
-
     async def close_charges(self, limit: int = 50) -> int:
         """Cancel the charges of orders that ended without money, at most `limit`; gives how many there were.
 
@@ -354,7 +352,7 @@ class Purchase:
         seen, source = None, Source(found.sender, notice.reference)
         if order is not None:
             try:
-                seen, source = await self._providers.believed(found.sender, notice, order, doubtful=found.is_doubtful)
+                seen, source = await self._providers.believed(found, order)
             except Refused:
                 if not found.is_hopeless:
                     raise

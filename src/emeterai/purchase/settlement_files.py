@@ -57,6 +57,8 @@ class LineOutcome(StrEnum):
     """A further payment of an order that has its money."""
     RETURNED = "returned"
     """Money that is on its way back already, or is back."""
+    NO_ANSWER = "no_answer"
+    """A further payment about which its provider did not answer: a case for care."""
     REVERSED = "reversed"
     """Money that went back, by the provider's own word; nothing is done from a file."""
     DOUBLED = "doubled"
@@ -171,14 +173,12 @@ class SettlementFiles:
             judged = []
             for line in lines:
                 order = orders.get(line.order_id) if line.order_id is not None else None
-                outcome = _clear(line, order, seen=seen)
+                outcome, first = _clear(line, order, seen=seen), line.reference
                 if outcome is None and order is not None:
                     first = proven.setdefault(order.id, line.reference)
-                    is_other = first != line.reference and not names_charge
-                    outcome = LineOutcome.PAID_AGAIN if is_other else None
-                    outcome = outcome or _known(line, order, provider, names_charge=names_charge)
-                is_first = order is None or proven.get(order.id, line.reference) == line.reference
-                judged.append(_Judged(line, order, outcome, is_first=is_first))
+                    is_further = first != line.reference and not names_charge
+                    outcome = None if is_further else _known(line, order, provider, names_charge=names_charge)
+                judged.append(_Judged(line, order, outcome, first=first))
             yield judged
 
     async def _applied(self, judged: _Judged, provider: str) -> LineOutcome:
@@ -186,11 +186,18 @@ class SettlementFiles:
         line = judged.line
         if judged.outcome is not None or line.order_id is None:
             return judged.outcome or LineOutcome.UNKNOWN_ORDER
-        reference = line.reference if format_of(provider).names_charge else None
-        seen = Seen(ChargeState.SETTLED, line.amount, line.currency)
-        _, became = await self._purchase.apply_seen(line.order_id, seen, Source(provider, reference))
+        names_charge = format_of(provider).names_charge
+        if judged.is_first or names_charge:
+            became = await self._seen(line, line.order_id, Source(provider, line.reference if names_charge else None))
+        else:
+            payments = (judged.first, line.reference)
+            became = await self._purchase.looking.look_at_payments(line.order_id, provider, payments)
         may_die_at("settlement.applied")
         return _OUTCOMES.get(became) or LineOutcome(became)
+
+    async def _seen(self, line: SettlementLine, order_id: UUID, source: Source) -> str:
+        seen = Seen(ChargeState.SETTLED, line.amount, line.currency)
+        return (await self._purchase.apply_seen(order_id, seen, source))[1]
 
 
 @dataclass(frozen=True, slots=True)
@@ -200,8 +207,13 @@ class _Judged:
     line: SettlementLine
     order: OrderOnLine | None
     outcome: LineOutcome | None
-    is_first: bool
-    """Whether it is the first payment of its order that a file tells of."""
+    first: str
+    """The first payment of its order that a file told of."""
+
+    @property
+    def is_first(self) -> bool:
+        """Whether it is that one."""
+        return self.first == self.line.reference
 
 
 def _clear(line: SettlementLine, order: OrderOnLine | None, *, seen: set[tuple[UUID, str]]) -> LineOutcome | None:

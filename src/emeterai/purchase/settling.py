@@ -95,16 +95,19 @@ class Settling:
     async def _reversal(self, tx: Connection, book: OpenBook, order: Order, seen: Seen, *, payment: Source) -> str:
         """Money left the provider again. What we asked for is ours; what we owe is paid by it; the rest is a case."""
         every = [back for back in await returns_store.returns_of(tx, [order.id]) if back.payment == payment]
+        gone = [back for back in every if back.state in _STAYS_OPEN and back.amount_idr is None and seen.kept <= 0]
+        for back in gone:
+            await steps.confirm(tx, book, back)
         recognised_idr = _recognised_idr(order, _of_payment(every, payment), payment)
         if recognised_idr == 0:
-            return UNCHANGED
+            return RETURNED if gone else UNCHANGED
         asked = [back.id for back in every if back.is_on_its_way]
         await returns_store.write_due_now(tx, asked)
         known = [case for case in await cases_store.cases_of(tx, [order.id]) if payment == _case_payment(case)]
         rest_idr = (
             min(int(seen.taken), recognised_idr) - sum(case.amount_idr or 0 for case in known) - _given_back_idr(every)
         )
-        outcome = UNCHANGED
+        outcome = RETURNED if gone else UNCHANGED
         for back in every:
             if back.state in _STAYS_OPEN and back.amount_idr is not None and back.amount_idr <= rest_idr:
                 await steps.confirm(tx, book, back)

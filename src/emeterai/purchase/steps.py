@@ -10,7 +10,6 @@ from uuid import UUID
 
 from emeterai.core.ledger import Transfer
 from emeterai.core.ordering import Price, Seen
-from emeterai.core.refusal import Refused
 from emeterai.core.returning import (
     ReturnCause,
     ReturnMove,
@@ -33,10 +32,7 @@ NOT_WHOLE_RUPIAH = "not_whole_rupiah"
 
 async def post(book: OpenBook, transfers: Sequence[Transfer], *, about: UUID) -> None:
     """Post what must not be refused. Raises RuntimeError when it is: that is a bug, and nothing commits."""
-    answers = await book.post(transfers)
-    refused = [answer.code for answer in answers if isinstance(answer, Refused)]
-    if refused:
-        raise RuntimeError(f"the ledger refused what follows for {about}: {refused}")
+    await book.post_whole(transfers, about=about)
 
 
 def return_ids() -> tuple[UUID, UUID, UUID, UUID, UUID]:

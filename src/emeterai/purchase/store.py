@@ -291,12 +291,14 @@ class Unworked(msgspec.Struct, frozen=True):
     """A notification that has no outcome yet, and the provider that sent it.
 
     Settled money is doubtful when its order has a reversal on record: which of the two came later, the provider knows.
+    After a cancellation it is so where states are not signed: the signature of the one fits the words of the other.
     A notification is hopeless when it has waited for so long that no answer about it is to be hoped for.
     """
 
     sender: str
     notice: Notice
     is_doubtful: bool
+    was_cancelled: bool
     is_hopeless: bool
 
 
@@ -304,10 +306,10 @@ async def unworked_notice(db: Database, notification_id: UUID, *, silence_s: flo
     """A notification as long as it has no outcome; after `silence_s` it is hopeless."""
     row = await db.fetchrow(
         """
-        SELECT provider, event_id, order_id, state, amount, currency, reference, back, state = 'settled' AND EXISTS (
-            SELECT FROM purchase.notifications AS taken
-            WHERE taken.order_id = told.order_id AND taken.state = 'reversed'
-        ) AS doubtful, received_at <= now() - make_interval(secs => $2) AS hopeless
+        SELECT provider, event_id, order_id, state, amount, currency, reference, back, ARRAY (
+            SELECT taken.state FROM purchase.notifications AS taken
+            WHERE taken.order_id = told.order_id AND taken.state IN ('reversed', 'cancelled')
+        ) AS ends, received_at <= now() - make_interval(secs => $2) AS hopeless
         FROM purchase.notifications AS told WHERE id = $1 AND outcome IS NULL
         """,
         notification_id,
@@ -316,8 +318,9 @@ async def unworked_notice(db: Database, notification_id: UUID, *, silence_s: flo
     if row is None:
         return None
     values = dict(row)
-    sender, doubtful, hopeless = values.pop("provider"), values.pop("doubtful"), values.pop("hopeless")
-    return Unworked(sender, Notice(**{**values, "state": ChargeState(values["state"])}), doubtful, hopeless)
+    sender, ends, hopeless = values.pop("provider"), set(values.pop("ends")), values.pop("hopeless")
+    notice = Notice(**{**values, "state": ChargeState(values["state"])})
+    return Unworked(sender, notice, "reversed" in ends, "cancelled" in ends, hopeless)
 
 
 async def unworked_notifications(
@@ -336,6 +339,12 @@ async def unworked_notifications(
         *(after or (None, None)),
     )
     return [(row["received_at"], row["id"]) for row in rows]
+
+
+async def oldest_unworked_s(db: Database) -> float:
+    """How long ago the oldest notification without an outcome came, by the database's clock; 0 for none."""
+    waited = "SELECT extract(epoch FROM now() - min(received_at)) FROM purchase.notifications WHERE outcome IS NULL"
+    return max(0.0, float(await db.fetchval(waited) or 0))
 
 
 async def write_outcome(tx: Connection, notification_id: UUID, outcome: str) -> None:

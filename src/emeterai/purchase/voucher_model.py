@@ -24,6 +24,8 @@ class Stock(msgspec.Struct, frozen=True):
     name: str
     sells: bool = True
     """False while its owner may not sell: what is made can be voided, and what is active redeemed, but no more."""
+    is_group: bool = False
+    """A group's account, which sells nothing before staff have approved the group."""
 
 
 class Counts(msgspec.Struct, frozen=True):

@@ -17,11 +17,13 @@ from emeterai.core.refusal import Refused
 from emeterai.infra.http import NOT_FOUND, checked_idempotency_key, refusal_headers
 from emeterai.infra.ids import new_id
 from emeterai.ledger.service import Ledger
-from emeterai.purchase.voucher_model import UNITS_MAX, VOUCHERS_MAX
+from emeterai.purchase.voucher_model import UNITS_MAX, VOUCHERS_MAX, Batch
 from emeterai.purchase.voucher_routes import handed_out
 from emeterai.purchase.vouchers import VOUCHER_VOIDING_UNCONFIRMED, Vouchers
 from emeterai.web import paths
+from emeterai.web.confirming import Question, ask_first, is_confirmed
 from emeterai.web.csrf import Csrf, checked_form, texts_of
+from emeterai.web.formats import number
 from emeterai.web.forms import FieldError, Form
 from emeterai.web.pages import Pages
 
@@ -154,9 +156,11 @@ class VoucherBatchPages(Controller):
 
     @post("/{batch_id:uuid}/hapus-kode")
     async def forget(self, request: AnyRequest, caller: WhoCalls, batch_id: BatchId) -> Response[Any]:
-        """Forget the codes now, and show the batch."""
-        await _checked_form(request)
-        await _services(request).vouchers.forget_codes(caller, batch_id)
+        """Ask, then forget the codes, and show the batch."""
+        fields, services = await _checked_form(request), _services(request)
+        if not is_confirmed(fields):
+            return ask_first(services.pages, request, _forgetting(await services.vouchers.batch(caller, batch_id)))
+        await services.vouchers.forget_codes(caller, batch_id)
         return _go(paths.voucher_batch(batch_id))
 
     @post("/{batch_id:uuid}/aktifkan")
@@ -273,6 +277,35 @@ async def _batch_page(
         voided=_number(request.query_params.get("batal")),
         idempotency_key=str(new_id()),
         **_status(refused),
+    )
+
+
+def _forgetting(batch: Batch) -> Question:
+    """What is asked before the codes of a batch are forgotten."""
+    return Question(
+        title=("Hapus kodenya sekarang?", "Forget the codes now?"),
+        facts=[
+            (("Paket", "Batch"), batch.number),
+            (("Voucer", "Vouchers"), number(batch.vouchers)),
+            (("Sudah diunduh, kali", "Downloaded, times"), number(batch.downloads)),
+        ],
+        sentences=[
+            (
+                "Sesudah ini tidak seorang pun dapat mengunduh atau mencetak kode paket ini lagi, juga kami.",
+                "After this nobody can download or print the codes of this batch again, and neither can we.",
+            ),
+            (
+                "Periksa dahulu apakah semua lembar sudah tercetak dan terbaca.",
+                "Make sure first that all sheets are printed and can be read.",
+            ),
+            (
+                "Voucer yang sudah tercetak tetap berlaku.",
+                "Vouchers that are printed stay good.",
+            ),
+        ],
+        button=("Ya, hapus kodenya", "Yes, forget the codes"),
+        action=paths.voucher_batch_step(batch.id, "hapus-kode"),
+        back_url=paths.voucher_batch(batch.id),
     )
 
 

@@ -35,20 +35,24 @@ _VOID = """
         WHERE batch_id = $2 AND number BETWEEN $3 AND $4 AND state = ANY($9::text[]) RETURNING id
     ), noted AS (
         INSERT INTO purchase.voucher_voidings (id, batch_id, first, last, vouchers, units, voided_by, idempotency_key)
-        VALUES ($1, $2, $3, $4, $5, $6, $7, $8) RETURNING *
+        VALUES ($1, $2, $3, $4, $5, $6, $7, $8) ON CONFLICT (voided_by, idempotency_key) DO NOTHING RETURNING *
     )
     SELECT noted.*, CASE WHEN (SELECT count(*) FROM gone) <> noted.vouchers THEN ledger.refuse_overtaken() END
     FROM noted
 """
 
 
-async def insert_batch(tx: Connection, new: NewBatch, ids: Sequence[UUID], digests: Sequence[bytes]) -> None:
-    """Write a batch and its vouchers, numbered from 1 in the order of `digests`."""
-    await tx.execute(
+async def insert_batch(tx: Connection, new: NewBatch, ids: Sequence[UUID], digests: Sequence[bytes]) -> bool:
+    """Write a batch and its vouchers, numbered from 1 in the order of `digests`.
+
+    False, and nothing is written, when its maker has just used its key for a batch of another stock.
+    """
+    is_new = await tx.fetchval(
         """
         INSERT INTO purchase.voucher_batches (id, stock_id, made_by, label, vouchers, units, idempotency_key,
             request_digest, enciphered_key, codes_until)
         VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, now() + make_interval(secs => $10))
+        ON CONFLICT (made_by, idempotency_key) DO NOTHING RETURNING true
         """,
         new.id,
         new.stock_id,
@@ -61,6 +65,8 @@ async def insert_batch(tx: Connection, new: NewBatch, ids: Sequence[UUID], diges
         new.enciphered_key,
         new.codes_life_s,
     )
+    if not is_new:
+        return False
     await tx.execute(
         """
         INSERT INTO purchase.vouchers (id, batch_id, number, digest)
@@ -71,6 +77,7 @@ async def insert_batch(tx: Connection, new: NewBatch, ids: Sequence[UUID], diges
         list(ids),
         list(digests),
     )
+    return True
 
 
 async def batch_by_key(
@@ -258,13 +265,14 @@ async def write_active(tx: Connection, batch_id: UUID, *, first: int, last: int,
     return len(rows)
 
 
-async def write_void(tx: Connection, new: NewVoiding, *, states: Sequence[VoucherState]) -> Voiding:
+async def write_void(tx: Connection, new: NewVoiding, *, states: Sequence[VoucherState]) -> Voiding | None:
     """Those of its range that are in one of these states are void now, and the voiding is on record.
 
-    Raises asyncpg's SerializationError and writes nothing when they are not as many as the voiding says.
+    None when its key has just voided something of another stock: then the transaction must not commit. Raises asyncpg's
+    SerializationError and writes nothing when they are not as many as the voiding says.
     """
     row = await tx.fetchrow(_VOID, *msgspec.structs.astuple(new), [state.value for state in states])
-    return Voiding(**{name: row[name] for name in Voiding.__struct_fields__})
+    return None if row is None else Voiding(**{name: row[name] for name in Voiding.__struct_fields__})
 
 
 async def voiding_by_key(tx: Connection, account_id: UUID, idempotency_key: str) -> Voiding | None:

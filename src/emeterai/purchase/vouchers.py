@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import asyncio
 import hashlib
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Sequence
 from uuid import UUID
 
 import msgspec
@@ -41,6 +41,7 @@ from emeterai.purchase.voucher_model import (
 )
 from emeterai.purchase.voucher_redeeming import pass_on, redeem_voucher, redemption_of
 from emeterai.purchase.voucher_secrets import VoucherSecrets
+from emeterai.purchase.voucher_selling import StocksOf, selling
 
 VOUCHER_BATCH_INVALID = RefusalKind(
     "voucher_batch_invalid",
@@ -48,20 +49,6 @@ VOUCHER_BATCH_INVALID = RefusalKind(
     "Sebuah paket berisi 1 sampai {vouchers_max} voucer, masing-masing bernilai 1 sampai {units_max} kuota; ubah lalu "
     "coba lagi.",
     "A batch has 1 to {vouchers_max} vouchers of 1 to {units_max} units each; change it and try again.",
-)
-VOUCHER_STOCK_UNKNOWN = RefusalKind(
-    "voucher_stock_unknown",
-    403,
-    "Anda tidak memegang stok ini. Voucer dibuat dari stok mitra atau akun organisasi; mintalah akses kepada "
-    "pengelolanya.",
-    "You do not keep this stock. Vouchers are made of a partner's stock or an organisation's account; ask its "
-    "administrator for access.",
-)
-VOUCHER_STOCK_SUSPENDED = RefusalKind(
-    "voucher_stock_suspended",
-    403,
-    "Penjualan dari stok ini sedang dihentikan; voucernya tidak dapat dibuat atau diaktifkan. Hubungi penerbit.",
-    "Sales from this stock are suspended; its vouchers can be neither made nor activated. Ask the issuer.",
 )
 VOUCHER_BATCH_UNKNOWN = RefusalKind(
     "voucher_batch_unknown",
@@ -107,8 +94,6 @@ _REDEEMING_MAX = 400
 """So many wait for their turn in one process; a further one is told at once that the service is busy."""
 _SPANS_MAX = 60
 _VOIDINGS_MAX = 20
-StocksOf = Callable[[Caller], Awaitable[Sequence[Stock]]]
-"""The stocks of which somebody may make vouchers; the application knows partners and organisations."""
 
 
 class Vouchers:
@@ -120,7 +105,11 @@ class Vouchers:
         self._secrets = VoucherSecrets(secret)
         self._turns = asyncio.Semaphore(_REDEEMED_AT_ONCE)
         self._redeeming = 0
-        self.stocks_of = stocks_of
+        self._stocks_of = stocks_of
+
+    async def stocks_of(self, caller: Caller) -> Sequence[Stock]:
+        """The stocks of which somebody may make vouchers now."""
+        return await self._stocks_of(caller, self._db)
 
     async def make(
         self,
@@ -136,11 +125,11 @@ class Vouchers:
 
         The same key with the same content gives the same batch. Raises `voucher_batch_invalid`,
         `voucher_stock_unknown`, `voucher_stock_suspended`, `quota_not_enough`, `idempotency_key_reused`, and of a
-        group's member `group_not_yours`, `passing_on_limited`.
+        group's member `group_not_approved`, `group_not_yours`, `passing_on_limited`.
         """
         if not (1 <= vouchers <= VOUCHERS_MAX and 1 <= units <= UNITS_MAX):
             raise VOUCHER_BATCH_INVALID(vouchers_max=VOUCHERS_MAX, units_max=UNITS_MAX)
-        stock = _selling(await self.stocks_of(caller), stock_id)
+        stock = selling(await self.stocks_of(caller), stock_id)
         batch_id, key, label = new_id(), self._secrets.new_key(), _tidy_label(label)
         request = msgspec.json.encode([vouchers, units, stock.id, label])
         new = NewBatch(
@@ -164,6 +153,7 @@ class Vouchers:
             earlier = await _made_before(tx, new)
             if earlier is not None:
                 return earlier
+            selling(await self._stocks_of(caller, tx), new.stock_id)
             await require_passing_on(tx, caller)
             await pass_on(
                 book,
@@ -173,7 +163,8 @@ class Vouchers:
                 receiver=new.id,
                 subject=new.id,
             )
-            await store.insert_batch(tx, new, [new_id() for _ in digests], digests)
+            if not await store.insert_batch(tx, new, [new_id() for _ in digests], digests):
+                raise IDEMPOTENCY_KEY_REUSED()
             may_die_at("batch.written")
             batch = await _read(tx, new.id)
         may_die_at("batch.recorded")
@@ -225,13 +216,13 @@ class Vouchers:
     ) -> Activation:
         """Activate the vouchers `first` to `last`, without them the whole batch. What is active stays so.
 
-        Raises `voucher_batch_unknown`, `voucher_range_invalid`, `voucher_stock_suspended`.
+        Raises `voucher_batch_unknown`, `voucher_range_invalid`, `voucher_stock_suspended`, `group_not_approved`.
         """
         batch = await self.batch(caller, batch_id)
         first, last = _range(batch, first, last)
-        _selling(await self.stocks_of(caller), batch.stock_id)
         async with self._db.transaction() as tx:
-            await self._ledger.open_book(tx, [batch_id])
+            await self._ledger.open_book(tx, [batch_id, batch.stock_id])
+            selling(await self._stocks_of(caller, tx), batch.stock_id)
             states = movable(VoucherMove.ACTIVATE)
             activated = await store.write_active(tx, batch_id, first=first, last=last, states=states)
             may_die_at("activate.written")
@@ -293,6 +284,8 @@ class Vouchers:
                 )
             new = NewVoiding(new_id(), batch_id, first, last, live, units, caller.actor, idempotency_key)
             voiding = await store.write_void(tx, new, states=states)
+            if voiding is None:
+                raise IDEMPOTENCY_KEY_REUSED()
             may_die_at("void.written")
         may_die_at("void.recorded")
         return voiding
@@ -351,16 +344,6 @@ async def _read(tx: Connection, batch_id: UUID) -> Batch:
     batch = await store.batch_by_id(tx, batch_id)
     assert batch is not None
     return batch
-
-
-def _selling(stocks: Sequence[Stock], stock_id: UUID | None) -> Stock:
-    """The one that is meant. Raises `voucher_stock_unknown`, `voucher_stock_suspended`."""
-    meant = [stock for stock in stocks if stock_id in {None, stock.id}]
-    if len(meant) != 1:
-        raise VOUCHER_STOCK_UNKNOWN()
-    if not meant[0].sells:
-        raise VOUCHER_STOCK_SUSPENDED()
-    return meant[0]
 
 
 def _range(batch: Batch, first: int | None, last: int | None) -> tuple[int, int]:

@@ -90,6 +90,7 @@ class _Payment(msgspec.Struct, frozen=True, kw_only=True):
     """A payment of a payment request."""
 
     payment_request_id: str
+    reference_id: str
     status: str
     request_amount: Decimal
     currency: str
@@ -164,6 +165,7 @@ class XenditProvider:
 
     name = PROVIDER_NAME
     signs_notifications = False
+    signs_states = False
 
     def __init__(
         self,
@@ -214,8 +216,7 @@ class XenditProvider:
         Raises `provider_unavailable`, also when it mixes up the orders.
         """
         reply = await self._http.get(f"/v3/payment_requests/{reference}")
-        problem = decoded(reply.body, _Problem)
-        if problem is not None and problem.error_code == _NOT_FOUND:
+        if _is_unknown(reply.body):
             return Seen(ChargeState.PENDING, Decimal(0), CURRENCY)
         found = decoded(reply.body, _Request)
         if found is None or (found.reference_id, found.payment_request_id) != (str(order_id), reference):
@@ -260,7 +261,10 @@ class XenditProvider:
 
     async def refund(self, order_id: UUID, reference: str, *, amount_idr: int, refund_key: str) -> RefundSeen:
         """Refund so much of a payment request, once for each key. Raises `provider_unavailable`."""
-        found = decoded((await self._http.get(f"/v3/payment_requests/{reference}")).body, _Request)
+        body = (await self._http.get(f"/v3/payment_requests/{reference}")).body
+        if _is_unknown(body):
+            return RefundSeen(RefundState.DECLINED, _NOT_FOUND.lower())
+        found = decoded(body, _Request)
         if found is None or found.reference_id != str(order_id):
             raise unavailable()
         if found.channel_code.endswith("VIRTUAL_ACCOUNT"):
@@ -283,7 +287,10 @@ class XenditProvider:
     async def refund_status(self, order_id: UUID, reference: str, *, refund_key: str) -> RefundSeen:  # noqa: ARG002
         """What became of a refund, from the list of those of its payment request. Raises `provider_unavailable`."""
         path = f"/refunds?payment_request_id={reference}&limit={_REFUNDS_MAX}"
-        listed = decoded((await self._http.get(path)).body, _Refunds)
+        body = (await self._http.get(path)).body
+        listed = decoded(body, _Refunds)
+        if listed is None and _is_unknown(body):
+            return RefundSeen(RefundState.DECLINED, _NOT_FOUND.lower())
         if listed is None:
             raise unavailable()
         for refund in listed.data:
@@ -292,6 +299,19 @@ class XenditProvider:
         if listed.has_more:
             raise unavailable()
         return RefundSeen(RefundState.UNKNOWN)
+
+    async def charge_of(self, order_id: UUID, payment: str) -> str | None:
+        """The payment request of a payment; None when Xendit has no such payment of this order.
+
+        Raises `provider_unavailable`.
+        """
+        body = (await self._http.get(f"/v3/payments/{payment}")).body
+        if _is_unknown(body):
+            return None
+        found = decoded(body, _Payment)
+        if found is None or not is_reference(found.payment_request_id):
+            raise unavailable()
+        return found.payment_request_id if found.reference_id == str(order_id) else None
 
     async def _came_in(self, found: _Request) -> Decimal:
         """The money that was captured; what was asked where Xendit does not tell. Raises `provider_unavailable`."""
@@ -319,6 +339,12 @@ class XenditProvider:
         expires_at = request.expires_at.astimezone(UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
         properties = {"display_name": _PAYER_NAME, "expires_at": expires_at}
         return {**asked, "channel_code": f"{self._bank}_VIRTUAL_ACCOUNT", "channel_properties": properties}
+
+
+def _is_unknown(body: bytes) -> bool:
+    """Whether this says that there is no such thing."""
+    problem = decoded(body, _Problem)
+    return problem is not None and problem.error_code == _NOT_FOUND
 
 
 def _is_for(opened: _Request, request: ChargeRequest) -> bool:

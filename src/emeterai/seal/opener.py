@@ -15,6 +15,7 @@ from typing import BinaryIO
 import msgspec
 
 from emeterai.core.refusal import Refused
+from emeterai.infra.garbage import collect_seldom
 from emeterai.seal.document import Document, opened, read_bounded, refusing_broken
 from emeterai.seal.limits import allow_cpu, confine, swollen
 from emeterai.seal.messages import (
@@ -53,6 +54,7 @@ _REWRITTEN_SIZE_BYTES_MAX = 524_288
 def main(descriptor: int, parent_pid: int, cpu_s: int) -> None:
     """Serve requests until the parent hangs up, or a file has swollen this process, whose successor is lean again."""
     confine(parent_pid)
+    collect_seldom()
     decode = msgspec.msgpack.Decoder[Request](Request).decode
     with socket(fileno=descriptor) as connection, connection.makefile("rb") as requests:
         connection.sendall(LENGTH.pack(0))

@@ -347,7 +347,8 @@ class Documents:
             await store.insert_arrived(tx, arrivals)
             if kept := {one.id: one.enciphered_password for one in arrivals if one.enciphered_password}:
                 await keep_passwords(tx, kept)
-            await jobs.enqueue(tx, INSPECT, [one.id for one in arrivals if one.state is DocumentState.RECEIVED])
+            left = [one for one in arrivals if one.state is DocumentState.RECEIVED]
+            await jobs.enqueue(tx, INSPECT, [one.id for one in left], lanes=[one.lane for one in left])
             may_die_at("upload.written")
         may_die_at("upload.recorded")
         self._bus.publish([INSPECT])

@@ -10,6 +10,7 @@ import msgspec
 
 from emeterai.core.refusal import Refused, refusal_from
 from emeterai.core.stamping import DocumentState, StampState
+from emeterai.infra.lane import lane_now
 from emeterai.seal.model import Box, Report
 from emeterai.seal.refusals import PDF_ENCRYPTED, PDF_PASSWORD_WRONG
 
@@ -78,6 +79,8 @@ class Arrived(msgspec.Struct, frozen=True):
     refusal_code: str | None = None
     refusal_facts: dict[str, str | int] = {}
     made_by: UUID | None = None
+    lane: str = msgspec.field(default_factory=lane_now)
+    """Whose share of the sealers inspects it, should that be left to them."""
 
     @property
     def base_key(self) -> str:
@@ -173,6 +176,8 @@ class StampWanted(msgspec.Struct, frozen=True):
     """The document, when it is to go on record together with the hold."""
     made_by: UUID | None = None
     """The member of a group who asks, whose limits then count; None: the account itself."""
+    lane: str = msgspec.field(default_factory=lane_now)
+    """Whose share of the sealers makes it."""
 
 
 class RepairedFile(msgspec.Struct, frozen=True):

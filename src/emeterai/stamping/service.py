@@ -145,7 +145,7 @@ class Stamping:
         refused = {plan.id: serial for plan in plans if isinstance(serial := serials[id(plan.wanted)], Refused)}
         of_members = _of_members(plan for plan in plans if plan.id not in refused)
         if of_members:
-            refused |= await limit_spending(tx, of_members)
+            refused |= await limit_spending(tx, book, of_members)
         plans = [plan for plan in plans if plan.id not in refused]
         answers = await book.post([self._hold_of(plan) for plan in plans]) if plans else []
         refused |= {plan.id: it for plan, it in zip(plans, answers, strict=True) if isinstance(it, Refused)}
@@ -157,7 +157,7 @@ class Stamping:
         await self._serials.take(tx, taken, [_serial_wanted(one) for one in held])
         made = await store.insert(tx, held, taken)
         await keep_passwords_of(tx, [plan.wanted for plan in held])
-        await jobs.enqueue(tx, SEAL, [plan.id for plan in held])
+        await jobs.enqueue(tx, SEAL, [plan.id for plan in held], lanes=[plan.wanted.lane for plan in held])
         return {**refused, **{stamp.id: (stamp, True) for stamp in made}}
 
     async def _record_arrived(

@@ -50,7 +50,10 @@ class SignedLines(msgspec.Struct, frozen=True):
 
 
 class Proof(msgspec.Struct, frozen=True):
-    """What verifying some lines found. `faults` is empty when every line is as it was published."""
+    """What verifying some lines found. `faults` is empty when every line is as it was published.
+
+    `previous` is what the first line says of the line before it, `digest` what the line after the last has to say.
+    """
 
     lines: int
     first: int | None
@@ -61,6 +64,8 @@ class Proof(msgspec.Struct, frozen=True):
     gaps: int
     broken: int
     faults: list[str]
+    previous: str | None
+    digest: str | None
 
 
 def digest_of(line: str) -> str:
@@ -112,6 +117,32 @@ def verify_lines(signed: Sequence[SignedLine], *, key: str | None = None) -> Pro
         gaps=gaps,
         broken=sum(line.broken > 0 for line in lines),
         faults=faults,
+        previous=lines[0].previous if lines else None,
+        digest=digest_of(signed[-1].line) if lines else None,
+    )
+
+
+def joined(older: Proof, newer: Proof) -> Proof:
+    """What verifying both at once would have found; `newer` is of the lines that come right after those of `older`."""
+    if not (older.lines and newer.lines):
+        one = newer if newer.lines else older
+        return msgspec.structs.replace(one, faults=[*older.faults, *newer.faults])
+    follows = older.last is not None and newer.first == older.last + 1 and newer.previous == older.digest
+    break_of = [] if follows else [f"line {newer.first} does not follow line {older.last}"]
+    assert newer.since is not None
+    assert older.until is not None
+    return Proof(
+        lines=older.lines + newer.lines,
+        first=older.first,
+        last=newer.last,
+        since=older.since,
+        until=newer.until,
+        keys=sorted({*older.keys, *newer.keys}),
+        gaps=older.gaps + newer.gaps + (newer.since - older.until > _GAP),
+        broken=older.broken + newer.broken,
+        faults=[*older.faults, *break_of, *newer.faults],
+        previous=older.previous,
+        digest=newer.digest,
     )
 
 

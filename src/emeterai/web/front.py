@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-import re
+from collections import Counter
+from operator import attrgetter
 from typing import Any, Protocol, cast
 
 from litestar import Request, Response, get
@@ -17,13 +18,12 @@ from emeterai.infra.http import NOT_FOUND
 from emeterai.infra.settings import Settings
 from emeterai.web import paths
 from emeterai.web.pages import Pages
+from emeterai.web.reference import groups_of
 
 OPENAPI_PATH = "/docs/openapi.json"
 AnyRequest = Request[Any, Any, Any]
 Viewer = NamedDependency[Any]
 """Whoever is signed in, found out by the application: a page shows it."""
-_REFUSAL_CODE = re.compile(r"`([a-z0-9_]+)`: ")
-_METHODS = ("get", "post", "put", "patch", "delete", "head")
 
 
 class FrontServices(Protocol):
@@ -73,66 +73,41 @@ def show_metrics() -> Response[bytes]:
 
 @get(paths.API_DOCS, include_in_schema=False)
 async def reference(request: AnyRequest, viewer: Viewer) -> Response[bytes]:  # noqa: ARG001 - the page shows who it is
-    """The operations of the API, for people; made from the OpenAPI document."""
+    """The API for people: what a program needs to begin, and the groups of its operations."""
     document = request.app.openapi_schema.to_schema()
-    info = document["info"]
     return _services(request).pages.render(
         request,
         "web/api_docs.html",
-        title=info["title"],
-        version=info["version"],
+        version=document["info"]["version"],
         document_url=OPENAPI_PATH,
-        groups=_groups(document),
+        groups=list(groups_of(document).values()),
     )
+
+
+@get(f"{paths.API_DOCS}/{{slug:str}}", include_in_schema=False)
+async def reference_group(request: AnyRequest, viewer: Viewer, slug: FromPath[str]) -> Response[bytes]:  # noqa: ARG001
+    """The operations of one group."""
+    group = groups_of(request.app.openapi_schema.to_schema()).get(slug)
+    if group is None:
+        raise NOT_FOUND()
+    return _services(request).pages.render(request, "web/api_group.html", group=group)
 
 
 @get(paths.REFUSALS, include_in_schema=False)
 async def refusals(request: AnyRequest, viewer: Viewer) -> Response[bytes]:  # noqa: ARG001
-    """Every refusal by its code."""
-    kinds = sorted(refusal_catalogue().values(), key=lambda kind: (kind.status, kind.code))
-    return _services(request).pages.render(request, "web/refusals.html", kinds=kinds)
+    """The HTTP statuses of refusals: where the list of all of them begins."""
+    statuses = Counter(kind.status for kind in refusal_catalogue().values())
+    return _services(request).pages.render(request, "web/refusals.html", statuses=sorted(statuses.items()))
 
 
-@get(f"{paths.REFUSALS}/{{code:str}}", include_in_schema=False)
-async def refusal(request: AnyRequest, viewer: Viewer, code: FromPath[str]) -> Response[bytes]:  # noqa: ARG001
-    """One refusal with its sentences: where the `type` of a problem document leads."""
-    kind = refusal_catalogue().get(code)
-    if kind is None:
+@get(f"{paths.REFUSALS}/{{which:str}}", include_in_schema=False)
+async def refusal(request: AnyRequest, viewer: Viewer, which: FromPath[str]) -> Response[bytes]:  # noqa: ARG001
+    """One refusal with its sentences, where the `type` of a problem document leads; or all of one HTTP status."""
+    found = [kind for kind in refusal_catalogue().values() if which in {kind.code, str(kind.status)}]
+    if not found:
         raise NOT_FOUND()
-    return _services(request).pages.render(request, "web/refusals.html", kinds=[kind])
-
-
-def _groups(document: dict[str, Any]) -> list[dict[str, Any]]:
-    groups: dict[str, list[dict[str, Any]]] = {}
-    for path, item in document["paths"].items():
-        for method in _METHODS:
-            if method in item:
-                tag = (item[method].get("tags") or ["API"])[0]
-                groups.setdefault(tag, []).append(_operation(method, path, item[method]))
-    return [{"name": name, "operations": operations} for name, operations in sorted(groups.items())]
-
-
-def _operation(method: str, path: str, found: dict[str, Any]) -> dict[str, Any]:
-    return {
-        "method": method.upper(),
-        "path": path,
-        "summary": found.get("summary") or "",
-        "description": found.get("description") or "",
-        "parameters": [
-            {"name": one["name"], "place": one["in"], "required": bool(one.get("required"))}
-            for one in found.get("parameters") or []
-        ],
-        "body": ", ".join((found.get("requestBody") or {}).get("content") or {}),
-        "answers": [
-            {"status": status, "text": _in_short(answer.get("description") or "")}
-            for status, answer in sorted(found["responses"].items())
-        ],
-    }
-
-
-def _in_short(description: str) -> str:
-    """An answer's description; of refusals only the codes, whose sentences the OpenAPI document holds."""
-    return ", ".join(_REFUSAL_CODE.findall(description)) or description
+    kinds = sorted(found, key=attrgetter("code"))
+    return _services(request).pages.render(request, "web/refusal.html", kinds=kinds)
 
 
 def is_api(path: str) -> bool:
@@ -144,5 +119,5 @@ def _services(request: AnyRequest) -> FrontServices:
     return cast(FrontServices, request.app.state["services"])
 
 
-handlers = (home, healthz, readyz, show_metrics, reference, refusals, refusal)
+handlers = (home, healthz, readyz, show_metrics, reference, reference_group, refusals, refusal)
 """What the application mounts."""

@@ -27,6 +27,8 @@ TREASURY_DEPOSITS = "/perbendaharaan/setoran"
 TREASURY_MOVES = "/perbendaharaan/pemindahan"
 OFFICE_PARTNERS = "/petugas/mitra"
 OFFICE_MONEY = "/petugas/uang"
+OFFICE_SETTLEMENTS = "/petugas/setelmen"
+OFFICE_GROUPS = "/petugas/kelompok"
 TRACK = "/lacak"
 SELLERS = "/penjual"
 API_KEYS = "/kunci-api"
@@ -44,9 +46,13 @@ INVARIANTS_KEY = "/invariants/key.pem"
 STATIC = "/static"
 
 
+def _below(place: str, part: object) -> str:
+    return f"{place}/{quote(str(part), safe='')}"
+
+
 def order(order_id: object) -> str:
     """One order: its state, and what happens next."""
-    return f"{ORDERS}/{quote(str(order_id), safe='')}"
+    return _below(ORDERS, order_id)
 
 
 def order_pay(order_id: object) -> str:
@@ -71,17 +77,17 @@ def order_receipt_file(order_id: object) -> str:
 
 def seller(number: object) -> str:
     """One official seller: where the QR code on a seller's sign leads."""
-    return f"{SELLERS}/{quote(str(number), safe='')}"
+    return _below(SELLERS, number)
 
 
 def voucher_redeemed(voucher_id: object) -> str:
     """What a redeemed voucher gave, for whoever redeemed it."""
-    return f"{VOUCHER}/diterima/{quote(str(voucher_id), safe='')}"
+    return _below(f"{VOUCHER}/diterima", voucher_id)
 
 
 def voucher_batch(batch_id: object) -> str:
     """One batch of vouchers: how many are where, and what can be done with them."""
-    return f"{VOUCHER_BATCHES}/{quote(str(batch_id), safe='')}"
+    return _below(VOUCHER_BATCHES, batch_id)
 
 
 def voucher_batch_step(batch_id: object, step: str) -> str:
@@ -96,17 +102,17 @@ def order_hand_back(order_id: object) -> str:
 
 def office_money(subject: object) -> str:
     """Where staff propose something about a return or a case."""
-    return f"{OFFICE_MONEY}/{quote(str(subject), safe='')}"
+    return _below(OFFICE_MONEY, subject)
 
 
 def office_money_decision(proposal_id: object) -> str:
     """Where staff decide what another of them proposed."""
-    return f"{OFFICE_MONEY}/usulan/{quote(str(proposal_id), safe='')}"
+    return _below(f"{OFFICE_MONEY}/usulan", proposal_id)
 
 
 def document(document_id: object) -> str:
     """One document: what the inspection found."""
-    return f"{DOCUMENTS}/{quote(str(document_id), safe='')}"
+    return _below(DOCUMENTS, document_id)
 
 
 def place(document_id: object) -> str:
@@ -121,7 +127,7 @@ def unlock(document_id: object) -> str:
 
 def stamp(stamp_id: object) -> str:
     """One stamp: its progress, then its result."""
-    return f"/meterai/{quote(str(stamp_id), safe='')}"
+    return _below("/meterai", stamp_id)
 
 
 def stamp_file(stamp_id: object) -> str:
@@ -131,17 +137,17 @@ def stamp_file(stamp_id: object) -> str:
 
 def verify(serial: str) -> str:
     """What is known of a serial. Short, because the QR code on every document holds it."""
-    return f"/v/{quote(serial, safe='')}"
+    return _below("/v", serial)
 
 
 def api_key_revoke(key_id: object) -> str:
     """Where the revoke button of an API key posts to."""
-    return f"{API_KEYS}/{quote(str(key_id), safe='')}/cabut"
+    return f"{_below(API_KEYS, key_id)}/cabut"
 
 
 def group(group_id: object) -> str:
     """One group: its members, and who did what."""
-    return f"{GROUPS}/{quote(str(group_id), safe='')}"
+    return _below(GROUPS, group_id)
 
 
 def group_history(group_id: object) -> str:
@@ -156,12 +162,12 @@ def group_invite(group_id: object) -> str:
 
 def group_withdraw(group_id: object, invitation_id: object) -> str:
     """Where the button that withdraws an invitation posts to."""
-    return f"{group(group_id)}/undangan/{quote(str(invitation_id), safe='')}/tarik"
+    return f"{_below(f'{group(group_id)}/undangan', invitation_id)}/tarik"
 
 
 def group_member(group_id: object, account_id: object) -> str:
     """One member: role and limits."""
-    return f"{group(group_id)}/anggota/{quote(str(account_id), safe='')}"
+    return _below(f"{group(group_id)}/anggota", account_id)
 
 
 def group_remove(group_id: object, account_id: object) -> str:
@@ -171,12 +177,12 @@ def group_remove(group_id: object, account_id: object) -> str:
 
 def invitation(code: str) -> str:
     """What an invitation offers, and the button that accepts it."""
-    return f"{INVITATION}/{quote(code, safe='')}"
+    return _below(INVITATION, code)
 
 
 def programme(programme_id: object) -> str:
     """One programme of grants: for applicants to claim, and for its agency to run."""
-    return f"{PROGRAMMES}/{quote(str(programme_id), safe='')}"
+    return _below(PROGRAMMES, programme_id)
 
 
 def programme_part(programme_id: object, part: str) -> str:
@@ -186,22 +192,27 @@ def programme_part(programme_id: object, part: str) -> str:
 
 def deposit(deposit_id: object) -> str:
     """One deposit with the treasury, and the forms of the second person."""
-    return f"{TREASURY_DEPOSITS}/{quote(str(deposit_id), safe='')}"
+    return _below(TREASURY_DEPOSITS, deposit_id)
 
 
 def stock_move(move_id: object) -> str:
     """One move of stock between partners, and the forms of the second person."""
-    return f"{TREASURY_MOVES}/{quote(str(move_id), safe='')}"
+    return _below(TREASURY_MOVES, move_id)
 
 
 def office_partner(partner_id: object) -> str:
     """One partner, for the operator who may stop its sales."""
-    return f"{OFFICE_PARTNERS}/{quote(str(partner_id), safe='')}"
+    return _below(OFFICE_PARTNERS, partner_id)
+
+
+def office_group(group_id: object) -> str:
+    """One group, for the operator who approves it."""
+    return _below(OFFICE_GROUPS, group_id)
 
 
 def operator_lane(name: str) -> str:
     """The levers of a lane, in the operator's room."""
-    return f"{OPERATOR}/jalur/{quote(name, safe='')}"
+    return _below(f"{OPERATOR}/jalur", name)
 
 
 def operator_change(number: int) -> str:
@@ -209,6 +220,11 @@ def operator_change(number: int) -> str:
     return f"{OPERATOR}/perubahan/{number}"
 
 
-def refusal(code: str) -> str:
-    """What one refusal means: the `type` of its problem document."""
-    return f"{REFUSALS}/{quote(code, safe='')}"
+def api_group(slug: str) -> str:
+    """The operations of one group of the API."""
+    return _below(API_DOCS, slug)
+
+
+def refusal(code: object) -> str:
+    """What one refusal means: the `type` of its problem document. An HTTP status stands for all that have it."""
+    return _below(REFUSALS, code)

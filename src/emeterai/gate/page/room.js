@@ -1,6 +1,6 @@
 'use strict';
 const $ = i => document.getElementById(i), lane = document.body.dataset.lane, here = '/gate/' + lane, key = 'gate-' + lane;
-let mine = null, now = null, shown = '', said = '', rung = false, sound = null, timer = 0, title = document.title;
+let mine = null, now = null, shown = '', said = '', rung = false, sound = null, timer = 0, asked = null, title = document.title;
 try { mine = JSON.parse(localStorage[key] || 'null') } catch (e) {}
 const num = n => n != null ? n.toLocaleString('id-ID') : '–', put = (i, t) => { $(i).textContent = t };
 const tell = (i, id, en) => {
@@ -46,12 +46,21 @@ const post = async (path, body) => {
   if (!a.ok) throw j;
   return j;
 };
-const oops = e => tell('err', e.id || 'Sambungan terputus. Tempat Anda tetap.', e.en || 'No connection. Your place is safe.');
+const oops = e => {
+  // Another's ticket, or none of ours: this browser takes a number of its own at the next look.
+  if (/^ticket_/.test(e.code)) keep(null);
+  tell('err', e.id || 'Sambungan terputus.' + (mine ? ' Tempat Anda tetap.' : ''), e.en || 'No connection.' + (mine ? ' Your place is safe.' : ''));
+};
 const keep = t => {
   mine = t && { n: t.number, t: t.turn, c: t.recovery_code };
   try { t ? localStorage[key] = JSON.stringify(mine) : localStorage.removeItem(key) } catch (e) {}
 };
-const take = async code => { keep(await post('/tickets', code ? { code } : {})); tell('err', ''); rung = false; };
+// Who comes back to the tab while it asks for a number must not get two.
+const take = async code => {
+  asked = code ? post('/tickets', { code }) : asked || post('/tickets');
+  keep(await asked.finally(() => { asked = null }));
+  tell('err', ''); rung = false;
+};
 const turnOf = async () => {
   const d = now.draw;
   if (mine.t || (d && !d.seed)) return mine.t;
@@ -85,7 +94,8 @@ const draw = async late => {
   tell('open', now.state === 'before_opening' && now.opens_at ? 'Dibuka ' + new Date(now.opens_at).toLocaleString('id-ID') : '', '');
   tell('late', late ? 'Kabar ini sudah ' + late + ' detik. Tempat Anda tetap.' : '', 'This news is ' + late + ' seconds old. Your place is safe.');
   if (go) ring(); else document.title = head[0] + ' – ' + title;
-  if (said !== head[0]) { said = head[0]; put('live', head.join(' / ')) }
+  const say = [...head, ...(m ? [m.id, m.en] : [])].join(' / ');
+  if (said !== say) put('live', said = say);
   return go || over ? null : w[0];
 };
 const look = async () => {
@@ -96,9 +106,9 @@ const look = async () => {
     const a = await fetch(here + '.json');
     if (!a.ok) throw {};
     now = await a.json();
-    const old = (Date.parse(a.headers.get('date')) - Date.parse(now.updated_at)) / 1000;
+    const at = Date.parse(a.headers.get('date')) , old = (at - Date.parse(now.updated_at)) / 1000;
     s = await draw(old > 15 ? Math.round(old) : 0);
-    if (now.state === 'before_opening') s = now.opens_at ? Math.max(20, (Date.parse(now.opens_at) - Date.now()) / 1000) : null;
+    if (now.state === 'before_opening') s = now.opens_at ? Math.max(20, (Date.parse(now.opens_at) - at) / 1000) : null;
     tell('err', '');
   } catch (e) { oops(e); s = e.retry_after_s ? 10 * e.retry_after_s : 50 }
   timer = setTimeout(look, 1000 * lookAgain(s, Math.random()));

@@ -1,0 +1,70 @@
+"""Numbers for a rush: given at the door, without asking whose account it is.
+
+One who takes a number costs a look-up of the session and a row for the place; in a rush that is more than all the
+work of those who are inside. So while very many come, the number is of whoever holds the ticket, as for somebody who
+is not signed in, and becomes the account's when its holder comes in or shows it again: then one person, one place.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Mapping, Sequence
+
+import msgspec
+from litestar.types import HTTPScope, Receive, Send
+
+from emeterai.core.refusal import Refused
+from emeterai.gate.reception import Given, Reception
+from emeterai.gate.room_routes import ticket_name, ticket_set_cookie, ticket_view
+
+RUSH_PER_S = 50
+"""From so many a second in one process on it is a rush."""
+_EMPTY = frozenset({b"", b"0", b"2"})
+"""How long a body is that says nothing."""
+
+
+class QuickNumbers:
+    """Gives numbers in a rush. One for each web process."""
+
+    def __init__(self, reception: Reception, *, https: bool, headers: Sequence[tuple[bytes, bytes]] = ()) -> None:
+        self._reception = reception
+        self._https = https
+        self._headers = headers
+        self._second, self._asked, self._asked_before = 0, 0, 0
+
+    async def answer(
+        self, scope: HTTPScope, headers: Mapping[bytes, bytes], receive: Receive, send: Send, lane: str
+    ) -> bool:
+        """Answer somebody who asks for a number of a lane; False when this is no rush, or not so simple a wish."""
+        if not self._is_rush() or headers.get(b"content-length", b"") not in _EMPTY:
+            return False
+        if b"transfer-encoding" in headers or ticket_name(lane).encode() in headers.get(b"cookie", b""):
+            return False
+        client = scope["client"]
+        try:
+            given = await self._reception.ticket(lane, account_id=None, address=client[0] if client else "")
+        except Refused:
+            return False  # the ordinary way says why, and knows what to do for an account
+        await receive()
+        await self._say(given, lane, send)
+        return True
+
+    def _is_rush(self) -> bool:
+        second = int(time.monotonic())
+        if second != self._second:
+            self._asked_before = self._asked if second == self._second + 1 else 0
+            self._second, self._asked = second, 0
+        self._asked += 1
+        return max(self._asked, self._asked_before) > RUSH_PER_S
+
+    async def _say(self, given: Given, lane: str, send: Send) -> None:
+        body = msgspec.json.encode(ticket_view(given, self._reception.now.read(lane)))
+        headers = [
+            (b"content-type", b"application/json"),
+            (b"content-length", str(len(body)).encode()),
+            (b"cache-control", b"no-store"),
+            (b"set-cookie", ticket_set_cookie(lane, given.text, https=self._https).to_header(header="").encode()),
+            *self._headers,
+        ]
+        await send({"type": "http.response.start", "status": 201, "headers": headers})
+        await send({"type": "http.response.body", "body": body, "more_body": False})

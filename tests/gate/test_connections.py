@@ -1,0 +1,245 @@
+"""Database connections are shared between the lanes: lent while they are idle, there at once for their owner."""
+
+from __future__ import annotations
+
+import asyncio
+import hashlib
+from collections.abc import AsyncIterator, Mapping, Sequence
+from contextlib import asynccontextmanager
+from typing import Any
+
+import httpx
+import pytest
+from litestar.types import Receive, Scope, Send
+
+from emeterai.core.refusal import Refused
+from emeterai.gate import lane_store
+from emeterai.gate.connections import ConnectionTurns
+from emeterai.gate.keeper import Keeper
+from emeterai.gate.lanes import PARTNERS, RETAIL, Lanes, changed
+from emeterai.infra.batching import Batcher
+from emeterai.infra.bus import Bus
+from emeterai.infra.database import Database
+from emeterai.infra.ids import new_id
+from emeterai.infra.lane import Caller, caller, work_for
+
+COUNT = 4
+KEY = "emk_" + "p" * 43
+DIGEST = hashlib.sha256(KEY.encode()).digest()
+PATIENCE_S = 30
+"""Only a test that fails waits as long."""
+SHARES = {RETAIL: 0.5, PARTNERS: 0.25}
+
+
+@asynccontextmanager
+async def opened(url: str, *, wait_s: float = 5.0) -> AsyncIterator[Database]:
+    """A database with four connections to share, as a web process has it."""
+    db = await Database.connect(url, connections_max=COUNT, lent_max=COUNT, wait_s=wait_s)
+    try:
+        yield db
+    finally:
+        await db.close()
+
+
+@pytest.fixture
+async def shared(database_url: str) -> AsyncIterator[Database]:
+    """Shared by SHARES."""
+    async with opened(database_url) as db:
+        ConnectionTurns.of(db).share(SHARES)
+        yield db
+
+
+async def guaranteed(db: Database, counts: Mapping[str, int]) -> None:
+    """Return when the lanes are guaranteed so many connections."""
+    assert isinstance(db._turns, ConnectionTurns)
+    slots = db._turns._budget.slots
+    async with asyncio.timeout(PATIENCE_S):
+        while counts != {lane: slots.guaranteed_to(lane) for lane in counts}:
+            await asyncio.sleep(0.01)
+
+
+async def known(keeper: Keeper) -> None:
+    """Return when the door knows the partner's key."""
+    async with asyncio.timeout(PATIENCE_S):
+        while keeper._lane_of_key(DIGEST) != PARTNERS:
+            await asyncio.sleep(0.01)
+
+
+class Holders:
+    """Work that holds a connection until it is told to end."""
+
+    def __init__(self, db: Database) -> None:
+        self._db = db
+        self.may_end = asyncio.Event()
+        self.holding: list[str] = []
+        self._tasks: list[asyncio.Task[None]] = []
+
+    async def hold(self, name: str) -> None:
+        """Borrow a connection and keep it."""
+        async with self._db.connection() as connection:
+            assert 1 == await connection.fetchval("SELECT 1")
+            self.holding.append(name)
+            await self.may_end.wait()
+
+    async def begin(self, lane: str, count: int) -> None:
+        """So many pieces of work for a lane, until nothing more happens by itself."""
+
+        async def hold() -> None:
+            work_for(lane, 0)
+            await self.hold(lane)
+
+        self._tasks += [asyncio.create_task(hold()) for _ in range(count)]
+        await asyncio.sleep(0.3)
+
+    async def end(self) -> None:
+        """Let them all go."""
+        self.may_end.set()
+        async with asyncio.timeout(PATIENCE_S):
+            await asyncio.gather(*self._tasks)
+
+
+async def until(holders: Holders, held: Sequence[str]) -> None:
+    """Return when these hold a connection."""
+    async with asyncio.timeout(PATIENCE_S):
+        while sorted(held) != sorted(holders.holding):
+            await asyncio.sleep(0.01)
+
+
+async def test_what_is_idle_is_lent_and_what_is_guaranteed_is_there_at_once(shared: Database) -> None:
+    """Retail has all four and wants more; a partner's request gets one while nobody has given any back, a second does
+    not.
+    """
+    holders = Holders(shared)
+    await holders.begin(RETAIL, COUNT + 2)
+    assert [RETAIL] * COUNT == holders.holding
+    await holders.begin(PARTNERS, 2)
+    await until(holders, [*[RETAIL] * COUNT, PARTNERS])
+    await holders.end()
+    assert sorted([*[RETAIL] * (COUNT + 2), *[PARTNERS] * 2]) == sorted(holders.holding)
+
+
+async def test_the_service_itself_never_waits_behind_a_crowd(shared: Database) -> None:
+    """Batches of several lanes, looks at the lanes, sweeps."""
+    holders = Holders(shared)
+    await holders.begin(RETAIL, COUNT + 2)
+    assert 7 == await shared.fetchval("SELECT 7")
+    await holders.end()
+
+
+async def test_a_batch_is_nobodys(shared: Database) -> None:
+    """It works for every lane that has something in it, not for the one that happened to come first."""
+
+    async def look(items: Sequence[int]) -> list[Caller | None]:
+        return [caller()] * len(items)
+
+    batcher: Batcher[int, Caller | None] = Batcher(look)
+    work_for(RETAIL, 2)
+    assert [None, None] == list(await asyncio.gather(batcher.submit(1), batcher.submit(2)))
+    assert Caller(RETAIL, 2) == caller()
+
+
+async def test_within_a_lane_what_is_paid_for_comes_first(shared: Database) -> None:
+    """Whoever looks lets those pass who finish."""
+    holders, order, may_end = Holders(shared), list[int](), asyncio.Event()
+    await holders.begin(RETAIL, COUNT)
+
+    async def one(urgency: int) -> None:
+        work_for(RETAIL, urgency)
+        async with shared.connection():
+            order.append(urgency)
+            await may_end.wait()
+
+    tasks = []
+    for urgency in (2, 1, 0):
+        tasks.append(asyncio.create_task(one(urgency)))
+        await asyncio.sleep(0.02)
+    await holders.end()
+    may_end.set()
+    await asyncio.gather(*tasks)
+    assert [0, 1, 2] == order
+
+
+async def test_nobody_waits_for_ever_and_nothing_is_lost_by_those_who_gave_up(database_url: str) -> None:
+    """Some are refused in time, one is cancelled; afterwards all four are there again."""
+    async with opened(database_url, wait_s=0.2) as db:
+        turns = ConnectionTurns.of(db)
+        turns.share(SHARES)
+        holders = Holders(db)
+        await holders.begin(RETAIL, COUNT)
+        work_for(RETAIL, 0)
+        with pytest.raises(Refused, match="service_busy"):
+            await db.fetchval("SELECT 1")
+        gone = asyncio.create_task(db.fetchval("SELECT 1"))
+        await asyncio.sleep(0.05)
+        gone.cancel()
+        await asyncio.wait([gone])
+        await holders.end()
+        assert 0 == turns.used_by(RETAIL)
+        again = Holders(db)
+        await again.begin(RETAIL, COUNT)
+        await until(again, [RETAIL] * COUNT)
+        await again.end()
+
+
+async def test_a_connection_that_cannot_be_opened_gives_its_turn_back(shared: Database) -> None:
+    """Else each loss of the database would cost one for good."""
+    turns = ConnectionTurns.of(shared)
+    work_for(RETAIL, 0)
+    await shared.close()
+    for _ in range(COUNT + 1):
+        with pytest.raises(Exception, match="closed"):
+            await shared.fetchval("SELECT 1")
+    assert 0 == turns.used_by(RETAIL)
+
+
+class Site:
+    """An application behind its door whose every request holds a connection until it may end."""
+
+    def __init__(self, holders: Holders) -> None:
+        self._holders = holders
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Answer one request."""
+        who = caller()
+        assert who is not None
+        await self._holders.hold(who.lane)
+        await send({"type": "http.response.start", "status": 200, "headers": []})
+        await send({"type": "http.response.body", "body": b"", "more_body": False})
+
+
+@pytest.fixture
+async def bus(database_url: str) -> AsyncIterator[Bus]:
+    """A bus that listens."""
+    found = Bus(database_url)
+    await found.start()
+    yield found
+    await found.close()
+
+
+async def test_from_the_door_to_the_database_a_partner_has_its_share(database_url: str, bus: Bus) -> None:
+    """Retail's requests hold every connection; a partner's, known by its key, is through at once. The shares are those
+    of the lanes, also when they are changed.
+    """
+    partner = new_id()
+
+    async def keys_of(_: object) -> list[tuple[bytes, Any]]:
+        return [(DIGEST, partner)]
+
+    async with opened(database_url) as db:
+        await lane_store.put_account(db, partner, PARTNERS)
+        holders, keeper, lanes = Holders(db), Keeper(b"g" * 32), Lanes(db, bus)
+        async with keeper.keeping(db, bus, keys_of=keys_of):
+            await lanes.look()
+            await lanes.change(changed(lanes.get(RETAIL), {"share": 0.2}), by="Siti", seen=0)
+            await lanes.change(changed(lanes.get(PARTNERS), {"share": 0.5}), by="Siti", seen=0)
+            await guaranteed(db, {RETAIL: 1, PARTNERS: 2})
+            transport = httpx.ASGITransport(app=keeper.wrapped(Site(holders)))  # type: ignore[arg-type]
+            async with httpx.AsyncClient(transport=transport, base_url="https://meterai.example") as client:
+                crowd = [asyncio.create_task(client.get("/v1/stamps/x")) for _ in range(COUNT + 2)]
+                await until(holders, [RETAIL] * COUNT)
+                headers = {"Authorization": f"Bearer {KEY}"}
+                await known(keeper)
+                theirs = [asyncio.create_task(client.get("/v1/stamps/x", headers=headers)) for _ in range(3)]
+                await until(holders, [*[RETAIL] * COUNT, PARTNERS, PARTNERS])
+                holders.may_end.set()
+                assert {200} == {answer.status_code for answer in await asyncio.gather(*crowd, *theirs)}

@@ -1,0 +1,59 @@
+"""Stamps that an agency granted are not money: only what somebody paid for goes back to him. An audit ends the test."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+from typing import Any
+
+import pytest
+from counters import Till, midtrans
+from returning import returns_of
+
+from emeterai.accounts.model import Caller
+from emeterai.core.refusal import Refused
+from emeterai.infra.clock import utc_now
+from emeterai.infra.database import Database
+from emeterai.infra.settings import Settings
+from emeterai.ledger.service import Ledger
+from emeterai.partners.programme_claims import owed_to_agencies
+from emeterai.purchase.model import Order
+from emeterai.purchase.service import Purchase
+from partners.programme_people import Bureau, identity, person
+from twins.midtrans_twin import MidtransTwin
+
+
+@pytest.fixture
+async def shop(db: Database) -> AsyncIterator[Till[MidtransTwin]]:
+    """A shop that is wired as the service is: it asks what its buyers owe to agencies."""
+    twin = MidtransTwin(now=utc_now())
+    provider, ledger = midtrans(twin), Ledger(db)
+    settings = Settings(fee_idr=2_500, public_url="https://shop.example")
+    purchase = Purchase(db, ledger, settings, providers=[provider], owed=owed_to_agencies)
+    yield Till(db, ledger, purchase, twin, provider.name)
+    await provider.close()
+
+
+async def paid(shop: Till[Any], buyer: Caller, quantity: int) -> Order:
+    """An order of this buyer that is quota."""
+    order = await shop.purchase.create_order(buyer.account_id, quantity)
+    shop.twin.pay(str(order.id))
+    await shop.twin.deliver(shop.hear)
+    return order
+
+
+async def test_a_grant_is_not_turned_into_cash(shop: Till[Any], db: Database) -> None:
+    """Three were paid for and two of them used, four were granted: one stamp is his to hand back."""
+    bureau, siti = Bureau(db), person()
+    order = await paid(shop, siti, 3)
+    await bureau.use(siti.account_id, 2)
+    programme = await bureau.programme(funded=4, units_each=4, invited=1)
+    await bureau.claims.claim(siti, programme.id, identity=identity(1))
+    assert 5 == await bureau.available(siti.account_id)
+    with pytest.raises(Refused) as refused:
+        await shop.purchase.returns.hand_back(siti.account_id, order.id, 2)
+    assert ("return_not_available", 1) == (refused.value.code, refused.value.facts["available"])
+    assert [] == await returns_of(shop.purchase, order)
+    back = await shop.purchase.returns.hand_back(siti.account_id, order.id, 1)
+    assert back is not None
+    assert 4 == await bureau.available(siti.account_id)
+    await bureau.assert_sound()

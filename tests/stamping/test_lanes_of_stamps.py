@@ -1,0 +1,61 @@
+"""Whose share of the sealers makes a stamp: that of the lane by which it was asked for."""
+
+from __future__ import annotations
+
+import asyncio
+from pathlib import Path
+from typing import Any
+from uuid import UUID
+
+import msgspec
+
+from emeterai.infra.database import Database
+from emeterai.infra.lane import COMMON, lane_now, work_for
+from emeterai.stamping.documents import INSPECT
+from emeterai.stamping.service import SEAL
+from papers import letter
+from spine import Spine
+
+
+async def lanes(db: Database, kind: str) -> dict[UUID, str]:
+    """The lane of each job of a kind."""
+    return {row["id"]: row["lane"] for row in await db.fetch("SELECT id, lane FROM infra.jobs WHERE kind = $1", kind)}
+
+
+async def test_stamps_asked_for_together_keep_their_own_lanes(db: Database, tmp_path: Path) -> None:
+    """One batch holds the units of several lanes."""
+    spine = Spine(db, tmp_path)
+
+    async def asked(lane: str | None) -> Any:
+        if lane is not None:
+            work_for(lane, 0)
+        stamp, _ = await spine.stamping.ask(msgspec.structs.replace(requests.pop(), lane=lane_now()))
+        return stamp.id
+
+    wanted = (None, "partners", "cpns-2026", "partners")
+    requests = [await spine.wanted(await spine.person(1)) for _ in wanted]
+    ids = await asyncio.gather(*(asyncio.create_task(asked(lane)) for lane in wanted))
+    assert {one: lane or COMMON for one, lane in zip(ids, wanted, strict=True)} == await lanes(db, SEAL)
+
+
+async def test_a_request_for_a_stamp_knows_its_lane(db: Database, tmp_path: Path) -> None:
+    """It is made where the request is, and held where many are held together."""
+    spine = Spine(db, tmp_path)
+    work_for("partners", 0)
+    assert "partners" == (await spine.wanted(await spine.person(1))).lane
+
+
+async def test_a_file_that_is_left_to_the_sealers_is_inspected_from_its_own_lanes_share(
+    db: Database, tmp_path: Path
+) -> None:
+    """Files that arrive together, too."""
+    spine = Spine(db, tmp_path)
+
+    async def kept(lane: str) -> Any:
+        work_for(lane, 0)
+        arrived = await spine.documents.keep(await spine.person(1), "surat.pdf", letter())
+        await spine.documents.record(arrived)
+        return arrived.id
+
+    ids = await asyncio.gather(*(asyncio.create_task(kept(lane)) for lane in ("partners", "retail")))
+    assert dict(zip(ids, ("partners", "retail"), strict=True)) == await lanes(db, INSPECT)
