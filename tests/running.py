@@ -12,11 +12,16 @@ import sys
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
+from uuid import UUID
 
 import httpx
 
+from emeterai.accounts.groups_approval import GroupApprovals
+from emeterai.infra.database import Database
 from emeterai.infra.postgres import EmbeddedPostgres
 from emeterai.infra.supervise import read_pids
+from emeterai.ledger.service import Ledger
+from emeterai.partners.organisations import enrol_group
 from emeterai.purchase.sandbox import SandboxProvider
 from emeterai.purchase.sandbox_words import sandbox_secret
 
@@ -179,6 +184,15 @@ class Person:
             while (await self.quota())["available"] != before + quantity:
                 await asyncio.sleep(0.05)
         return order
+
+    async def act_for_organisation(self, name: str) -> None:
+        """Found a group that staff approve, and act for it from now on."""
+        group = (await self.api.post("/v1/groups", json={"name": name})).raise_for_status().json()
+        db = await Database.connect(self.service.database_url, connections_max=1, wait_s=5)
+        approvals = GroupApprovals(db, Ledger(db), enrol=enrol_group)
+        await approvals.approve(UUID(group["id"]), "Akta diperiksa", by="test")
+        await db.close()
+        self.api.headers["Emeterai-Account"] = group["id"]
 
     async def quota(self) -> dict[str, int]:
         """The person's quota now."""

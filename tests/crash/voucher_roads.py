@@ -44,8 +44,7 @@ async def vouchers(trial: Trial, point: str) -> None:
 async def _organisation(trial: Trial) -> Person:
     """Somebody who acts for an organisation that has bought quota."""
     person = await Person.sign_up(trial.service)
-    group = (await person.api.post("/v1/groups", json={"name": "Koperasi Uji"})).raise_for_status().json()
-    person.api.headers["Emeterai-Account"] = group["id"]
+    await person.act_for_organisation("Koperasi Uji")
     await person.buy(STOCK)
     return person
 

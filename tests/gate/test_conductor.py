@@ -161,6 +161,16 @@ def test_the_draw_is_committed_before_and_revealed_after_opening() -> None:
     assert (day.run(5, per_s=10).draw or now.draw) == now.draw
 
 
+def test_a_lane_that_is_postponed_after_its_draw_stands_still() -> None:
+    """Nobody's turn comes before the new time, and the draw that everybody has seen holds."""
+    day = Day(Lane(name="retail", title="CPNS", opens_at=AT + timedelta(seconds=10)))
+    drawn = day.run(30, per_s=10, arrivals=40)
+    day.lane = msgspec.structs.replace(day.lane, opens_at=AT + timedelta(seconds=90))
+    stands = day.run(30, per_s=10)
+    assert ("paused", drawn.now_serving, drawn.draw) == (stands.state, stands.now_serving, stands.draw)
+    assert "open" == day.run(60, per_s=10).state
+
+
 def test_a_lane_closes_at_its_time() -> None:
     """And the line stands."""
     day = Day(Lane(name="retail", title="CPNS", closes_at=AT + timedelta(seconds=30)))

@@ -368,3 +368,24 @@ async def test_a_front_page_that_is_somebodys_is_not_kept(served: ServedDoor, cl
         await client.get("/", headers=headers)
         client.cookies.clear()
     assert 3 == served.work.begun.count("/")
+
+
+async def test_a_brown_out_ends_while_those_whom_it_refuses_ask_again(
+    served: ServedDoor, client: httpx.AsyncClient, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Each second a hundred come back at once: that they were refused is no sign of load."""
+    door, now_s = served.door, 1_000.0
+    monkeypatch.setattr(door, "_clock", lambda: now_s)
+    for _ in range(40):
+        door.refused("retail", Work.FINISH, is_inside=True, for_room=True)
+        now_s += 1.0
+        door.second()
+    assert Step.STAMPING == door.step
+    for _ in range(60):
+        statuses = {(await client.get("/v1/stamps/1")).status_code for _ in range(3)}
+        now_s += 1.0
+        door.second()
+        if door.step < Step.STAMPING:
+            break
+    assert {503} == statuses
+    assert 200 == (await client.get("/v1/stamps/1")).status_code

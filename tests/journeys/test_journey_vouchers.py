@@ -21,8 +21,7 @@ from running import Person, RunningService
 async def seller(service: RunningService) -> AsyncIterator[Person]:
     """Somebody who acts for an organisation that has bought twenty units."""
     person = await Person.sign_up(service)
-    group = (await person.api.post("/v1/groups", json={"name": "Koperasi Harapan"})).raise_for_status().json()
-    person.api.headers["Emeterai-Account"] = group["id"]
+    await person.act_for_organisation("Koperasi Harapan")
     await person.buy(20)
     yield person
     await person.close()

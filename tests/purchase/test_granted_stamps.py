@@ -18,7 +18,7 @@ from emeterai.ledger.service import Ledger
 from emeterai.partners.programme_claims import owed_to_agencies
 from emeterai.purchase.model import Order
 from emeterai.purchase.service import Purchase
-from partners.programme_people import Bureau, identity, person
+from programme_people import Bureau, identity, person
 from twins.midtrans_twin import MidtransTwin
 
 

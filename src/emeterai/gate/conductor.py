@@ -154,14 +154,15 @@ def step(
 
 
 def _drawn(row: RoomRow, lane: Lane, seed: bytes) -> tuple[RoomRow, State]:
-    """The state of a lane; its draw is prepared before it opens, and made in the moment in which it does."""
+    """The state of a lane; its draw is prepared before it opens, made as it does, and holds when it is postponed."""
     if lane.closes_at is not None and lane.closes_at <= row.at:
         return row, "closed"
     if lane.opens_at is not None and row.at < lane.opens_at and row.draw_count is None:
         return (row if row.draw_seed else replace(row, draw_seed=seed)), "before_opening"
     if row.draw_seed is not None and row.draw_count is None:
         row = replace(row, draw_count=row.next_number - 1)
-    return row, "paused" if lane.paused else "open"
+    is_postponed = lane.opens_at is not None and row.at < lane.opens_at
+    return row, "paused" if lane.paused or is_postponed else "open"
 
 
 def _share(marks: Marks, at_s: float, *, before: float) -> float:

@@ -242,12 +242,16 @@ class Door:
             self._buying_waits_s += waited_s
             self._buying_count += 1
 
-    def refused(self, lane: str, work: Work, *, is_inside: bool) -> None:
-        """One request was turned away."""
+    def refused(self, lane: str, work: Work, *, is_inside: bool, for_room: bool) -> None:
+        """One request was turned away. `for_room`: there was no room for it.
+
+        Who is sent off because his work rests or he has no pass says nothing of how much there is to do: counted, a
+        brown-out would be kept up for ever by those whom it refuses and who ask again.
+        """
         tally = self.tally(lane)
         tally.refused[work] += 1
         tally.inside_refused += is_inside and work is not Work.BROWSE
-        if work is Work.FINISH:
+        if work is Work.FINISH and for_room:
             self._urgent_refused += 1
 
     def ended(self, lane: str, kind: str, took_s: float, *, failed: bool) -> None:

@@ -282,7 +282,7 @@ class Shedding:
         """The file is here: the most urgent class, whatever it was. Raises `service_crowded`."""
         asked_s = time.monotonic()
         if not await self._door.work.enter(request.lane, Work.FINISH, until_s=request.until_s):
-            self._door.refused(request.lane, Work.FINISH, is_inside=request.is_inside)
+            self._door.refused(request.lane, Work.FINISH, is_inside=request.is_inside, for_room=True)
             self._count(request, "refused")
             raise CROWDED(retry_after_s=self._door.retry_after_s(Work.FINISH))
         request.held = time.monotonic()
@@ -320,7 +320,8 @@ class Shedding:
     async def _refuse(
         self, request: Request, scope: HTTPScope, headers: Mapping[bytes, bytes], kind: RefusalKind, *, room: str = ""
     ) -> None:
-        self._door.refused(request.lane, request.work, is_inside=request.is_inside)
+        for_room = kind is not RESTING and kind is not PASS_NEEDED
+        self._door.refused(request.lane, request.work, is_inside=request.is_inside, for_room=for_room)
         self._count(request, "refused")
         retry_after_s, form = self._door.retry_after_s(request.work), _form_of(scope, headers)
 

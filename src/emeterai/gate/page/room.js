@@ -1,6 +1,5 @@
-'use strict';
 const $ = i => document.getElementById(i), lane = document.body.dataset.lane, here = '/gate/' + lane, key = 'gate-' + lane;
-let mine = null, now = null, shown = '', said = '', rung = false, sound = null, timer = 0, asked = null, title = document.title;
+let mine = null, now = null, said = '', rung = false, sound = null, timer = 0, asked = null, title = document.title;
 try { mine = JSON.parse(localStorage[key] || 'null') } catch (e) {}
 const num = n => n != null ? n.toLocaleString('id-ID') : '–', put = (i, t) => { $(i).textContent = t };
 const tell = (i, id, en) => {
@@ -91,7 +90,7 @@ const draw = async late => {
   const m = now.message;
   tell('msg', m && (m.id || m.en), m && m.en);
   tell('why', now.why && now.why.id, now.why && now.why.en);
-  tell('open', now.state === 'before_opening' && now.opens_at ? 'Dibuka ' + new Date(now.opens_at).toLocaleString('id-ID') : '', '');
+  tell('open', now.state === 'before_opening' && now.opens_at ? 'Dibuka ' + new Date(now.opens_at).toLocaleString('id-ID', { dateStyle: 'long', timeStyle: 'short' }) : '', '');
   tell('late', late ? 'Kabar ini sudah ' + late + ' detik. Tempat Anda tetap.' : '', 'This news is ' + late + ' seconds old. Your place is safe.');
   if (go) ring(); else document.title = head[0] + ' – ' + title;
   const say = [...head, ...(m ? [m.id, m.en] : [])].join(' / ');
@@ -106,7 +105,7 @@ const look = async () => {
     const a = await fetch(here + '.json');
     if (!a.ok) throw {};
     now = await a.json();
-    const at = Date.parse(a.headers.get('date')) , old = (at - Date.parse(now.updated_at)) / 1000;
+    const at = Date.parse(a.headers.get('date')), old = (at - Date.parse(now.updated_at)) / 1000;
     s = await draw(old > 15 ? Math.round(old) : 0);
     if (now.state === 'before_opening') s = now.opens_at ? Math.max(20, (Date.parse(now.opens_at) - at) / 1000) : null;
     tell('err', '');
