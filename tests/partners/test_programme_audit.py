@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import pytest
-from programme_people import Bureau, identity, person
 
 from emeterai.infra.database import Database
 from emeterai.partners.programme_audit import RULES, check_all_programmes
+from programme_people import Bureau, identity, person
 
 _NAMES = list(RULES)
 WAYS = {

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from datetime import UTC, datetime, timedelta
 
-from programme_people import Bureau
 from shop_floor import Floor
 
 from emeterai.app import Services
 from emeterai.infra.database import Database
 from market import person
+from programme_people import Bureau
 
 
 async def test_one_sweep_ends_every_programme_that_is_due(db: Database) -> None:

@@ -6,12 +6,12 @@ from datetime import UTC, datetime, timedelta
 
 import asyncpg
 import pytest
-from programme_people import Bureau, identity, person
 
 from emeterai.core.granting import ProgrammeState
 from emeterai.core.refusal import Refused
 from emeterai.infra.database import Database
 from emeterai.partners import programme_claims, programme_secrets, programmes
+from programme_people import Bureau, identity, person
 
 
 @pytest.fixture

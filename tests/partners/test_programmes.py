@@ -10,7 +10,6 @@ from datetime import UTC, datetime, timedelta
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from programme_people import Bureau, chunks, identity, person
 
 from emeterai.accounts.model import Acting, GroupRole
 from emeterai.core.granting import (
@@ -30,6 +29,7 @@ from emeterai.partners import programme_returns
 from emeterai.partners.programme_model import Figures
 from emeterai.partners.programme_returns import GrantReturns
 from emeterai.partners.programmes import INVITED_MAX
+from programme_people import Bureau, chunks, identity, person
 
 
 @pytest.fixture
