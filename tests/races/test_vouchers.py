@@ -21,6 +21,7 @@ from emeterai.infra.ids import new_id
 from emeterai.purchase import voucher_store as store
 from voucher_desk import ADDRESS, Desk, broken_rules, desk_of
 
+LAST_S = 20.0
 MEETING_S = 0.5
 HOLDS_ITS_UNITS = "a batch holds the units of its vouchers that are neither redeemed nor void"
 GAVE_ONCE = "a redeemed voucher gave its units once, to whoever redeemed it, and no other gave any"
@@ -82,13 +83,20 @@ async def redeem_from_two_phones(desk: Desk) -> tuple[list[Any], list[BaseExcept
     return await at_once(*(phone.redeem(new_id(), first_code(desk), address=ADDRESS) for phone in phones))
 
 
-async def redeem_and_void(desk: Desk) -> tuple[list[Any], list[BaseException]]:
-    """Somebody redeems the first voucher while its owner voids it."""
+async def redeem_and_void(
+    desk: Desk, *, redeemed: asyncio.Event | None = None
+) -> tuple[list[Any], list[BaseException]]:
+    """Somebody redeems the first voucher while its owner voids it; `redeemed` is set when the first is done."""
     [batch_id] = desk.codes
-    owner = desk_of(desk.db, desk.seller, desk.stock)
-    return await at_once(
-        desk.redeem(new_id(), first_code(desk)), owner.void(desk.seller, batch_id, first=1, confirmed=True)
-    )
+    owner, done = desk_of(desk.db, desk.seller, desk.stock), redeemed or asyncio.Event()
+
+    async def redeem() -> Any:
+        try:
+            return await desk.redeem(new_id(), first_code(desk))
+        finally:
+            done.set()
+
+    return await at_once(redeem(), owner.void(desk.seller, batch_id, first=1, confirmed=True))
 
 
 def first_code(desk: Desk) -> str:
@@ -136,9 +144,21 @@ async def test_of_two_phones_one_gets_the_units(desk: Desk, db: Database, last_w
 
 
 @pytest.mark.usefixtures("no_lock", "no_last_word")
-async def test_without_guards_a_voucher_is_redeemed_and_returned(desk: Desk) -> None:
-    """The person has its units and the stock has them too: five units that nobody bought."""
-    done, errors = await redeem_and_void(desk)
+async def test_without_guards_a_voucher_is_redeemed_and_returned(desk: Desk, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The person has its units and the stock has them too: five units that nobody bought.
+
+    Voiding writes last, on what it read before; the other way round the checks of the columns would find it.
+    """
+    redeemed, read = asyncio.Event(), store.count_in
+
+    async def read_and_come_last(*arguments: Any, **more: Any) -> Any:
+        found = await read(*arguments, **more)
+        async with asyncio.timeout(LAST_S):
+            await redeemed.wait()
+        return found
+
+    monkeypatch.setattr(store, "count_in", read_and_come_last)
+    done, errors = await redeem_and_void(desk, redeemed=redeemed)
     assert ([5, 5], []) == ([one.units for one in done], errors)
     assert (990, 5) == await units_in(desk)
     assert {HOLDS_ITS_UNITS, GAVE_ONCE, WENT_BACK} & await broken_rules(desk.db)
