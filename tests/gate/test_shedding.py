@@ -373,7 +373,7 @@ async def test_a_front_page_that_is_somebodys_is_not_kept(served: ServedDoor, cl
 async def test_a_brown_out_ends_while_those_whom_it_refuses_ask_again(
     served: ServedDoor, client: httpx.AsyncClient, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Each second a hundred come back at once: that they were refused is no sign of load."""
+    """Some come back every second: that they were refused is no sign of load."""
     door, now_s = served.door, 1_000.0
     monkeypatch.setattr(door, "_clock", lambda: now_s)
     for _ in range(40):

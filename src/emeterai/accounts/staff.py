@@ -24,8 +24,8 @@ from emeterai.infra.database import Database
 STAFF_ONLY = RefusalKind(
     "staff_only",
     403,
-    "Halaman ini hanya untuk petugas yang diberi peran untuk itu; mintalah perannya kepada pengelola layanan.",
-    "This is only for staff who were given the role for it; ask whoever runs the service for that role.",
+    "Halaman ini hanya untuk petugas yang diberi peran {role}; mintalah peran itu kepada pengelola layanan.",
+    "This is only for staff who were given the role {role}; ask whoever runs the service for that role.",
 )
 ACCOUNT_UNKNOWN = RefusalKind(
     "account_unknown",
@@ -41,6 +41,14 @@ class Role(StrEnum):
     TREASURY = "treasury"
     CARE = "care"
     OPERATOR = "operator"
+
+
+_ROLE_NAMES = {
+    Role.TREASURY: "perbendaharaan (treasury)",
+    Role.CARE: "layanan (care)",
+    Role.OPERATOR: "operator",
+}
+"""As people read them, in either language."""
 
 
 class Member(msgspec.Struct, frozen=True, kw_only=True):
@@ -84,7 +92,7 @@ class Staff:
         """Raise `staff_only` when the caller has not the role now, `session_needed` when a program calls."""
         require_session(caller)
         if role not in await self.roles_of(caller.actor):
-            raise STAFF_ONLY(role=role.value)
+            raise STAFF_ONLY(role=_ROLE_NAMES[role])
 
     async def members(self) -> list[Member]:
         """Every role that somebody has now."""
