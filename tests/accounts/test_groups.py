@@ -167,6 +167,7 @@ async def test_refusals_speak_one_language_in_each_sentence(office: Office) -> N
     for one in (refused.value, of_staff.value, LIMIT_REACHED(limit=3, period="day")):
         assert not set(re.findall(r"\w+", one.id.lower())) & {"owners", "managers", "treasury", "day", "a", "the"}
         assert not set(re.findall(r"\w+", one.en.lower())) & {"pemilik", "pengelola", "perbendaharaan", "hari"}
+    assert "peran perbendaharaan;" in of_staff.value.id
     assert {"role": "treasury"} == dict(of_staff.value.facts)
 
 

@@ -26,6 +26,7 @@ STAFF_ONLY = RefusalKind(
     403,
     "Halaman ini hanya untuk petugas yang diberi peran {role}; mintalah peran itu kepada pengelola layanan.",
     "This is only for staff who were given the role {role}; ask whoever runs the service for that role.",
+    words_id={"treasury": "perbendaharaan", "care": "layanan pengguna"},
 )
 ACCOUNT_UNKNOWN = RefusalKind(
     "account_unknown",
@@ -41,14 +42,6 @@ class Role(StrEnum):
     TREASURY = "treasury"
     CARE = "care"
     OPERATOR = "operator"
-
-
-_ROLE_NAMES = {
-    Role.TREASURY: "perbendaharaan (treasury)",
-    Role.CARE: "layanan (care)",
-    Role.OPERATOR: "operator",
-}
-"""As people read them, in either language."""
 
 
 class Member(msgspec.Struct, frozen=True, kw_only=True):
@@ -92,7 +85,7 @@ class Staff:
         """Raise `staff_only` when the caller has not the role now, `session_needed` when a program calls."""
         require_session(caller)
         if role not in await self.roles_of(caller.actor):
-            raise STAFF_ONLY(role=_ROLE_NAMES[role])
+            raise STAFF_ONLY(role=role.value)
 
     async def members(self) -> list[Member]:
         """Every role that somebody has now."""

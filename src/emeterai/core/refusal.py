@@ -7,7 +7,7 @@ problem document (RFC 9457) or a page. Everything that is *not* a refusal and st
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from types import MappingProxyType
 
 _catalogue: dict[str, RefusalKind] = {}
@@ -18,13 +18,15 @@ class RefusalKind:
     """One way to say no. Declared once, at the top of the module whose service says it.
 
     `code` is snake_case and never changes; `id` and `en` are one plain sentence each that tell the person what to
-    do next, and may hold `{names}` that are filled from the facts of the case.
+    do next, and may hold `{names}` that are filled from the facts of the case. `words_id` says how a fact that is an
+    English word is said in the Indonesian sentence; programs are shown the fact itself.
     """
 
     code: str
     status: int
     id: str
     en: str
+    words_id: Mapping[str, str] = field(default_factory=dict, hash=False)
 
     def __post_init__(self) -> None:
         if not 400 <= self.status <= 599:
@@ -54,7 +56,8 @@ class Refused(Exception):
     @property
     def id(self) -> str:
         """The sentence in Indonesian."""
-        return self.kind.id.format(**self.facts)
+        words = self.kind.words_id
+        return self.kind.id.format(**{name: words.get(str(fact), fact) for name, fact in self.facts.items()})
 
     @property
     def en(self) -> str:
