@@ -1,7 +1,8 @@
 """`emeterai bench plan`: is what `emeterai plan` foretells what happens? The last days of a campaign in some minutes.
 
-First the speed (a closed loop, door off). From it and from the shape of the crowd the planner foretells the line; then
-the same crowd comes through the door, a day in a minute and a bit, and the line that it really gets stands beside it.
+First the speed: what the door lets through while far more people come than can be served. From it and from the shape
+of the crowd the planner foretells the line; then such a crowd comes to another service of the same kind, a day in a
+minute and a bit, and the line that it really gets stands beside the foretold one.
 """
 
 from __future__ import annotations
@@ -27,6 +28,8 @@ DAYS, SECONDS, PHASE_S = 3.0, 240.0, 6.0
 WAIT_S = 40.0
 """The crowd is made so large that its longest wait should be this."""
 _PEOPLE_A_SECOND_MAX = 80.0
+RUSH_TIMES, WARM_S, RUSH_S = 3.0, 20.0, 40.0
+"""The rush in which the speed is measured: so many times what a closed loop reaches without a door; how long."""
 
 
 @dataclass(frozen=True)
@@ -63,8 +66,11 @@ async def run(figures: Figures, folder: Path, seconds: float, wait_s: float) -> 
     cores = Cores()
     os.sched_setaffinity(0, cores.crowd)
     async with Ears() as ears:
-        speed = await capacity(Stage(folder / "off", ears, cores, gate=False))
-        figures.note(f"speed: {speed:.1f} people/s")
+        closed = await capacity(Stage(folder / "off", ears, cores, gate=False))
+        speed = await speed_in_a_rush(Stage(folder / "rush", ears, cores, gate=True), RUSH_TIMES * closed)
+        figures.note(
+            f"speed: {speed:.1f} people/s through the door in a rush; {closed:.1f} without it, in a closed loop"
+        )
         arrivals = arrivals_of(Campaign(1.0, 1.0, DAYS))
         scale = Scale(seconds / len(arrivals))
         people = scale.speed(speed) / speed_needed(arrivals, wait_s_max=wait_s / scale.seconds(1.0))
@@ -83,6 +89,13 @@ async def capacity(stage: Stage) -> float:
             db, [Phase("closed loop", 1.0, CAPACITY_S, 0.0)], CLOSED=str(CLOSED_EACH), THINK="0", HOME_S="5"
         )
         return sums_of(day)[0].done_per_s
+
+
+async def speed_in_a_rush(stage: Stage, people_per_s: float) -> float:
+    """People a second who are served while so many come: the rate that a planner has to be given."""
+    rush = [Phase("warm", RUSH_TIMES, WARM_S, people_per_s), Phase("rush", RUSH_TIMES, RUSH_S, people_per_s)]
+    async with stage.open(int(1.3 * people_of(rush)) + VUS * 40) as db:
+        return sums_of(await stage.live(db, rush))[-1].done_per_s
 
 
 def phases_of(arrivals: list[float], scale: Scale) -> list[Phase]:
