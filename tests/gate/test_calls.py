@@ -123,6 +123,20 @@ async def test_nobody_is_called_while_the_line_stands(
     assert 0 == await (await desk(db, tmp_path, office[1])).call_due()
 
 
+async def test_nobody_is_called_to_a_turn_that_is_over(
+    db: Database, tmp_path: Path, office: tuple[PostOffice, Settings]
+) -> None:
+    """Their address is deleted; whoever may still come is called, also late."""
+    post, settings = office
+    publish(tmp_path, changed(OPEN, now_serving=150, grace_from=100))
+    for number in (98, 99, 100):
+        await room_store.add_call(db, "retail", number, number, f"warga{number}@contoh.id")
+    assert 1 == await (await desk(db, tmp_path, settings)).call_due()
+    assert [100] == [hook["number"] for hook in post.hooks]
+    rows = await db.fetch("SELECT state, email FROM gate.calls ORDER BY number")
+    assert [("failed", None), ("failed", None), ("called", None)] == [tuple(row) for row in rows]
+
+
 async def test_calls_are_offered_where_there_is_a_way_and_room(
     db: Database, tmp_path: Path, office: tuple[PostOffice, Settings], monkeypatch: pytest.MonkeyPatch
 ) -> None:

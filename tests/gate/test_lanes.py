@@ -90,6 +90,18 @@ async def test_the_door_of_a_web_process_follows(db: Database, bus: Bus, lanes: 
         assert int(limit * 0.25) == keeper.door.work.slots.guaranteed_to(RETAIL)
 
 
+async def test_the_door_knows_which_lanes_open_later(db: Database, bus: Bus, lanes: Lanes) -> None:
+    """There nobody needs a pass to sign in; one that has opened, or has no date, is like all others."""
+    keeper, now = Keeper(b"g" * 32), datetime.now(UTC)
+    for name, opens_at in (("later", now + timedelta(hours=1)), ("open", now - timedelta(hours=1))):
+        lane = Lane(name=name, title=name, opens_at=opens_at)
+        await lanes.change(lane, by="Siti", seen=0)
+    async with keeper.keeping(db, bus), asyncio.timeout(5):
+        while not keeper.door.before_opening:
+            await asyncio.sleep(0.05)
+    assert {"later"} == keeper.door.before_opening
+
+
 async def test_an_undo_is_another_change(lanes: Lanes) -> None:
     """What was there before is there again, by default or by a row; nothing is taken off the record."""
     first = await lanes.change(changed(lanes.get(RETAIL), {"ceiling_per_s": 5.0}), by="Siti", seen=0)

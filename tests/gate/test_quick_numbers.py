@@ -67,7 +67,9 @@ async def test_in_a_rush_a_number_is_of_whoever_holds_it_until_its_holder_comes_
     assert quick is not None
     assert calm.json().keys() == quick.json().keys()
     assert (201, "no-store", "yes") == (quick.status_code, quick.headers["cache-control"], quick.headers["x-ours"])
-    assert {"Path=/gate/retail", "HttpOnly", "Secure"} <= set(quick.headers["set-cookie"].split("; "))
+    cookie = quick.headers["set-cookie"].split("; ")
+    assert f"emeterai_ticket_retail={quick.json()['ticket']}" == cookie[0]
+    assert {"Path=/gate/retail", "HttpOnly", "Secure"} <= set(cookie)
     entered = await client.post(
         "/gate/retail/passes", json={"ticket": quick.json()["ticket"]}, headers={"x-account": str(BUDI)}
     )

@@ -8,7 +8,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Iterator
-from datetime import timedelta
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
@@ -20,6 +20,7 @@ from waiting_people import DRAWN, NOT_DRAWN, OPEN, SEED, changed, publish
 
 from emeterai.core.draw import key_of, turn_of
 from emeterai.core.turns import Rate, look_again_s, wait_of
+from emeterai.gate.lots import LOTS_MAX
 from emeterai.gate.now import NowServing, Reason
 from emeterai.gate.room_page import span_of
 from emeterai.infra.clock import utc_now
@@ -215,8 +216,10 @@ def test_what_everybody_is_told_is_shown(room: ServedRoom, phone: BrowserContext
 
 def test_the_draw_in_the_browser_is_the_draw(room: ServedRoom, phone: BrowserContext) -> None:
     """Before opening no turn; afterwards the one that anybody computes; for large pools as well."""
-    room.stand(now_serving=0, state="before_opening", draw=NOT_DRAWN, opens_at=utc_now() + timedelta(hours=1))
+    opens_at = datetime(2026, 11, 30, 2, 5, tzinfo=UTC)
+    room.stand(now_serving=0, state="before_opening", draw=NOT_DRAWN, opens_at=opens_at)
     page = opened(room, phone)
+    expect(page.locator("#open")).to_have_text("Dibuka 30 November 2026 pukul 09.05 WIB")
     number = int(page.text_content("#n") or 0)
     assert "–" == page.text_content("#t")
     assert "ikut undian" in page.inner_text("#h")
@@ -233,6 +236,24 @@ def test_the_draw_in_the_browser_is_the_draw(room: ServedRoom, phone: BrowserCon
     page.goto(f"{room.url}/gate/retail/undian?nomor={number}")
     assert f"mendapat giliran {expected}" in page.inner_text("main")
     assert [] == judged(page)
+
+
+def test_whoever_has_no_lot_is_told_to_sign_in(room: ServedRoom, phone: BrowserContext) -> None:
+    """One sentence and a way there; once there is a number, neither."""
+    room.stand(now_serving=0, state="before_opening", draw=NOT_DRAWN)
+    for _ in range(LOTS_MAX):
+        httpx.post(f"{room.url}/gate/retail/tickets", json={}, trust_env=False).raise_for_status()
+    page = phone.new_page()
+    page.goto(f"{room.url}/gate/retail")
+    page.wait_for_selector("#acc:visible")
+    assert "masuk dengan akun Anda di /masuk untuk ikut" in page.inner_text("#err")
+    assert page.get_attribute("#acc", "href") == "/masuk"
+    picture(page, "no-lot")
+    assert [] == judged(page)
+    room.stand(now_serving=0, draw=DRAWN)
+    look(page)
+    expect(page.locator("#n")).not_to_have_text("–")
+    assert not page.is_visible("#acc")
 
 
 def test_the_script_computes_as_the_service_does(room: ServedRoom, phone: BrowserContext) -> None:

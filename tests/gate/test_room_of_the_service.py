@@ -14,13 +14,19 @@ import pytest
 from waiting_people import SEED
 
 from emeterai.core.draw import key_of, turn_of
+from emeterai.gate.addresses import NUMBERS_AT_ONCE
 from running import Person, RunningService
+
+PROXY = "127.0.0.1"
+"""This machine is a proxy in front, as far as this service is concerned."""
 
 
 @pytest.fixture(scope="module")
 async def own_service(short_folder: Path) -> AsyncIterator[RunningService]:
     """A service that these tests may harm, with two web processes."""
-    running = RunningService(short_folder / "gate-service", {"EMETERAI_WEB_PROCESSES": "2"})
+    running = RunningService(
+        short_folder / "gate-service", {"EMETERAI_WEB_PROCESSES": "2", "EMETERAI_TRUSTED_PROXIES": PROXY}
+    )
     await running.start()
     yield running
     await running.stop()
@@ -35,14 +41,14 @@ async def published(client: httpx.AsyncClient) -> dict[str, object]:
     return found
 
 
-async def numbers(service: RunningService, count: int) -> list[int]:
+async def numbers(service: RunningService, count: int, **headers: str) -> list[int]:
     """So many numbers, each for somebody else; who is refused in between is not counted."""
-    found = []
+    found, more = [], {name.replace("_", "-"): value for name, value in headers.items()}
     async with httpx.AsyncClient(base_url=service.base_url, trust_env=False, timeout=5) as client:
 
         async def one() -> None:
             try:
-                answer = await client.post("/gate/retail/tickets", json={}, headers={"cookie": ""})
+                answer = await client.post("/gate/retail/tickets", json={}, headers={"cookie": "", **more})
             except httpx.HTTPError:
                 return
             if answer.status_code == 201:
@@ -81,6 +87,27 @@ async def test_somebody_who_is_signed_in_has_one_number_everywhere(own_service: 
     for wish in ({"what": "paid"}, {"what": "uploaded", "id": "0190a1b2-c3d4-7e5f-8a9b-0c1d2e3f4a5b"}):
         answer = await person.api.post("/v1/receipts-in-time", json=wish)
         assert (404, "receipt_not_possible") == (answer.status_code, answer.json()["code"])
+    await person.close()
+
+
+async def test_behind_a_proxy_of_ours_everybody_has_their_own_address(own_service: RunningService) -> None:
+    """Each address its numbers, of each of the two processes; who asks the proxy's machine itself has no bound."""
+    async with httpx.AsyncClient(base_url=own_service.base_url, trust_env=False) as client:
+        await published(client)
+        hoarded = await numbers(own_service, 500, x_forwarded_for="192.0.2.9, 203.0.113.5")
+        assert NUMBERS_AT_ONCE <= len(hoarded) < 500
+        for address in ("203.0.113.6", "203.0.113.5, 203.0.113.7"):
+            answer = await client.post("/gate/retail/tickets", json={}, headers={"x-forwarded-for": address})
+            assert 201 == answer.status_code, answer.text
+
+
+@pytest.mark.parametrize("shown", ["p1.retail.forged", "t1.retail.AAAA", "\xe9", "x" * 500])
+async def test_what_is_no_pass_of_ours_is_as_good_as_none(own_service: RunningService, shown: str) -> None:
+    """While nobody needs one it harms nobody: no error, and no account that it could be of."""
+    person = await Person.sign_up(own_service)
+    held = httpx.Headers({"emeterai-pass": shown}, encoding="latin-1")
+    answer = await person.api.post("/v1/orders", json={"quantity": 1}, headers=held)
+    assert 201 == answer.status_code, answer.text
     await person.close()
 
 

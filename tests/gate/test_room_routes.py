@@ -141,6 +141,7 @@ async def test_states_and_messages_are_shown(browser: httpx.AsyncClient, gate: G
         assert "&lt;script&gt;" in page.text
         assert "<script" not in page.text
         assert "Kabar ini sudah" in page.text
+        assert ("Dibuka 21 Nov 2026 19.00 WIB" in page.text) == (state == "before_opening")
 
 
 async def test_the_draw_has_a_page(browser: httpx.AsyncClient, gate: Gate) -> None:

@@ -347,29 +347,6 @@ async def test_who_leaves_before_the_answer_has_not_come_in(served: ServedDoor, 
     assert 200 == (await client.post("/v1/orders")).status_code
 
 
-async def test_the_front_page_is_the_same_for_everybody_outside(served: ServedDoor, client: httpx.AsyncClient) -> None:
-    """Made once for all strangers, and while passes are asked for once for all who are not inside; it takes no slot."""
-    await fill_anyway(served)
-    for _ in range(5):
-        assert 200 == (await client.get("/")).status_code
-    served.door.passes_needed = frozenset({"retail"})
-    outside = {"Authorization": "Bearer ems_" + "o" * 43, "Cookie": "emeterai_session=" + "o" * 43}
-    for _ in range(5):
-        assert 200 == (await client.get("/", headers=outside)).status_code
-    assert 1 == served.work.begun.count("/")
-    served.door.work.leave("retail")
-    assert 200 == (await client.get("/", headers={"Emeterai-Pass": "retail"})).status_code
-    assert 2 == served.work.begun.count("/")
-
-
-async def test_a_front_page_that_is_somebodys_is_not_kept(served: ServedDoor, client: httpx.AsyncClient) -> None:
-    """Nor is one that failed: the next one gets its own."""
-    for headers in ({"X-Answers": "500"}, {"X-Says": "set-cookie"}, {"X-Says": "no-store"}):
-        await client.get("/", headers=headers)
-        client.cookies.clear()
-    assert 3 == served.work.begun.count("/")
-
-
 async def test_a_brown_out_ends_while_those_whom_it_refuses_ask_again(
     served: ServedDoor, client: httpx.AsyncClient, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -230,6 +230,15 @@ def test_what_is_not_known_or_stands_still_asks_for_no_pass_by_itself(fault: dic
     assert pacer.turn(line)["retail"].pass_needed
 
 
+def test_lateness_in_the_first_seconds_of_a_rush_cuts_nothing() -> None:
+    """How long people stay is not known yet, and most of them are still on the way: the room is not too large."""
+    pacer = controllers_own()
+    for inside in (25, 50, 75, 100):
+        crowd = LaneSeen(waiting=300, inside=inside, entered=25, share=1.0)
+        pacer.turn(Seen({"retail": crowd}, settled=1.0, under_way=20, pressure=3.0))
+        assert WINDOW_START == pacer.window
+
+
 def test_without_measurements_only_the_floor_comes_in() -> None:
     """And the window is kept for when they are back."""
     pacer = Pacer(start=500)

@@ -155,8 +155,7 @@ class Pacer:
         if load > 1.0:
             self.reasons, self._was_full = ["sealing_slow" if slow >= doors else "doors_full"], True
             shrunk = self.window * (1.0 - _DRAINING_A_S * min(1.0, load - 1.0))
-            # Not from the window but from those who are inside: a window that nobody fills says nothing.
-            self.window = min(self.window, max(shrunk, self._enough()), max(_AMPLE * inside, self._floor))
+            self.window = min(self.window, max(shrunk, self._enough()), self._filled(inside))
         elif load < _LOAD_GOOD and not any(pace.room for pace in self._lanes.values()):
             # Nobody is kept out and all are served well: there is room for more than these, and a crowd is no surprise.
             opened = self.window * (1.0 + _OPENING_A_S) + _OPENING
@@ -186,7 +185,16 @@ class Pacer:
     def _is_used(self, seen: Seen, inside: int) -> bool:
         """Whether people wait, and the window is what keeps them out."""
         waiting = any(lane.waiting and not lane.paused for lane in seen.lanes.values())
-        return waiting and inside + sum(pace.coming for pace in self._lanes.values()) >= _USED_SHARE * self.window
+        return waiting and inside + self._coming() >= _USED_SHARE * self.window
+
+    def _filled(self, inside: int) -> float:
+        """A window that nobody fills says nothing: it is cut to those who are inside and on the way, and some more. But
+        not while a crowd is still coming in for the first time.
+        """
+        return max(_AMPLE * (inside + self._coming()), self._floor) if self._stay_s else self.window
+
+    def _coming(self) -> float:
+        return sum(pace.coming for pace in self._lanes.values())
 
     def _pace(self, name: str, lane: LaneSeen, window: float, *, crowded: bool) -> Pace:
         pace, reasons = self._lanes[name], list(self.reasons)

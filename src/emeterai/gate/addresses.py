@@ -1,18 +1,27 @@
-"""How many numbers one address may take without signing in: a bucket each, in memory, bounded."""
+"""Where people come from, and how many numbers one address may take without signing in: a bucket each, in memory.
+
+Behind a proxy everybody would have the proxy's address: `forwarded.py` puts the person's there, where the proxy is
+one that the settings trust.
+"""
 
 from __future__ import annotations
 
 from collections import OrderedDict
+from collections.abc import Sequence
 from ipaddress import IPv4Address, IPv6Address, ip_address, ip_network
+
+from litestar.types import HTTPScope
 
 NUMBERS_AT_ONCE = 200
 """A whole school or a mobile carrier's gateway stands behind one address: the bound is for programs."""
 NUMBERS_PER_S = 5.0
+BLOCK_TIMES = 20
+"""A whole block of addresses, which costs a program hardly more than one, may take so many times as much as one."""
 _ADDRESSES_MAX = 50_000
-_OURS = tuple(
-    ip_network(text) for text in ("127.0.0.0/8", "10.0.0.0/8", "172.16.0.0/12", "192.168.0.0/16", "::1/128", "fc00::/7")
-)
-"""This machine and private networks: a proxy of ours, behind which everybody comes."""
+_FORWARDS = frozenset({b"x-forwarded-for", b"forwarded"})
+_UNNAMED_PROXY = "a proxy that is not named"
+Network = tuple[str, int]
+"""An address or a block of them, by name; and how many times as much as one address it may take."""
 
 
 class Addresses:
@@ -23,19 +32,22 @@ class Addresses:
         self._per_s = per_s
         self._buckets: OrderedDict[str, tuple[float, float]] = OrderedDict()
 
-    def take(self, address: str, now_s: float) -> float:
-        """Take one; answers 0, or after how many seconds there is one again. Our own have no bound."""
-        name = network_of(address)
-        if name is None:
-            return 0.0
-        level, at_s = self._buckets.get(name, (float(self._at_once), now_s))
-        level = min(self._at_once, level + (now_s - at_s) * self._per_s)
-        left = level - 1 if level >= 1 else level
-        self._buckets[name] = left, now_s
+    def take(self, networks: Sequence[Network], now_s: float) -> float:
+        """Take one from each; answers 0, or after how many seconds there is one again."""
+        for name, times in networks:
+            most, per_s = self._at_once * times, self._per_s * times
+            level, at_s = self._buckets.get(name, (float(most), now_s))
+            level = min(most, level + (now_s - at_s) * per_s)
+            if level < 1:
+                return (1 - level) / per_s
+            self._keep(name, level - 1, now_s)
+        return 0.0
+
+    def _keep(self, name: str, level: float, now_s: float) -> None:
+        self._buckets[name] = level, now_s
         self._buckets.move_to_end(name)
         if len(self._buckets) > _ADDRESSES_MAX:
             self._buckets.popitem(last=False)
-        return 0.0 if level >= 1 else (1 - level) / self._per_s
 
 
 class CallBounds:
@@ -47,17 +59,45 @@ class CallBounds:
 
     def take(self, address: str, email: str, now_s: float) -> float:
         """Take one; answers 0, or after how many seconds there is one again."""
-        return self._networks.take(address, now_s) or self._emails.take(email.casefold(), now_s)
+        networks = () if is_of_this_machine(address) else networks_of(address)
+        return self._networks.take(networks, now_s) or self._emails.take([(email.casefold(), 1)], now_s)
 
 
-def network_of(address: str) -> str | None:
-    """An IPv4 address as it is; of an IPv6 address the /64, which one household has to itself. None for our own."""
+def address_of(scope: HTTPScope) -> str:
+    """The address that a request comes from; empty where the server knows none.
+
+    What this machine passes on for others, without being a proxy that the settings trust, comes from no person here:
+    all of it counts as one address.
+    """
+    client = scope["client"]
+    address = client[0] if client else ""
+    if is_of_this_machine(address) and any(name in _FORWARDS for name, _ in scope["headers"]):
+        return _UNNAMED_PROXY
+    return address
+
+
+def networks_of(address: str) -> tuple[Network, ...]:
+    """An address and the block that it is of: an IPv4 address and its /24; an IPv6 /64, which one household or phone
+    has to itself, and its /48, which one customer may have. What is no address is what it is.
+    """
+    found = parsed(address)
+    if found is None:
+        return ((address, 1),)
+    own, block = (64, 48) if isinstance(found, IPv6Address) else (32, 24)
+    names = [str(ip_network((found, bits), strict=False)) for bits in (own, block)]
+    return (names[0], 1), (names[1], BLOCK_TIMES)
+
+
+def is_of_this_machine(address: str) -> bool:
+    """Whether somebody on this very machine asks: whoever runs the service, or a measurement."""
+    found = parsed(address)
+    return found is not None and found.is_loopback
+
+
+def parsed(address: str) -> IPv4Address | IPv6Address | None:
+    """An address as what it is, an IPv4 address in either form; None for what is none."""
     try:
-        found: IPv4Address | IPv6Address = ip_address(address)
+        found = ip_address(address)
     except ValueError:
-        return address
-    if isinstance(found, IPv6Address):
-        found = found.ipv4_mapped or found
-    if any(found in network for network in _OURS):
         return None
-    return str(int(found) >> 64) if isinstance(found, IPv6Address) else str(found)
+    return (found.ipv4_mapped or found) if isinstance(found, IPv6Address) else found

@@ -37,7 +37,7 @@ _TIMEOUT_S = 10.0
 _log = structlog.get_logger(__name__)
 _calls = metrics.counter("emeterai_gate_calls", "People called to their turn", ["outcome"])
 _waiting = metrics.gauge_latest("emeterai_gate_calls_waiting", "People who wait to be called, in the fullest lane")
-for _outcome in ("made", "failed"):
+for _outcome in ("made", "failed", "late"):
     _calls.labels(_outcome)
 
 
@@ -157,7 +157,9 @@ class Calls:
         return bool(self._callers) and not self._full.get(lane, False)
 
     async def call_due(self) -> int:
-        """Call those whose turn is near; answers how many were called. Raises what the database raises."""
+        """Call those whose turn is near and forget those whose turn is over; answers how many were called. Raises what
+        the database raises.
+        """
         called, most, full = 0, 0, {}
         for lane in self._files.lanes() if self._callers else []:
             now = self._files.read(lane)
@@ -165,6 +167,8 @@ class Calls:
             full[lane] = waiting >= CALLS_MAX
             most = max(most, waiting)
             near = now.now_serving + int(now.turns_per_s.high * AHEAD_S)
+            late = await room_store.drop_late_calls(self._db, lane, now.grace_from)
+            _calls.labels("late").inc(late)
             if now.state == "open":
                 called += await self._call(now, near)
         self._full = full

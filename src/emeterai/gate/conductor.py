@@ -16,7 +16,7 @@ import msgspec
 
 from emeterai.core.draw import SEED_BYTES, commitment_of
 from emeterai.core.turns import RISE_TOLD, Mark, advanced, come_share_of, marked, rate_of, served_at
-from emeterai.gate import room_store
+from emeterai.gate import lot_store, room_store
 from emeterai.gate.door import WALK_IN_PER_S
 from emeterai.gate.lanes import Lane
 from emeterai.gate.now import DrawState, EstimateError, NowFiles, NowServing, Reason, Sentence, State, Turns
@@ -110,6 +110,8 @@ class Conductor:
     async def _move(self, row: RoomRow, lane: Lane, admission: Admission, counts: Counts) -> None:
         moved, now = step(row, lane, admission, counts, calls=self._calls_offered(row.lane))
         if await room_store.write_room(self._db, self._id, moved, msgspec.json.encode(now).decode()):
+            if row.draw_count is None and moved.draw_count is not None:
+                await lot_store.forget_lots(self._db, row.lane)
             _serving.labels(row.lane).set(now.now_serving)
             _waiting.labels(row.lane).set(max(0, now.last_number - now.now_serving))
             _come_share.labels(row.lane).set(moved.come_share)

@@ -305,12 +305,19 @@ async def report(db: Database, process: UUID, read: Callable[[], dict[str, objec
 
 
 async def every_second(work: Callable[[], Awaitable[None]]) -> None:
-    """Call it once a second until cancelled; a call that takes longer than five seconds is given up."""
+    """Call it once a second until cancelled; a call that takes longer than five seconds is given up.
+
+    One that fails is logged, and the next one comes: a door that decides by what it knew is better than none.
+    """
     loop = asyncio.get_running_loop()
     following_s = loop.time()
     while True:
         following_s = max(following_s + 1.0, loop.time())
         await asyncio.sleep(following_s - loop.time())
-        with contextlib.suppress(TimeoutError):
+        try:
             async with asyncio.timeout(5.0):
                 await work()
+        except TimeoutError:
+            continue
+        except Exception:  # noqa: BLE001 - nobody begins this anew
+            _log.exception("second_failed")

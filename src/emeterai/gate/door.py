@@ -157,6 +157,8 @@ class Door:
         self.lane_steps: Mapping[str, Step] = {}
         """At least this step in a lane, whatever is measured: an operator's lever."""
         self.passes_needed: frozenset[str] = frozenset()
+        self.before_opening: frozenset[str] = frozenset()
+        """Lanes that open later: nobody comes in, and all may sign in, for whoever has an account has a lot."""
         self.tallies: dict[str, Tally] = {}
         self._second = 1
         self._walked_in: Counter[str] = Counter()

@@ -14,15 +14,19 @@ from litestar.types import ASGIApp, HTTPScope, Receive, Send
 from emeterai.core.brownout import Step
 from emeterai.core.refusal import Refused
 from emeterai.gate import lane_store
+from emeterai.gate.bearers import Sharers
 from emeterai.gate.connections import ConnectionTurns
 from emeterai.gate.controller import Paces, every_second, report
 from emeterai.gate.door import Door
 from emeterai.gate.lanes import Lanes
 from emeterai.gate.passes import Pass, Passes, is_withdrawn
-from emeterai.gate.shedding import Numbers, PassOf, Shedding
+from emeterai.gate.room_crowd import Numbers
+from emeterai.gate.shedding import PassOf, Shedding
+from emeterai.gate.sorting import session_of
 from emeterai.gate.turning_away import Answers
 from emeterai.infra import metrics
 from emeterai.infra.bus import Bus
+from emeterai.infra.clock import utc_now
 from emeterai.infra.database import Database
 from emeterai.infra.ids import new_id
 from emeterai.infra.interruption import INTERRUPTIONS
@@ -131,6 +135,10 @@ class Keeper:
         door = self.door
         self._share(lanes, connections)
         door.passes_needed = frozenset(name for name in lanes.now if paces.now(name).pass_needed)
+        now = utc_now()
+        door.before_opening = frozenset(
+            name for name, lane in lanes.now.items() if lane.opens_at is not None and now < lane.opens_at
+        )
         door.lane_steps = {name: Step(lane.rests_from) for name, lane in lanes.now.items()}
         door.second()
         for name in lanes.now:
@@ -153,7 +161,10 @@ class Keeper:
 
 
 def pass_reader(passes: Passes, revoked: Callable[[], Revoked]) -> PassOf:
-    """What reads the pass of a request: signed by us, not over, not withdrawn. Whose it is the application checks."""
+    """What reads the pass of a request: signed by us, not over, not withdrawn; of one that names no account not one of
+    many copies. Whose it is the application checks.
+    """
+    sharers = Sharers()
 
     def pass_of(headers: Mapping[bytes, bytes]) -> Pass | None:
         text = headers.get(PASS_HEADER) or headers.get(b"cookie", b"").partition(_COOKIE)[2].partition(b";")[0]
@@ -162,6 +173,6 @@ def pass_reader(passes: Passes, revoked: Callable[[], Revoked]) -> PassOf:
         found = passes.read(text.strip().decode())
         if found is None or time.time() >= found.until_s or is_withdrawn(found, revoked()):
             return None
-        return found
+        return found if sharers.may_use(found, session_of(headers)) else None
 
     return pass_of

@@ -245,6 +245,8 @@ class Lanes:
                     await self.look()
                 except (Refused, *INTERRUPTIONS) as error:
                     _log.warning("lanes_not_seen", error=type(error).__name__)
+                except Exception:  # noqa: BLE001 - lanes as they were are better than none that are looked at again
+                    _log.exception("lanes_not_read")
 
 
 async def put_account_into_lane(tx: Connection, account_id: UUID, lane: str) -> None:

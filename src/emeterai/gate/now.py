@@ -94,6 +94,11 @@ class NowServing(msgspec.Struct, frozen=True, kw_only=True):
     calls: bool
     updated_at: datetime
 
+    @property
+    def awaits_draw(self) -> bool:
+        """Whether a number that is taken now is a lot in the draw."""
+        return self.state == "before_opening" or (self.draw is not None and self.draw.seed is None)
+
     def turn_of(self, number: int) -> int | None:
         """The turn of a number; None while it waits for the draw."""
         if self.draw is None:

@@ -12,6 +12,7 @@ from uuid import UUID
 
 from emeterai.core.refusal import RefusalKind, Refused
 from emeterai.gate import room_store
+from emeterai.gate.bearers import Bearers
 from emeterai.gate.now import NowServing
 from emeterai.gate.passes import room_path
 from emeterai.gate.tickets import Ticket, TicketPress
@@ -31,11 +32,19 @@ Asked = tuple[NowServing, UUID, Ticket | None]
 
 
 class Places:
-    """The places of accounts. `new_ticket` gives a new number of a lane."""
+    """The places of accounts. `new_ticket` gives a new number; `bearers` know whose a number of nobody has become."""
 
-    def __init__(self, db: Database, press: TicketPress, new_ticket: Callable[[NowServing], Awaitable[Ticket]]) -> None:
+    def __init__(
+        self,
+        db: Database,
+        press: TicketPress,
+        new_ticket: Callable[[NowServing], Awaitable[Ticket]],
+        *,
+        bearers: Bearers,
+    ) -> None:
         self._db = db
         self._press = press
+        self._bearers = bearers
         self._new_ticket = new_ticket
         self._tied: OrderedDict[tuple[str, int], bytes] = OrderedDict()
         self._batcher = Batcher[Asked, Ticket](self._place, name="places")
@@ -53,6 +62,9 @@ class Places:
         Raises `ticket_of_another` when somebody else's account has its number.
         """
         try:
+            owner = (await self._bearers.owned([(ticket.lane, ticket.number, account_id)])).popitem()[1]
+            if owner != account_id:
+                raise TICKET_OF_ANOTHER(room=room_path(ticket.lane))
             answer = (await self._written([(0, account_id, ticket)]))[0]
             number = answer.number if isinstance(answer, Ticket) else 0
             if number != ticket.number and not await self._moved(ticket, account_id):
@@ -62,13 +74,18 @@ class Places:
         return self._of(ticket, account_id)
 
     async def tie(self, ticket: Ticket, account_id: UUID) -> bool:
-        """Whether the number is this account's, now at the latest. Whose it is is looked up once."""
+        """Whether the number is this account's, now at the latest. Whose it is is looked up once.
+
+        Raises what the database says when it is too busy to tell.
+        """
         key, holder = (ticket.lane, ticket.number), self._press.holder_of(account_id)
         known = self._tied.get(key)
         if known is None:
             try:
                 bound = await self.bound(ticket, account_id)
-            except Refused:
+            except Refused as refused:
+                if refused.kind is not TICKET_OF_ANOTHER:
+                    raise
                 return False
             if bound.is_anonymous:
                 return True  # the database is away: nothing is bought now
@@ -91,23 +108,36 @@ class Places:
         except (Refused, *INTERRUPTIONS):
             return [await self._unwritten(*one) for one in asked]
         answers: dict[int, Ticket | Exception] = {}
-        wanting: list[tuple[int, UUID, Ticket]] = []
+        moving: dict[int, bool] = {}
         for index, (now, account_id, brought) in enumerate(asked):
             place = known.get((now.lane, account_id))
             has = None if place is None else Ticket(now.lane, *place)
             if has is not None and not is_over(now, has) and not _is_better(now, brought, has):
                 answers[index] = self._of(has, account_id)
-                continue
+            else:
+                moving[index] = has is not None
+        owners = await self._owners([asked[index] for index in moving])
+        wanting: list[tuple[int, UUID, Ticket]] = []
+        for index, has_place in moving.items():
+            now, account_id, brought = asked[index]
             try:
                 fresh = brought or await self._new_ticket(now)
             except Refused as refused:
                 answers[index] = refused
                 continue
-            if has is not None:
+            if owners.get((fresh.lane, fresh.number), account_id) != account_id:
+                answers[index] = TICKET_OF_ANOTHER(room=room_path(now.lane))
+                continue
+            if has_place:
                 await self._moved(fresh, account_id)
             wanting.append((index, account_id, fresh))
         answers |= await self._written(wanting)
         return [answers[index] for index in range(len(asked))]
+
+    async def _owners(self, asked: Sequence[Asked]) -> dict[tuple[str, int], UUID]:
+        """Whose the numbers are that these accounts bring: of the first that brought them, also when it has left."""
+        brought = [(now.lane, ticket.number, account_id) for now, account_id, ticket in asked if ticket is not None]
+        return await self._bearers.owned(brought)
 
     async def _moved(self, ticket: Ticket, account_id: UUID) -> bool:
         return await room_store.move_place(self._db, ticket.lane, account_id, ticket.number, ticket.issued_ms)

@@ -14,8 +14,10 @@ import msgspec
 from litestar.types import HTTPScope, Receive, Send
 
 from emeterai.core.refusal import Refused
+from emeterai.gate.addresses import address_of
 from emeterai.gate.reception import Given, Reception
 from emeterai.gate.room_routes import ticket_name, ticket_set_cookie, ticket_view
+from emeterai.gate.sorting import session_of
 
 RUSH_PER_S = 50
 """From so many a second in one process on it is a rush."""
@@ -31,6 +33,7 @@ class QuickNumbers:
         self._https = https
         self._headers = headers
         self._second, self._asked, self._asked_before = 0, 0, 0
+        self._cookies: dict[str, str] = {}
 
     async def answer(
         self, scope: HTTPScope, headers: Mapping[bytes, bytes], receive: Receive, send: Send, lane: str
@@ -40,9 +43,10 @@ class QuickNumbers:
             return False
         if b"transfer-encoding" in headers or ticket_name(lane).encode() in headers.get(b"cookie", b""):
             return False
-        client = scope["client"]
         try:
-            given = await self._reception.ticket(lane, account_id=None, address=client[0] if client else "")
+            if self._reception.now.read(lane).awaits_draw and session_of(headers):
+                return False  # an account has one lot in the draw, and needs none of its address
+            given = await self._reception.ticket(lane, account_id=None, address=address_of(scope))
         except Refused:
             return False  # the ordinary way says why, and knows what to do for an account
         await receive()
@@ -63,8 +67,15 @@ class QuickNumbers:
             (b"content-type", b"application/json"),
             (b"content-length", str(len(body)).encode()),
             (b"cache-control", b"no-store"),
-            (b"set-cookie", ticket_set_cookie(lane, given.text, https=self._https).to_header(header="").encode()),
+            (b"set-cookie", self._cookie(lane, given.text)),
             *self._headers,
         ]
         await send({"type": "http.response.start", "status": 201, "headers": headers})
         await send({"type": "http.response.body", "body": body, "more_body": False})
+
+    def _cookie(self, lane: str, text: str) -> bytes:
+        """The lane's cookie as the ordinary way sets it; but for the ticket it is the same for all."""
+        form = self._cookies.get(lane)
+        if form is None:
+            form = self._cookies[lane] = ticket_set_cookie(lane, "TICKET", https=self._https).to_header(header="")
+        return form.replace("TICKET", text, 1).encode()

@@ -18,9 +18,11 @@ import structlog
 
 from emeterai.core.refusal import RefusalKind, Refused
 from emeterai.gate import room_store
-from emeterai.gate.addresses import Addresses
+from emeterai.gate.addresses import Addresses, is_of_this_machine, networks_of
+from emeterai.gate.bearers import Bearers
 from emeterai.gate.giver import NumberGiver
 from emeterai.gate.lanes import ENTERPRISES, PARTNERS, RETAIL, STAFF
+from emeterai.gate.lots import Lots
 from emeterai.gate.now import NowFiles, NowServing
 from emeterai.gate.passes import PASS_OF_ANOTHER, PASS_REVOKED, Pass, Passes, is_withdrawn, room_path
 from emeterai.gate.places import TICKET_OF_ANOTHER, Places, is_over
@@ -30,6 +32,7 @@ from emeterai.infra.clock import utc_now
 from emeterai.infra.database import Database
 from emeterai.infra.ids import new_id
 from emeterai.infra.interruption import INTERRUPTIONS
+from emeterai.web import paths
 
 TURN_NOT_REACHED = RefusalKind(
     "turn_not_reached",
@@ -66,6 +69,14 @@ NUMBERS_TOO_MANY = RefusalKind(
     429,
     "Terlalu banyak nomor diambil dari jaringan ini; masuk dengan akun Anda, atau ulangi dalam {retry_after_s} detik.",
     "Too many numbers were taken from this network; sign in, or try again in {retry_after_s} seconds.",
+)
+LOTS_TOO_MANY = RefusalKind(
+    "lots_too_many",
+    429,
+    "Dari jaringan ini sudah cukup nomor tanpa akun ikut undian; masuk dengan akun Anda di {sign_in} untuk ikut, atau "
+    "ambil nomor saat jalur dibuka.",
+    "Enough numbers without an account are in the draw from this network; sign in at {sign_in} to take part, or take a "
+    "number when the lane opens.",
 )
 LANE_CLOSED = RefusalKind(
     "lane_closed",
@@ -126,7 +137,8 @@ class Reception:
         self.revoked: frozenset[tuple[str, bytes]] = frozenset()
         self._in_flight = in_flight
         self._giver, self._tally, self._addresses = NumberGiver(db, folder), Tally(new_id()), Addresses()
-        self._places = Places(db, self.press, self._new)
+        self._lots, self._bearers = Lots(db, secret), Bearers(db)
+        self._places = Places(db, self.press, self._new, bearers=self._bearers)
         self._task: asyncio.Task[None] | None = None
 
     async def start(self) -> None:
@@ -158,7 +170,7 @@ class Reception:
         """The ticket of whoever asks: the one of their account, of their recovery code, the one shown, or a new one.
 
         `is_member`: the account was put into this lane. Raises `lane_unknown`, `lane_closed`, `lane_of_members`,
-        `code_unknown`, `ticket_of_another`, `pass_revoked`, `numbers_too_many`, `numbers_paused`.
+        `code_unknown`, `ticket_of_another`, `pass_revoked`, `numbers_too_many`, `lots_too_many`, `numbers_paused`.
         """
         now = self.now.read(lane)
         if now.state == "closed":
@@ -169,9 +181,7 @@ class Reception:
         if account_id is not None and (held is None or held.is_anonymous):
             held = await self._placed(now, account_id, held, is_typed=bool(code))
         if held is None:
-            wait_s = self._addresses.take(address, time.monotonic())
-            if wait_s:
-                raise NUMBERS_TOO_MANY(retry_after_s=int(wait_s) + 1)
+            await self._bound(now, address)
             held = await self._new(now)
         return self.given(held, now)
 
@@ -195,8 +205,8 @@ class Reception:
         """A pass for whoever holds a ticket whose turn has come, a pass that is still good, or something under way.
 
         `shown` is a ticket, `held` a pass. Raises `lane_unknown`, `ticket_unknown`, `ticket_of_another`,
-        `pass_revoked`, `pass_of_another`, `turn_not_reached`, `turn_not_drawn`, `turn_over`, `lane_paused`,
-        `lane_closed`.
+        `pass_revoked`, `pass_of_another`, `number_in_use`, `turn_not_reached`, `turn_not_drawn`, `turn_over`,
+        `lane_paused`, `lane_closed`.
         """
         now, now_s = self.now.read(lane), utc_now().timestamp()
         renewed = await self._renewed(lane, held, account_id, int(now_s)) if held else None
@@ -217,15 +227,18 @@ class Reception:
             return self._entered(self.passes.to_finish(lane, account_id, int(now_s)))
         if account_id is not None and ticket.is_anonymous:
             ticket = await self._places.bound(ticket, account_id)
+        granted = self.passes.of_ticket(ticket, int(now_s))
+        if not granted.is_bound:
+            await self._bearers.let_in(granted, now_s=int(now_s))
         self._tally.came(ticket, now_s=now_s, called_lately=called_lately)
-        return self._entered(self.passes.of_ticket(ticket, int(now_s)))
+        return self._entered(granted)
 
     async def tie(self, shown: Pass, account_id: UUID) -> None:
         """A pass that names no account is from now on, with its number, of the account that uses it first.
 
         Raises `pass_of_another`.
         """
-        if shown.is_bound or not shown.number or utc_now().timestamp() >= shown.until_s:
+        if shown.is_bound or utc_now().timestamp() >= shown.until_s:
             return
         ticket = Ticket(shown.lane, shown.number, shown.entered_s * 1000)
         if not await self._places.tie(ticket, account_id):
@@ -243,6 +256,16 @@ class Reception:
         if account_id is not None and now.turn_of(ticket.number) is not None:
             await self._places.leave(lane, account_id)
         self._tally.left(lane)
+
+    async def _bound(self, now: NowServing, address: str) -> None:
+        """What a number without an account costs: before the draw one of few lots, then a part of a rate."""
+        if now.awaits_draw:
+            if not await self._lots.take(now.lane, address):
+                raise LOTS_TOO_MANY(sign_in=paths.SIGN_IN, retry_after_s=60)
+        elif not is_of_this_machine(address):
+            wait_s = self._addresses.take(networks_of(address), time.monotonic())
+            if wait_s:
+                raise NUMBERS_TOO_MANY(retry_after_s=int(wait_s) + 1)
 
     def _recovered(self, lane: str, code: str) -> Ticket:
         found = self.press.recovered(lane, code)
@@ -301,7 +324,17 @@ class Reception:
             # With the database away nobody is sent off who had something under way when it was last seen.
             still = account_id is not None and await self._has_in_flight(account_id, or_else=True)
             longer = longer if still else None
+        elif longer is not None and not longer.is_bound:
+            longer = await self._prolonged(used, longer, now_s)
         return self._entered(longer or used)
+
+    async def _prolonged(self, used: Pass, longer: Pass, now_s: int) -> Pass | None:
+        """A pass that names no account for longer; of copies of one that are shown too often none is."""
+        try:
+            await self._bearers.let_in(longer, now_s=now_s, instead=used)
+        except Refused:
+            return None
+        return longer
 
     async def _has_in_flight(self, account_id: UUID, *, or_else: bool = False) -> bool:
         """Whether something is under way; `or_else` while the database is away."""
@@ -332,6 +365,8 @@ class Reception:
                 await self._look()
             except (Refused, *INTERRUPTIONS) as error:
                 _log.warning("reception_without_database", error=type(error).__name__)
+            except Exception:  # noqa: BLE001 - nobody begins this anew
+                _log.exception("reception_failed")
 
 
 def _let_in(now: NowServing, ticket: Ticket) -> bool:

@@ -23,7 +23,7 @@ from emeterai.core.turns import look_again_s
 from emeterai.gate.now import NowServing
 from emeterai.gate.passes import room_path
 from emeterai.gate.reception import Given
-from emeterai.web import formats
+from emeterai.web import formats, paths
 
 _FOLDER = Path(__file__).with_name("page")
 _ACCENT, _INK = "#9c1458", "#231a23"
@@ -43,6 +43,7 @@ def _templates() -> Environment:
         lstrip_blocks=True,
     )
     environment.filters["number"] = formats.number
+    environment.globals["paths"] = paths
     return environment
 
 
@@ -151,6 +152,7 @@ def still_page(
             script="",
             head=_head(now, given, over=over, go=go, wait=span_of(low_s, high_s)),
             error=error,
+            sign_in=error is not None and "sign_in" in error.facts,
             ticket=given.ticket if given else None,
             turn=turn,
             ahead=max(0, turn - now.now_serving - 1) if turn else 0,

@@ -24,7 +24,8 @@ from litestar.params import FromPath, JSONBody
 
 from emeterai.core.refusal import RefusalKind
 from emeterai.gate import room_store
-from emeterai.gate.addresses import CallBounds
+from emeterai.gate.addresses import CallBounds, address_of
+from emeterai.gate.bearers import NUMBER_IN_USE
 from emeterai.gate.giver import NUMBERS_PAUSED
 from emeterai.gate.keeper import PASS_COOKIE
 from emeterai.gate.lanes import LANE_UNKNOWN
@@ -37,6 +38,7 @@ from emeterai.gate.reception import (
     LANE_CLOSED,
     LANE_OF_MEMBERS,
     LANE_PAUSED,
+    LOTS_TOO_MANY,
     NUMBERS_TOO_MANY,
     OF_MEMBERS,
     TICKET_UNKNOWN,
@@ -84,6 +86,7 @@ _COMING_IN = (
     TICKET_OF_ANOTHER,
     PASS_REVOKED,
     PASS_OF_ANOTHER,
+    NUMBER_IN_USE,
     TURN_NOT_REACHED,
     TURN_NOT_DRAWN,
     TURN_OVER,
@@ -213,6 +216,7 @@ class RoomRoutes(Controller):
             CODE_UNKNOWN,
             PASS_REVOKED,
             NUMBERS_TOO_MANY,
+            LOTS_TOO_MANY,
             NUMBERS_PAUSED,
             TICKET_OF_ANOTHER,
         ),
@@ -301,7 +305,7 @@ async def take_ticket(request: AnyRequest, lane: str, visitor: Any, *, shown: st
         is_member=is_member,
         shown=shown or ticket_shown(request, lane),
         code=code,
-        address=_address_of(request),
+        address=address_of(request.scope),
     )
 
 
@@ -331,14 +335,10 @@ async def ask_for_call(request: AnyRequest, lane: str, email: str, *, shown: str
         raise CALLS_NOT_OFFERED()
     if _EMAIL.fullmatch(email) is None:
         raise EMAIL_UNUSABLE()
-    wait_s = gate.bounds.take(_address_of(request), email, time.monotonic())
+    wait_s = gate.bounds.take(address_of(request.scope), email, time.monotonic())
     if wait_s:
         raise CALLS_TOO_MANY(retry_after_s=int(wait_s) + 1)
     await room_store.add_call(gate.db, lane, ticket.number, turn, email)
-
-
-def _address_of(request: AnyRequest) -> str:
-    return request.client.host if request.client else ""
 
 
 def gate_of(request: AnyRequest) -> Gate:

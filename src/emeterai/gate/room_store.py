@@ -323,6 +323,19 @@ async def due_calls(db: Database, lane: str, up_to: int, *, limit: int, again_s:
     return sorted(((row["number"], row["turn"], row["email"]) for row in rows), key=lambda row: row[1])
 
 
+async def drop_late_calls(db: Database, lane: str, grace_from: int) -> int:
+    """Give up the calls of those whose turn is over, and delete their addresses; answers how many."""
+    rows = await db.fetch(
+        """
+        UPDATE gate.calls SET state = 'failed', email = NULL WHERE lane = $1 AND state = 'waiting' AND turn < $2
+        RETURNING number
+        """,
+        lane,
+        grace_from,
+    )
+    return len(rows)
+
+
 async def end_calls(db: Database, lane: str, numbers: Sequence[int], *, tries_max: int, made: bool) -> None:
     """Calls that were made, or that failed: those that failed too often end too. The address is deleted at the end."""
     await db.fetch(

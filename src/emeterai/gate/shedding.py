@@ -20,11 +20,12 @@ from litestar.types import ASGIApp, HTTPReceiveMessage, HTTPScope, Message, Rece
 from emeterai.core.admission import Work
 from emeterai.core.refusal import RefusalKind
 from emeterai.gate.door import BODIES_BYTES_MAX, Door
-from emeterai.gate.front_page import FrontPage
+from emeterai.gate.kept_page import KeptPage
 from emeterai.gate.lanes import RETAIL, STAFF
 from emeterai.gate.listening import Gone, next_piece, whole_body
 from emeterai.gate.passes import PASS_NEEDED, room_path
-from emeterai.gate.sorting import Needs, Sort, seconds_of, sort_of
+from emeterai.gate.room_crowd import Numbers, RoomCrowd
+from emeterai.gate.sorting import Needs, Sort, seconds_of, session_of, sort_of
 from emeterai.gate.turning_away import CROWDED, ENTRANCE_CROWDED, RESTING, UPLOADS_CROWDED, Answers
 from emeterai.infra import metrics
 from emeterai.infra.draining import DrainedRequests
@@ -57,8 +58,6 @@ class HeldPass(Protocol):
         """Who holds it."""
 
 
-Numbers = Callable[[HTTPScope, Mapping[bytes, bytes], Receive, Send, str], Awaitable[bool]]
-"""Gives a number of a lane to whoever asks, in a rush; False when it goes the ordinary way."""
 PassOf = Callable[[Mapping[bytes, bytes]], HeldPass | None]
 """The valid pass that a request's headers carry, or None. It takes microseconds and asks nobody."""
 
@@ -102,8 +101,8 @@ class Shedding:
         self._pass_of = pass_of
         self._lane_of_key = lane_of_key
         self._answers = answers or Answers()
-        self._numbers = numbers
-        self._front = FrontPage(app)
+        self._front = KeptPage(app)
+        self._room = RoomCrowd(app, door, numbers)
         self._counted: dict[tuple[str, Work, str], Any] = {}
         for outcome in ("admitted", "refused"):
             _outcomes.labels(RETAIL, Work.FINISH.name.lower(), outcome)
@@ -117,7 +116,7 @@ class Shedding:
         sort = sort_of(scope["method"], scope["path"], waits=b"wait" in headers.get(b"prefer", b""))
         if sort is None:
             work_for(RETAIL, Work.FINISH)
-            if not await self._gave_number(scope, headers, receive, send):
+            if not await self._room.answered(scope, headers, receive, send):
                 await self._app(scope, receive, send)
             return
         request = Request(self._door, sort, receive, send)
@@ -133,17 +132,6 @@ class Shedding:
             await self._let_in(request, scope, headers, may_come=may_come)
         finally:
             _stayed_out(request)
-
-    async def _gave_number(
-        self, scope: HTTPScope, headers: Mapping[bytes, bytes], receive: Receive, send: Send
-    ) -> bool:
-        """Whether somebody who asks for a number of a lane with a line has got it here, in a rush."""
-        head, _, lane = scope["path"].removesuffix("/tickets").rpartition("/")
-        if self._numbers is None or head != "/gate" or lane not in self._door.passes_needed:
-            return False
-        if scope["method"] != "POST" or not scope["path"].endswith("/tickets"):
-            return False
-        return await self._numbers(scope, headers, receive, send, lane)
 
     async def _let_in(
         self, request: Request, scope: HTTPScope, headers: Mapping[bytes, bytes], *, may_come: bool
@@ -180,13 +168,13 @@ class Shedding:
             digest = hashlib.sha256(authorization[7:].strip()).digest()
             request.lane, who = self._lane_of_key(digest) or RETAIL, digest
         elif authorization or b"emeterai_session=" in cookie:
-            who = authorization[-16:] if authorization else cookie.partition(b"emeterai_session=")[2][-16:]
+            who = session_of(headers)
         request.who = who
         # Who came in while no pass was asked for stays inside.
         request.is_inside = held is not None or (bool(who) and door.knows(request.lane, who))
         if request.is_inside:
             door.seen(request.lane, who)
-        elif sort.stays:
+        elif sort.stays and not (sort.needs is Needs.ENTRY and request.lane in door.before_opening):
             request.walked_in = door.walks_in(request.lane)
             return request.walked_in > 0
         return True

@@ -7,6 +7,7 @@ that is not theirs, for the path decides.
 from __future__ import annotations
 
 import re
+from collections.abc import Mapping
 from dataclasses import dataclass
 from enum import Enum
 
@@ -41,6 +42,7 @@ class Sort:
 
 _LOOK = Sort("look", Work.BROWSE, rests_from=Step.LOOKING)
 _HISTORY = Sort("history", Work.BROWSE, rests_from=Step.HISTORY)
+_NEWS = Sort("news", Work.BROWSE, Needs.WAIT, rests_from=Step.HISTORY)
 _PREVIEW = Sort("preview", Work.BROWSE, rests_from=Step.PREVIEWS)
 _STATISTICS = Sort("statistics", Work.BROWSE, rests_from=Step.STATISTICS)
 _ENTER = Sort("enter", Work.BUY, Needs.ENTRY, rests_from=Step.ENTERING, stays=True)
@@ -62,21 +64,21 @@ _RULES: tuple[tuple[str, tuple[tuple[str, str, Sort], ...]], ...] = (
     ("v1/stamps", (("POST", "", _STAMP), ("GET", "/[^/]+.*", _FOLLOW), ("GET", "", _HISTORY))),
     ("v1/uploads", (("HEAD", ".*", _STEP), (".*", ".*", _UPLOAD))),
     ("v1/documents", (("GET", "/[^/]+", _STEP), ("GET", "", _HISTORY))),
-    ("v1/orders", (("POST", "", _BUY), ("GET", "", _HISTORY), (".*", ".*", _STEP))),
+    ("v1/orders", (("POST", "", _BUY), ("GET", "", _HISTORY), ("GET", "/[^/]+", _FOLLOW), (".*", ".*", _STEP))),
     ("v1/payments", (("POST", ".*", _MONEY),)),
     ("v1/sessions", (("POST", "", _ENTER), (".*", ".*", _STEP))),
     ("v1/accounts", (("POST", "", _ENTER),)),
     ("v1/track", (("GET", "", _TRACK),)),
     ("lacak", (("GET|POST", "", _TRACK),)),
-    ("v1/quota", (("GET", "/history", _HISTORY),)),
+    ("v1/quota", (("GET", "/history", _HISTORY), ("GET", "/history/news", _NEWS))),
     ("v1/verify", (("POST", "", _PREVIEW),)),
     ("v1/invariants", ((".*", ".*", _STATISTICS),)),
     ("masuk", (("POST", "", _ENTER),)),
     ("daftar", (("POST", "", _ENTER),)),
     ("keluar", (("POST", "", _STEP),)),
-    ("kuota", (("GET", "/riwayat", _HISTORY),)),
+    ("kuota", (("GET", "/riwayat", _HISTORY), ("GET", "/riwayat/kabar", _NEWS))),
     ("beli", (("POST", "", _BUY),)),
-    ("pesanan", (("GET", "", _HISTORY), (".*", ".*", _STEP))),
+    ("pesanan", (("GET", "", _HISTORY), ("GET", "/[^/]+", _FOLLOW), (".*", ".*", _STEP))),
     ("unggah", (("POST", "", _UPLOAD),)),
     ("dokumen", (("GET", "", _HISTORY), ("POST", "/[^/]+/bubuhkan", _STAMP), (".*", ".*", _STEP))),
     ("meterai", ((".*", ".*", _FOLLOW),)),
@@ -116,6 +118,14 @@ def _closer(sort: Sort, path: str, *, waits: bool) -> Sort:
     if sort is _FOLLOW and _FILE.fullmatch(path):
         return _FETCH
     return _FOLLOW_WAITING if waits and sort in {_FOLLOW, _STEP} else sort
+
+
+def session_of(headers: Mapping[bytes, bytes]) -> bytes:
+    """The end of the session's or the program's token that a request carries, which tells them apart; or nothing."""
+    token = headers.get(b"authorization")
+    if not token:
+        token = headers.get(b"cookie", b"").partition(b"emeterai_session=")[2].partition(b";")[0]
+    return token[-16:]
 
 
 def seconds_of(header: bytes | None) -> float | None:

@@ -1,6 +1,6 @@
-const $ = i => document.getElementById(i), lane = document.body.dataset.lane, here = '/gate/' + lane, key = 'gate-' + lane;
-let mine = null, now = null, said = '', rung = false, sound = null, timer = 0, asked = null, title = document.title;
-try { mine = JSON.parse(localStorage[key] || 'null') } catch (e) {}
+const $ = i => document.getElementById(i), lane = location.pathname.split('/')[2], here = '/gate/' + lane, sub = self.crypto && crypto.subtle;
+let mine, now, said, rung, sound, timer, asked, title = document.title;
+try { mine = JSON.parse(localStorage[here] || 'null') } catch (e) {}
 const num = n => n != null ? n.toLocaleString('id-ID') : '–', put = (i, t) => { $(i).textContent = t };
 const tell = (i, id, en) => {
   const e = $(i);
@@ -21,8 +21,8 @@ const span = (low, high) => {
 const lookAgain = (s, chance) => (s === null ? 60 : Math.min(60, Math.max(2, s / 10))) * (.75 + chance / 2);
 const bytes = t => new TextEncoder().encode(t), hex = t => Uint8Array.from(t.match(/../g), x => parseInt(x, 16));
 const hmac = async (k, m) => {
-  const c = await crypto.subtle.importKey('raw', k, { name: 'HMAC', hash: 'SHA-256' }, false, ['sign']);
-  return new Uint8Array(await crypto.subtle.sign('HMAC', c, m));
+  const c = await sub.importKey('raw', k, { name: 'HMAC', hash: 'SHA-256' }, false, ['sign']);
+  return new Uint8Array(await sub.sign('HMAC', c, m));
 };
 // The draw, as core/draw.py explains it.
 const drawn = async (n, d, name) => {
@@ -48,23 +48,24 @@ const post = async (path, body) => {
 const oops = e => {
   // Another's ticket, or none of ours: this browser takes a number of its own at the next look.
   if (/^ticket_/.test(e.code)) keep(null);
+  $('acc').hidden = !e.sign_in;
   tell('err', e.id || 'Sambungan terputus.' + (mine ? ' Tempat Anda tetap.' : ''), e.en || 'No connection.' + (mine ? ' Your place is safe.' : ''));
 };
 const keep = t => {
   mine = t && { n: t.number, t: t.turn, c: t.recovery_code };
-  try { t ? localStorage[key] = JSON.stringify(mine) : localStorage.removeItem(key) } catch (e) {}
+  try { t ? localStorage[here] = JSON.stringify(mine) : localStorage.removeItem(here) } catch (e) {}
 };
 // Who comes back to the tab while it asks for a number must not get two.
 const take = async code => {
   asked = code ? post('/tickets', { code }) : asked || post('/tickets');
-  keep(await asked.finally(() => { asked = null }));
-  tell('err', ''); rung = false;
+  keep(await asked.finally(() => { asked = 0 }));
+  $('acc').hidden = 1; tell('err', ''); rung = false;
 };
 const turnOf = async () => {
   const d = now.draw;
   if (mine.t || (d && !d.seed)) return mine.t;
   if (!d || mine.n > d.count) mine.t = mine.n;
-  else if (self.crypto && crypto.subtle) mine.t = await drawn(mine.n, d, lane);
+  else if (sub) mine.t = await drawn(mine.n, d, lane);
   else await take();
   keep({ number: mine.n, turn: mine.t, recovery_code: mine.c });
   return mine.t;
@@ -90,7 +91,7 @@ const draw = async late => {
   const m = now.message;
   tell('msg', m && (m.id || m.en), m && m.en);
   tell('why', now.why && now.why.id, now.why && now.why.en);
-  tell('open', now.state === 'before_opening' && now.opens_at ? 'Dibuka ' + new Date(now.opens_at).toLocaleString('id-ID', { dateStyle: 'long', timeStyle: 'short' }) : '', '');
+  tell('open', now.state === 'before_opening' && now.opens_at ? 'Dibuka ' + new Date(now.opens_at).toLocaleString('id-ID', { dateStyle: 'long', timeStyle: 'short', timeZone: 'Asia/Jakarta' }) + ' WIB' : '', '');
   tell('late', late ? 'Kabar ini sudah ' + late + ' detik. Tempat Anda tetap.' : '', 'This news is ' + late + ' seconds old. Your place is safe.');
   if (go) ring(); else document.title = head[0] + ' – ' + title;
   const say = [...head, ...(m ? [m.id, m.en] : [])].join(' / ');
@@ -109,7 +110,7 @@ const look = async () => {
     s = await draw(old > 15 ? Math.round(old) : 0);
     if (now.state === 'before_opening') s = now.opens_at ? Math.max(20, (Date.parse(now.opens_at) - at) / 1000) : null;
     tell('err', '');
-  } catch (e) { oops(e); s = e.retry_after_s ? 10 * e.retry_after_s : 50 }
+  } catch (e) { oops(e); s = 10 * (e.retry_after_s || 5) }
   timer = setTimeout(look, 1000 * lookAgain(s, Math.random()));
 };
 const doing = f => async e => { e.preventDefault(); try { await f(e.target) } catch (x) { oops(x) } };

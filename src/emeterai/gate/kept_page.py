@@ -1,6 +1,7 @@
-"""The front page as everybody sees it who is not inside: the same bytes, made once in a while, without a look-up.
+"""A page that is the same for everybody: the same bytes, made once in a while, without a look-up.
 
-A crowd looks at this page before anything else; made anew for each it would cost more than all that is sold.
+A crowd looks at the front page before anything else, and then at that of the waiting room; made anew for each they
+would cost more than all that is sold.
 """
 
 from __future__ import annotations
@@ -15,7 +16,7 @@ KEPT_S = 5.0
 _PERSONAL = frozenset({b"cookie", b"authorization"})
 
 
-class FrontPage:
+class KeptPage:
     """`app` makes the page. Only a good answer that is for nobody in particular is kept."""
 
     def __init__(self, app: ASGIApp) -> None:

@@ -1,0 +1,87 @@
+"""Numbers that were given to nobody in particular: who holds the ticket has the place, and a ticket is easily copied.
+
+So the number is of the first account that comes with it, for good, and until then few passes of it are alive at once.
+A pass that names no account is easily copied as well: it works for few sessions in each web process (`Sharers`), and
+who buys or stamps with it makes its number their account's.
+"""
+
+from __future__ import annotations
+
+from collections import OrderedDict
+from collections.abc import Sequence
+from uuid import UUID
+
+from emeterai.core.refusal import RefusalKind, Refused
+from emeterai.gate import bearer_store
+from emeterai.gate.passes import Pass, room_path
+from emeterai.infra.database import Database
+from emeterai.infra.interruption import INTERRUPTIONS
+
+PASSES_MAX = 3
+"""A phone, another tab or browser, another phone."""
+SESSIONS_MAX = 3
+_REMEMBERED_MAX = 50_000
+NUMBER_IN_USE = RefusalKind(
+    "number_in_use",
+    429,
+    "Nomor ini sudah dipakai masuk di {count} tempat; lanjutkan di sana, atau coba lagi di {room} dalam "
+    "{retry_after_s} detik.",
+    "This number is in use in {count} places already; go on there, or try again at {room} in {retry_after_s} seconds.",
+)
+
+
+class Bearers:
+    """What is on record of numbers of nobody. With the database away each web process counts passes for itself."""
+
+    def __init__(self, db: Database) -> None:
+        self._db = db
+        self._ends_s: OrderedDict[tuple[str, int], tuple[int, ...]] = OrderedDict()
+
+    async def owned(self, asked: Sequence[tuple[str, int, UUID]]) -> dict[tuple[str, int], UUID]:
+        """Whose these numbers are from now on, by lane and number: of the first account that ever came with one."""
+        return await bearer_store.own_numbers(self._db, asked) if asked else {}
+
+    async def let_in(self, granted: Pass, *, now_s: int, instead: Pass | None = None) -> None:
+        """Count a pass that names no account, `instead` of one that it prolongs. Raises `number_in_use`."""
+        lane, number, instead_s = granted.lane, granted.number, instead.until_s if instead else 0
+        try:
+            added = await bearer_store.add_pass(
+                self._db, lane, number, ends_s=granted.until_s, instead_s=instead_s, most=PASSES_MAX
+            )
+            if added:
+                return
+            end_s = await bearer_store.next_end_s(self._db, lane, number)
+        except (Refused, *INTERRUPTIONS):
+            alive_s = self._alive_s((lane, number), now_s, {granted.until_s, instead_s})
+            if len(alive_s) < PASSES_MAX:
+                self._ends_s[lane, number] = (*alive_s, granted.until_s)
+                return
+            end_s = min(alive_s)
+        raise NUMBER_IN_USE(count=PASSES_MAX, room=room_path(lane), retry_after_s=max(1, end_s - now_s))
+
+    def _alive_s(self, key: tuple[str, int], now_s: int, without_s: set[int]) -> tuple[int, ...]:
+        if len(self._ends_s) >= _REMEMBERED_MAX:
+            self._ends_s.popitem(last=False)
+        return tuple(one for one in self._ends_s.get(key, ()) if one > now_s and one not in without_s)
+
+
+class Sharers:
+    """Which sessions came with a pass that names no account. One for each web process; it asks nobody."""
+
+    def __init__(self) -> None:
+        self._sessions: OrderedDict[tuple[str, int, int], tuple[bytes, ...]] = OrderedDict()
+
+    def may_use(self, shown: Pass, session: bytes) -> bool:
+        """Whether a session, or nobody yet, may come with this pass: of all who do, the first few."""
+        if shown.is_bound or not session:
+            return True
+        key = shown.lane, shown.number, shown.entered_s
+        known = self._sessions.get(key, ())
+        if session in known:
+            return True
+        if len(known) >= SESSIONS_MAX:
+            return False
+        self._sessions[key] = (*known, session)
+        if len(self._sessions) > _REMEMBERED_MAX:
+            self._sessions.popitem(last=False)
+        return True

@@ -1,0 +1,44 @@
+"""What a crowd asks of the waiting room of a lane with a line, answered at the door: its page, which is kept for all
+alike, and in a rush its numbers.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable, Mapping
+
+from litestar.types import ASGIApp, HTTPScope, Receive, Send
+
+from emeterai.gate.door import Door
+from emeterai.gate.kept_page import KeptPage
+
+Numbers = Callable[[HTTPScope, Mapping[bytes, bytes], Receive, Send, str], Awaitable[bool]]
+"""Gives a number of a lane to whoever asks, in a rush; False when it goes the ordinary way."""
+
+
+class RoomCrowd:
+    """Stands before `app`. Without `numbers` all of them are given the ordinary way."""
+
+    def __init__(self, app: ASGIApp, door: Door, numbers: Numbers | None) -> None:
+        self._app = app
+        self._door = door
+        self._numbers = numbers
+        self._pages: dict[tuple[str, bool], KeptPage] = {}
+
+    async def answered(self, scope: HTTPScope, headers: Mapping[bytes, bytes], receive: Receive, send: Send) -> bool:
+        """Whether this request has got its answer here."""
+        path, method = scope["path"], scope["method"]
+        head, _, lane = path.removesuffix("/tickets").rpartition("/")
+        if head != "/gate" or lane not in self._door.passes_needed:
+            return False
+        if path.endswith("/tickets"):
+            return (
+                method == "POST"
+                and self._numbers is not None
+                and await self._numbers(scope, headers, receive, send, lane)
+            )
+        if method != "GET" or scope["query_string"]:
+            return False
+        packed = b"gzip" in headers.get(b"accept-encoding", b"")
+        page = self._pages.get((lane, packed)) or self._pages.setdefault((lane, packed), KeptPage(self._app))
+        await page.answer(scope, receive, send)
+        return True

@@ -1,0 +1,69 @@
+"""Pages that are the same for everybody are made once for a crowd, and nobody gets what is somebody's."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+
+import httpx
+import pytest
+from served_door import ServedDoor
+
+from emeterai.core.admission import Work
+
+
+@pytest.fixture
+def served() -> ServedDoor:
+    """A door with two slots, both taken."""
+    found = ServedDoor(limit=2)
+    assert found.door.work.enter_now("retail", Work.FINISH)
+    assert found.door.work.enter_now("retail", Work.FINISH)
+    return found
+
+
+@pytest.fixture
+async def client(served: ServedDoor) -> AsyncIterator[httpx.AsyncClient]:
+    """Somebody outside."""
+    async with served.serving() as found:
+        yield found
+
+
+async def test_the_front_page_is_the_same_for_everybody_outside(served: ServedDoor, client: httpx.AsyncClient) -> None:
+    """Made once for all strangers, and while passes are asked for once for all who are not inside; it takes no slot."""
+    for _ in range(5):
+        assert 200 == (await client.get("/")).status_code
+    served.door.passes_needed = frozenset({"retail"})
+    outside = {"Authorization": "Bearer ems_" + "o" * 43, "Cookie": "emeterai_session=" + "o" * 43}
+    for _ in range(5):
+        assert 200 == (await client.get("/", headers=outside)).status_code
+    assert 1 == served.work.begun.count("/")
+    served.door.work.leave("retail")
+    assert 200 == (await client.get("/", headers={"Emeterai-Pass": "retail"})).status_code
+    assert 2 == served.work.begun.count("/")
+
+
+async def test_the_page_of_a_room_is_made_once_for_all(served: ServedDoor, client: httpx.AsyncClient) -> None:
+    """Once packed and once not, whoever asks; what is one person's, or has no line, goes its ordinary way."""
+
+    async def made(path: str, **headers: str) -> int:
+        before = len(served.work.begun)
+        for number in range(3):
+            whose = {"Cookie": f"emeterai_ticket_retail={number}"}
+            assert 200 == (await client.get(path, headers=whose | headers)).status_code
+        return len(served.work.begun) - before
+
+    plain = {"Accept-Encoding": "identity"}
+    assert 3 == await made("/gate/retail")
+    served.door.passes_needed = frozenset({"retail"})
+    assert 1 == await made("/gate/retail")
+    assert 1 == await made("/gate/retail", **plain)
+    assert 0 == await made("/gate/retail", **plain)
+    for path in ("/gate/retail/giliran", "/gate/retail?x=1", "/gate/other", "/gate/retail/tickets"):
+        assert 3 == await made(path)
+
+
+async def test_a_front_page_that_is_somebodys_is_not_kept(served: ServedDoor, client: httpx.AsyncClient) -> None:
+    """Nor is one that failed: the next one gets its own."""
+    for headers in ({"X-Answers": "500"}, {"X-Says": "set-cookie"}, {"X-Says": "no-store"}):
+        await client.get("/", headers=headers)
+        client.cookies.clear()
+    assert 3 == served.work.begun.count("/")

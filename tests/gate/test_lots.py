@@ -1,0 +1,168 @@
+"""What a lot in the draw costs: an account, or one of the few that an address has; and who is told what to do."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import AsyncIterator
+from datetime import timedelta
+from pathlib import Path
+from typing import Any
+
+import httpx
+import pytest
+from room_app import create_room_app
+from waiting_people import AT, NOT_DRAWN, OPEN, SECRET, Room, changed, publish
+
+from emeterai.core.refusal import Refused
+from emeterai.gate.addresses import BLOCK_TIMES
+from emeterai.gate.door import Door
+from emeterai.gate.keeper import Keeper
+from emeterai.gate.lanes import Lane
+from emeterai.gate.lots import LOTS_MAX
+from emeterai.gate.quick_numbers import RUSH_PER_S, QuickNumbers
+from emeterai.gate.receipts import Receipts
+from emeterai.gate.reception import Reception
+from emeterai.gate.room_routes import Gate
+from emeterai.gate.shedding import Shedding
+from emeterai.infra.clock import utc_now
+from emeterai.infra.database import Database
+from emeterai.infra.ids import new_id
+
+HOME, OTHER_HOME = "198.51.100.7", "203.0.113.9"
+BEFORE = changed(OPEN, state="before_opening", draw=NOT_DRAWN, now_serving=0, grace_from=1)
+
+
+@pytest.fixture
+async def reception(db: Database, tmp_path: Path) -> AsyncIterator[Reception]:
+    """A reception of a lane that opens later."""
+    publish(tmp_path, BEFORE)
+    desk = Reception(db, tmp_path, SECRET)
+    yield desk
+    await desk.close()
+
+
+async def lots(reception: Reception, wanted: int, address: str) -> list[int]:
+    """The numbers that somebody without an account gets from an address who asks for so many."""
+    found: list[int] = []
+    why: set[tuple[str, object]] = set()
+    for _ in range(wanted):
+        try:
+            found.append((await reception.ticket("retail", account_id=None, address=address)).ticket.number)
+        except Refused as refused:
+            why.add((refused.code, refused.facts["sign_in"]))
+    assert why <= {("lots_too_many", "/masuk")}
+    return found
+
+
+@pytest.mark.parametrize("address", [HOME, "127.0.0.1", "10.2.3.4", "2001:db8::7"])
+async def test_an_address_has_few_lots_and_everybody_who_signs_in_has_one(reception: Reception, address: str) -> None:
+    """A thousand phones behind one address are a thousand lots, of accounts; a program without them has a handful."""
+    first = await reception.ticket("retail", account_id=None, address=address)
+    assert LOTS_MAX - 1 == len(await lots(reception, 50, address))
+    signed_in = [await reception.ticket("retail", account_id=new_id(), address=address) for _ in range(50)]
+    assert 50 == len({given.ticket.number for given in signed_in})
+    assert first.ticket == (await reception.ticket("retail", account_id=None, shown=first.text, address=address)).ticket
+    assert LOTS_MAX == len(await lots(reception, 50, OTHER_HOME))
+
+
+async def test_a_block_of_addresses_has_few_lots_for_each_of_them(reception: Reception) -> None:
+    """256 addresses of one network, or all of one customer's IPv6, are no 256 households."""
+    for pattern in ("198.51.100.{}", "2001:db8:0:{:x}::1"):
+        found = [await lots(reception, LOTS_MAX, pattern.format(host)) for host in range(2 * BLOCK_TIMES)]
+        assert LOTS_MAX * BLOCK_TIMES == sum(len(some) for some in found)
+
+
+async def test_web_processes_count_the_same_lots(db: Database, reception: Reception, tmp_path: Path) -> None:
+    """However many there are, and after a restart; and no address is on record."""
+    other = Reception(db, tmp_path, SECRET)
+    found = [*await lots(reception, 2, HOME), *await lots(other, 50, HOME), *await lots(reception, 50, HOME)]
+    assert LOTS_MAX == len(found) == len(set(found))
+    await other.close()
+    networks = await db.fetch("SELECT network FROM gate.lots")
+    assert not any(b"198" in row["network"] for row in networks)
+
+
+async def test_with_the_database_away_a_process_counts_for_itself(db: Database, reception: Reception) -> None:
+    """So an outage is no feast."""
+    await reception.ticket("retail", account_id=None, address=OTHER_HOME)
+    await db.close()
+    assert LOTS_MAX == len(await lots(reception, 50, HOME))
+    assert LOTS_MAX - 1 == len(await lots(reception, 50, OTHER_HOME))
+
+
+async def test_once_it_is_drawn_numbers_are_given_again_and_nobody_is_remembered(db: Database, tmp_path: Path) -> None:
+    """Behind the draw, first come, first served."""
+    room = Room(db, tmp_path)
+    room.lanes = {"retail": Lane(name="retail", title="Umum", opens_at=utc_now() + timedelta(hours=1))}
+    await room.conductor.move()
+    assert LOTS_MAX == len(await lots(room.reception, 50, HOME))
+    room.lanes = {"retail": Lane(name="retail", title="Umum", opens_at=AT - timedelta(days=1))}
+    await room.conductor.move()
+    assert 0 == await db.fetchval("SELECT count(*) FROM gate.lots")
+    room.reception.now._known.clear()
+    after = await lots(room.reception, 50, HOME)
+    assert 50 == len(after)
+    assert min(after) > LOTS_MAX
+    await room.reception.close()
+
+
+def gate_of(db: Database, reception: Reception) -> Gate:
+    """A waiting room over HTTP."""
+    return Gate(db, reception, Receipts(b"r" * 32, "https://meterai.example"), https=True, inside="/beli")
+
+
+def browser_of(app: Any) -> httpx.AsyncClient:
+    """A browser at home."""
+    transport = httpx.ASGITransport(app, client=(HOME, 4711))
+    return httpx.AsyncClient(transport=transport, base_url="https://meterai.example")
+
+
+async def test_the_page_says_what_to_do(db: Database, reception: Reception) -> None:
+    """One sentence, with the way to sign in, and when to ask again; for programs the same."""
+    await lots(reception, LOTS_MAX, HOME)
+    async with browser_of(create_room_app(gate_of(db, reception))) as browser:
+        page = await browser.post("/gate/retail/giliran", data={"do": "ambil"})
+        told = await browser.post("/gate/retail/tickets", json={})
+        other = await browser.post("/gate/retail/giliran", data={"do": "ambil", "code": "SALAH"})
+    assert 429 == page.status_code == told.status_code
+    assert "masuk dengan akun Anda di /masuk untuk ikut" in page.text
+    assert "href=/masuk" in page.text
+    assert ("/masuk", "60") == (told.json()["sign_in"], told.headers["retry-after"])
+    assert "/masuk" not in other.text
+
+
+async def test_in_a_rush_an_account_has_one_lot_too(db: Database, reception: Reception) -> None:
+    """It is not taken for somebody without one, and costs its address none of the few."""
+    door = Door(clock=time.monotonic)
+    door.passes_needed = frozenset({"retail"})
+    app = create_room_app(gate_of(db, reception))
+    quick = QuickNumbers(reception, https=True)
+    siti, found = new_id(), set()
+    async with browser_of(Shedding(app, door, pass_of=lambda _: None, numbers=quick.answer)) as browser:
+        for session in ({"cookie": "emeterai_session=ems_siti"}, {"authorization": "Bearer ems_siti"}):
+            for _ in range(2 * RUSH_PER_S):
+                browser.cookies.clear()
+                headers = {"x-account": str(siti), **session}
+                answer = await browser.post("/gate/retail/tickets", json={}, headers=headers)
+                found.add((answer.raise_for_status().json()["number"], answer.json()["recovery_code"]))
+    assert [(min(found)[0], "")] == sorted(found)
+    assert LOTS_MAX == len(await lots(reception, 50, HOME))
+
+
+async def test_before_a_lane_opens_everybody_may_sign_in(db: Database, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A pass is not to be had yet, and whoever is signed in has a lot; buying waits for the opening all the same."""
+    keeper = Keeper(SECRET)
+    keeper.door.passes_needed = frozenset({"retail"})
+    asked: list[str] = []
+
+    async def app(scope: Any, _: Any, send: Any) -> None:
+        asked.append(scope["path"])
+        await send({"type": "http.response.start", "status": 200, "headers": []})
+        await send({"type": "http.response.body", "body": b""})
+
+    for lanes in (frozenset({"retail"}), frozenset()):
+        keeper.door.before_opening = lanes
+        async with browser_of(keeper.wrapped(app)) as browser:
+            for path in ("/v1/sessions", "/v1/accounts", "/masuk", "/daftar", "/v1/orders", "/v1/uploads"):
+                await browser.post(path)
+    assert ["/v1/sessions", "/v1/accounts", "/masuk", "/daftar"] == asked
