@@ -231,6 +231,25 @@ async def test_a_key_made_while_acting_is_bound_to_the_group(office: Office) -> 
     await refuses(SIGN_IN_NEEDED, fresh.identify(key.token))
 
 
+async def test_a_key_for_a_group_does_not_come_back_with_its_holder(db: Database, office: Office) -> None:
+    """Whoever is removed and invited again makes a new one: nobody knows where the old one has been. His own stay."""
+    budi = await office.join()
+    acting = await office.groups.act(budi, office.group.id)
+    bound = await office.accounts.create_api_key(acting, "Mesin stempel")
+    own = await office.accounts.create_api_key(budi, "Punya sendiri")
+    await office.groups.remove(office.owner, office.group.id, budi.account_id)
+    again = await office.groups.invite(
+        office.owner, office.group.id, contact=None, role=GroupRole.MEMBER, limits=Limits()
+    )
+    await office.groups.accept(budi, again.code)
+    later = Accounts(db, session_life_s=60)
+    await refuses(SIGN_IN_NEEDED, later.identify(bound.token))
+    assert budi.account_id == (await later.identify(own.token)).account_id
+    assert {"Mesin stempel": True, "Punya sendiri": False} == {
+        key.label: key.revoked_at is not None for key in await later.list_api_keys(budi)
+    }
+
+
 async def test_a_program_changes_no_members(office: Office) -> None:
     """Even with its owner's key."""
     key: Caller = replace(office.owner, via="api_key")

@@ -4,82 +4,20 @@ from __future__ import annotations
 
 import re
 from collections.abc import AsyncIterator, Sequence
-from dataclasses import dataclass
 from typing import Any
 from uuid import UUID
 
 import httpx
 import pytest
-from litestar import Litestar, Request, Response
+from quota_app import Person, Till, browsing, create_quota_app, person_of
 
-from emeterai.accounts import quota_pages, quota_routes
-from emeterai.accounts.callers import SESSION_COOKIE, SignInFirst, redirect_to_sign_in
 from emeterai.accounts.quota import read_statement
 from emeterai.accounts.service import Accounts
 from emeterai.core.ledger import Balance, Kind, Posted, Reason, Transfer
 from emeterai.infra.database import Database
-from emeterai.infra.http import problem_response, refusal_of
 from emeterai.infra.ids import new_id
 from emeterai.ledger.model import Movement
 from emeterai.ledger.service import Ledger
-from emeterai.web.csrf import Csrf
-from emeterai.web.pages import Pages
-from emeterai.web.static_files import StaticFiles
-
-
-class NoGrants:
-    """Grants are an agency's: here nobody has any."""
-
-    async def grants(self, account_id: UUID, *, only_open: bool = False) -> list[Any]:
-        """None."""
-        return []
-
-
-class Till:
-    """Orders are a shop's: here somebody awaits a payment or nobody does."""
-
-    paying: UUID | None = None
-
-    async def has_money_on_its_way(self, account_id: UUID, *, paid_within_s: float) -> bool:
-        """Of who pays now."""
-        return account_id == self.paying
-
-
-@dataclass(frozen=True)
-class QuotaServices:
-    """The part of the application's services that quota needs."""
-
-    accounts: Accounts
-    ledger: Ledger
-    pages: Pages
-    claims: NoGrants
-    purchase: Till
-
-
-@dataclass(frozen=True)
-class Person:
-    """Somebody with an account and a session."""
-
-    account_id: UUID
-    token: str
-
-    @property
-    def bearer(self) -> dict[str, str]:
-        """The header of a program."""
-        return {"authorization": f"Bearer {self.token}"}
-
-    @property
-    def cookie(self) -> dict[str, str]:
-        """The header of a browser."""
-        return {"cookie": f"{SESSION_COOKIE}={self.token}"}
-
-
-def tell(_: Request[Any, Any, Any], error: Exception) -> Response[bytes]:
-    """A refusal as the application tells it; anything else is a bug and fails the test."""
-    refused = refusal_of(error)
-    if refused is None:
-        raise error
-    return problem_response(refused)
 
 
 @pytest.fixture
@@ -97,26 +35,14 @@ def till() -> Till:
 @pytest.fixture
 async def browser(accounts: Accounts, ledger: Ledger, till: Till) -> AsyncIterator[httpx.AsyncClient]:
     """A browser or a program at an application of quota alone."""
-    app = Litestar(
-        [*quota_routes.controllers, *quota_pages.controllers],
-        exception_handlers={SignInFirst: redirect_to_sign_in, Exception: tell},
-    )
-    pages = Pages(Csrf(b"x" * 32, https=True), specimen=True, static=StaticFiles())
-    app.state["services"] = QuotaServices(accounts, ledger, pages, NoGrants(), till)
-    transport = httpx.ASGITransport(app)
-    async with httpx.AsyncClient(transport=transport, base_url="https://meterai.example") as client:
+    async with browsing(create_quota_app(accounts, ledger, till)) as client:
         yield client
 
 
 @pytest.fixture
 async def siti(accounts: Accounts) -> Person:
     """A person without quota."""
-    return await _person(accounts, "siti@contoh.id")
-
-
-async def _person(accounts: Accounts, email: str) -> Person:
-    account = await accounts.register(name="Siti Rahayu", password="kopi-hangat-di-teras", email=email)
-    return Person(account.id, (await accounts.open_session(account)).token)
+    return await person_of(accounts, "siti@contoh.id")
 
 
 async def _post(ledger: Ledger, *transfers: Transfer) -> None:
@@ -209,7 +135,7 @@ async def test_nobody_sees_the_quota_of_another(
 ) -> None:
     """A cursor into somebody else's history shows one's own only; without a token there is nothing to see."""
     await _live_through(ledger, siti.account_id)
-    other = await _person(accounts, "budi@contoh.id")
+    other = await person_of(accounts, "budi@contoh.id")
     cursor = (await browser.get("/v1/quota/history?limit=1", headers=siti.bearer)).json()["next"]
     seen = await browser.get(f"/v1/quota/history?cursor={cursor}", headers=other.bearer)
     assert {"items": [], "next": None} == seen.json()

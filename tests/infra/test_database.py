@@ -1,6 +1,8 @@
-"""The pool brings its own settings: the server may be anybody's."""
+"""The pool brings its own settings, for the server may be anybody's; and does what is left to do after a commit."""
 
 from __future__ import annotations
+
+import contextlib
 
 import asyncpg
 import pytest
@@ -27,3 +29,22 @@ async def test_who_sleeps_in_a_transaction_is_ended_whatever_the_server_says(pat
         assert "10s" == await db.fetchval("SHOW idle_in_transaction_session_timeout")
     finally:
         await db.close()
+
+
+async def test_what_is_left_to_do_is_done_after_the_commit(db: Database) -> None:
+    """In order, when others see what was written; never after a failure, and never for another transaction."""
+    done: list[object] = []
+    async with db.transaction() as tx:
+        db.after_commit(tx, lambda: done.append("first"))
+        db.after_commit(tx, lambda: done.append("second"))
+        assert [] == done
+    assert ["first", "second"] == done
+    with contextlib.suppress(LookupError):
+        async with db.transaction() as tx:
+            db.after_commit(tx, lambda: done.append("never"))
+            raise LookupError
+    async with db.transaction():
+        pass
+    async with db.connection() as connection, connection.transaction():
+        db.after_commit(connection, lambda: done.append("of no transaction of this pool's"))
+    assert ["first", "second"] == done

@@ -36,22 +36,37 @@ def test_a_plan_for_programs(capsys: pytest.CaptureFixture[str], tmp_path: Path)
     assert 10_000_000 == plan["stamps"]
     assert plan["longest_wait_s"] <= 1_800
     assert plan["planned_per_s"] < plan["busiest_hour_per_s"]
-    assert ["web", "sealer", "database"] == [machine["role"] for machine in plan["machines"]]
+    assert ["web", "sealer", "database", "steward"] == [machine["role"] for machine in plan["machines"]]
     left = [less["left_at_deadline"] for less in plan["less"]]
     assert sorted(left) == left
     assert "svg" in ElementTree.parse(picture).getroot().tag  # noqa: S314 - our own file
 
 
+def printed(file: Path, of: str, costs_ms: dict[str, float]) -> str:
+    """A file with the lines of a bench; its path."""
+    lines = [json.dumps({"name": f"CPU a {of}: {role}", "value": cost_ms}) for role, cost_ms in costs_ms.items()]
+    file.write_text("\n".join([json.dumps({"name": "something else", "value": 1.0}), *lines, ""]))
+    return str(file)
+
+
+STAMP_MS = {"web": 3.0, "web, its opener": 1.0, "sealer-1": 3.5, "sealer-2": 0.5, "postgres": 2.0, "generator": 9.0}
+PERSON_MS = {"web": 30.0, "sealer-1": 4.0, "postgres": 7.0, "steward": 1.0, "sandbox": 3.0}
+
+
 def test_measured_rates_take_the_place_of_ours(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
-    """What `emeterai bench stamp --json` printed: twice the time on every processor, about twice the cores."""
-    costs = {"web": 3.0, "web, its opener": 1.6, "sealer-1": 3.5, "sealer-1, its opener": 0.5, "postgres": 1.4}
-    rates = tmp_path / "stamp.jsonl"
-    rates.write_text(
-        "".join(json.dumps({"name": f"CPU a stamp: {it}", "value": ms}) + "\n" for it, ms in costs.items())
-    )
-    assert 0 == main([*ASKED, "--rates", str(rates), "--json"])
+    """What the benches printed: a person's way in is paid once, further stamps by themselves; a role is one."""
+    rates = [printed(tmp_path / "day", "person", PERSON_MS), printed(tmp_path / "stamp", "stamp", STAMP_MS)]
+    assert 0 == main([*ASKED, "--rates", *rates, "--json"])
     plan = json.loads(capsys.readouterr().out)
-    assert [4.6, 4.0, 1.4] == [machine["cpu_ms_a_stamp"] for machine in plan["machines"]]
+    found = {machine["role"]: machine["cpu_ms_a_stamp"] for machine in plan["machines"]}
+    assert {"web": 14.4, "sealer": 4.0, "database": 4.0, "steward": 0.4} == pytest.approx(found)
+
+
+def test_rates_of_stamps_alone_are_not_enough(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
+    """They leave out all that a person does before and after."""
+    stamp = printed(tmp_path / "stamp", "stamp", STAMP_MS)
+    assert EXIT_REFUSED == main([*ASKED, "--rates", stamp, stamp])
+    assert "lack the lines `CPU a person`" in capsys.readouterr().err
 
 
 @pytest.mark.parametrize(
@@ -60,7 +75,7 @@ def test_measured_rates_take_the_place_of_ours(capsys: pytest.CaptureFixture[str
         ["--applicants", "0"],
         ["--days", "0"],
         ["--deadline", "2026-09-10T23:59"],
-        ["--rates", "README.md"],
+        ["--rates", "README.md", "README.md"],
     ],
 )
 def test_what_cannot_be_planned_is_refused(capsys: pytest.CaptureFixture[str], wrong: list[str]) -> None:

@@ -80,6 +80,8 @@ MOVEMENTS = [
     ),
     movement(20, ("Dibeli: pesanan 4F7K2", "Bought: order 4F7K2")),
 ]
+POSITION = "0123456789abcdef"
+HISTORY = {"movements": [], "made_at": AT, "position": "", "newer_url": None, "older_url": None, "refresh_s": 0}
 ORDER = {
     "id": ID,
     "number": "4F7K2",

@@ -12,8 +12,10 @@ import pytest
 from axe_playwright_python.sync_playwright import Axe
 from playwright.sync_api import ConsoleMessage, Page, Route, sync_playwright
 from rendering import STATIC, html_of
+from sample_values import POSITION
 from samples import SAMPLES, Sample
 
+from emeterai.web import paths
 from emeterai.web.headers import content_security_policy
 
 every_sample = pytest.mark.parametrize("sample", SAMPLES, ids=lambda sample: sample.key)
@@ -46,11 +48,14 @@ def serve(route: Route) -> None:
     """Answer as the service does, headers included."""
     url = route.request.url
     if url in PAGES:
-        headers = {"content-security-policy": content_security_policy()}
+        policy = content_security_policy(runs_script="<script" in PAGES[url])
+        headers = {"content-security-policy": policy}
         route.fulfill(body=PAGES[url], content_type="text/html; charset=utf-8", headers=headers)
     elif url.startswith(f"{ORIGIN}/static/"):
         file = STATIC.response(url.rpartition("/")[2], accepts_gzip=False)
         route.fulfill(body=file.content, content_type=str(file.media_type))
+    elif url.startswith(f"{ORIGIN}{paths.HISTORY_NEWS}?after={POSITION}"):
+        route.fulfill(json={"position": POSITION})
     else:
         route.abort()
 

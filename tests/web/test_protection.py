@@ -120,7 +120,7 @@ def test_every_answer_has_the_security_headers(client: TestClient[Any], path: st
     assert "strict-transport-security" not in headers
 
 
-@pytest.mark.parametrize("name", ["emeterai.css", "logo.svg"])
+@pytest.mark.parametrize("name", ["emeterai.css", "follow.js", "logo.svg"])
 def test_static_files_are_kept_for_ever(client: TestClient[Any], name: str) -> None:
     """A file's address holds its content's hash, so its answer never changes; packed and unpacked are the same file."""
     packed = client.get(STATIC.url(name), headers={"accept-encoding": "gzip"})

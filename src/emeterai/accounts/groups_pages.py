@@ -23,7 +23,7 @@ from emeterai.infra.settings import Settings
 from emeterai.web import paths
 from emeterai.web.confirming import Question, ask_first, is_confirmed
 from emeterai.web.csrf import Csrf, checked_form, texts_of
-from emeterai.web.forms import FieldError, Form
+from emeterai.web.forms import FieldError, Form, whole_number
 from emeterai.web.pages import Pages
 
 LIMIT_UNUSABLE = RefusalKind(
@@ -364,14 +364,12 @@ def _limits(fields: Mapping[str, str]) -> Limits:
 
 
 def _units(typed: str) -> int | None:
-    digits = typed.strip().replace(".", "")
-    if not digits:
+    if not typed.strip():
         return None
-    if not (digits.isascii() and digits.isdecimal() and len(digits) <= len(str(_UNITS_MAX))):
+    units = whole_number(typed, digits_max=len(str(_UNITS_MAX)))
+    if units is None or units > _UNITS_MAX:
         raise LIMIT_UNUSABLE()
-    if int(digits) > _UNITS_MAX:
-        raise LIMIT_UNUSABLE()
-    return int(digits)
+    return units
 
 
 def _again(fields: Mapping[str, str], refused: Refused, field: str) -> Form:

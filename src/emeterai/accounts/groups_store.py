@@ -71,9 +71,16 @@ async def write_member(tx: Connection, group_id: UUID, account_id: UUID, *, role
 
 
 async def end_member(tx: Connection, group_id: UUID, account_id: UUID) -> None:
-    """Somebody is a member no more."""
+    """Somebody is a member no more, and his keys for the group are revoked: they do not come back with him."""
     await tx.execute(
-        "UPDATE accounts.members SET ended_at = now() WHERE group_id = $1 AND account_id = $2 AND ended_at IS NULL",
+        """
+        WITH ended AS (
+            UPDATE accounts.members SET ended_at = now()
+            WHERE group_id = $1 AND account_id = $2 AND ended_at IS NULL
+        )
+        UPDATE accounts.api_keys SET revoked_at = now()
+        WHERE group_id = $1 AND account_id = $2 AND revoked_at IS NULL
+        """,
         group_id,
         account_id,
     )

@@ -15,13 +15,19 @@ from litestar.response import Redirect
 
 from emeterai.accounts.callers import AnyRequest, caller
 from emeterai.accounts.quota import HasLedger, Line, lines_of, read_statement
+from emeterai.accounts.quota_news import LINES_SHOWN, position_of
+from emeterai.accounts.quota_routes import HistoryNews, answer_news
 from emeterai.accounts.service import Caller
+from emeterai.infra.clock import utc_now
 from emeterai.infra.http import CURSOR_BAD, cursor_of, read_cursor
 from emeterai.web import paths
+from emeterai.web.headers import content_security_policy
 from emeterai.web.pages import Pages
 
 _NEWEST = 5
-_LINES_A_PAGE = 20
+_NEWS_WAIT_S = 25.0
+"""So long a page of the history waits for news in one request: less than proxies let a line be silent."""
+_FOLLOWING = {"content-security-policy": content_security_policy(runs_script=True)}
 _REFRESH_S, _REFRESH_PAYING_S = 1, 5
 """A held unit is used or returns within seconds; the page shows it within one. A payment takes a person minutes, and a
 crowd of payers that asked each second would be a storm."""
@@ -85,33 +91,47 @@ class QuotaPages(Controller):
     async def history(self, request: AnyRequest, caller: NamedDependency[Caller]) -> Response[bytes]:
         """The history, a page at a time."""
         services = _services(request)
-        cursor = request.query_params.get("cursor") or None
+        cursor, position = request.query_params.get("cursor") or None, ""
         if cursor is None:
-            balance, movements = await read_statement(services.ledger, caller.account_id, limit=_LINES_A_PAGE + 1)
+            balance, movements = await read_statement(services.ledger, caller.account_id, limit=LINES_SHOWN + 1)
             available, refresh_s = balance.available, await _refresh_s(request, caller, held=balance.held)
+            if not _is_told_to_rest(request):
+                position = position_of(movements)
         else:
             refresh_s = 0  # what has moved since is on the first page
             before, available = _read_page_cursor(cursor)
-            movements = await services.ledger.history(caller.account_id, before=before, limit=_LINES_A_PAGE + 1)
+            movements = await services.ledger.history(caller.account_id, before=before, limit=LINES_SHOWN + 1)
         lines = lines_of(movements, available=available)
-        shown, older = lines[:_LINES_A_PAGE], lines[_LINES_A_PAGE:]
+        shown, older = lines[:LINES_SHOWN], lines[LINES_SHOWN:]
         return services.pages.render(
             request,
             "accounts/history.html",
+            headers=_FOLLOWING if position else None,
             movements=[_shown(line) for line in shown],
+            made_at=utc_now(),
+            position=position,
             newer_url=None if cursor is None else paths.HISTORY,
             refresh_s=refresh_s,
             older_url=f"{paths.HISTORY}?cursor={quote(_page_cursor(shown[-1], older[0]))}" if older else None,
         )
+
+    @get(paths.HISTORY_NEWS)
+    async def news(self, request: AnyRequest, caller: NamedDependency[Caller]) -> Response[HistoryNews]:
+        """What the script of an open history waits for: where it stands, as soon as that is not `after`."""
+        return await answer_news(request, caller, after=request.query_params.get("after", ""), wait_s=_NEWS_WAIT_S)
 
 
 def _services(request: AnyRequest) -> QuotaServices:
     return cast("QuotaServices", request.app.state["services"])
 
 
+def _is_told_to_rest(request: AnyRequest) -> bool:
+    return request.query_params.get("refresh") == "0"
+
+
 async def _refresh_s(request: AnyRequest, caller: Caller, *, held: int) -> int:
     """After how many seconds a page looks again by itself; 0: never, for nothing is under way or the person said so."""
-    if request.query_params.get("refresh") == "0":
+    if _is_told_to_rest(request):
         return 0
     if held:
         return _REFRESH_S

@@ -3,19 +3,20 @@
 from __future__ import annotations
 
 from datetime import datetime
-from typing import Annotated, Any, cast
+from typing import Annotated, Any, Protocol, cast
 from uuid import UUID
 
 import msgspec
 from litestar import Controller, Response, get
 from litestar.di import NamedDependency, Provide
-from litestar.params import QueryParameter
+from litestar.params import HeaderParameter, QueryParameter
 
 from emeterai.accounts.callers import AnyRequest, caller
 from emeterai.accounts.quota import HasLedger, change_in_words, change_of, words_of
+from emeterai.accounts.quota_news import NEWS_CROWDED, POSITION, POSITION_BAD, QuotaNews
 from emeterai.accounts.service import SESSION_EXPIRED, SIGN_IN_NEEDED, Caller
 from emeterai.core.ledger import Kind, Reason
-from emeterai.infra.http import CURSOR_BAD, cursor_of, problems, read_cursor
+from emeterai.infra.http import CURSOR_BAD, cursor_of, preferred_wait_s, problems, read_cursor
 from emeterai.ledger.model import Movement
 from emeterai.ledger.service import Ledger
 
@@ -24,6 +25,14 @@ _NO_STORE = {"cache-control": "no-store"}
 
 Cursor = Annotated[str | None, QueryParameter(description="`next` of the page before")]
 Limit = Annotated[int, QueryParameter(ge=1, le=LINES_A_PAGE_MAX, description="Lines on a page")]
+Prefer = Annotated[
+    str | None,
+    HeaderParameter(name="Prefer", description="`wait=N`: answer when there are news, at most N seconds from now"),
+]
+After = Annotated[
+    str | None,
+    QueryParameter(description="`position` of the answer before", schema_extra={"pattern": f"^{POSITION}$"}),
+]
 
 
 class QuotaAnswer(msgspec.Struct, frozen=True, kw_only=True):
@@ -64,6 +73,18 @@ class QuotaHistory(msgspec.Struct, frozen=True):
     next: str | None
 
 
+class HistoryNews(msgspec.Struct, frozen=True):
+    """Where a history stands."""
+
+    position: Annotated[str, msgspec.Meta(description="Another one as soon as the newest lines are others")]
+
+
+class HasNews(Protocol):
+    """What these handlers find in the application's `state["services"]`, besides `accounts` and the ledger."""
+
+    news: QuotaNews
+
+
 class QuotaRoutes(Controller):
     """How much there is, and why."""
 
@@ -99,6 +120,28 @@ class QuotaRoutes(Controller):
         shown = found[:limit]
         following = cursor_of(shown[-1].posted_at, shown[-1].id) if len(found) > limit else None
         return Response(QuotaHistory([_answer(movement) for movement in shown], following), headers=_NO_STORE)
+
+    @get(
+        "/history/news",
+        operation_id="await_quota_history",
+        summary="Wait for the next movement of your quota",
+        responses=problems(SIGN_IN_NEEDED, SESSION_EXPIRED, POSITION_BAD, NEWS_CROWDED),
+    )
+    async def news(
+        self, request: AnyRequest, caller: NamedDependency[Caller], after: After = None, prefer: Prefer = None
+    ) -> Response[HistoryNews]:
+        """Ask without `after` first, then read the history. With `after` and `Prefer: wait=N` the answer comes when the
+        history stands elsewhere, or after N seconds with the same position.
+        """
+        return await answer_news(request, caller, after=after, wait_s=preferred_wait_s(prefer))
+
+
+async def answer_news(
+    request: AnyRequest, caller: Caller, *, after: str | None, wait_s: float
+) -> Response[HistoryNews]:
+    """Where the caller's history stands, waited for as `QuotaNews.position` says; no cache keeps it."""
+    news = cast("HasNews", request.app.state["services"]).news
+    return Response(HistoryNews(await news.position(caller.account_id, after=after, wait_s=wait_s)), headers=_NO_STORE)
 
 
 def _ledger(request: AnyRequest) -> Ledger:

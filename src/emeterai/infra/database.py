@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from typing import Any, Protocol
 
@@ -95,6 +95,7 @@ class Database:
         self.shared_count = shared_count or pool.get_max_size()
         """So many connections the lanes share; what is guaranteed may come on top while they are lent."""
         self._turns: Turns = _AllAtOnce()
+        self._afterwards: dict[int, list[Callable[[], None]]] = {}
 
     @classmethod
     async def connect(cls, url: str, *, connections_max: int, wait_s: float, lent_max: int = 0) -> Database:
@@ -154,8 +155,22 @@ class Database:
     @asynccontextmanager
     async def transaction(self) -> AsyncIterator[Connection]:
         """One short READ COMMITTED transaction: committed when the block ends, rolled back when it raises."""
-        async with self.connection() as connection, connection.transaction():
-            yield connection
+        async with self.connection() as connection:
+            afterwards = self._afterwards[id(connection)] = []
+            try:
+                async with connection.transaction():
+                    yield connection
+            finally:
+                del self._afterwards[id(connection)]
+            for do in afterwards:
+                do()
+
+    def after_commit(self, tx: Connection, do: Callable[[], None]) -> None:
+        """Do something small once `tx` has committed, and not at all when it has not, or who waited for it has gone.
+
+        Nothing is done for a transaction that `transaction` of this very pool did not open.
+        """
+        self._afterwards.get(id(tx), []).append(do)
 
     async def fetch(self, query: str, *arguments: Any) -> list[Any]:
         """All rows of one statement."""

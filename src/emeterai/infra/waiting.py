@@ -21,8 +21,12 @@ async def wait_for(
     look: Callable[[], Awaitable[Thing]],
     done: Callable[[Thing], bool],
     wait_s: float,
+    look_again_s: float = LOOK_AGAIN_S,
 ) -> Thing:
-    """Look at a thing until it is `done`, at most `wait_s`; answers it as it was at the last look."""
+    """Look at a thing until it is `done`, at most `wait_s`; answers it as it was at the last look.
+
+    Without news it is looked at every `look_again_s`, and at the end.
+    """
     loop = asyncio.get_running_loop()
     deadline = loop.time() + wait_s
     with bus.listening(key) as news:
@@ -33,5 +37,5 @@ async def wait_for(
             if done(thing) or left_s <= 0:
                 return thing
             with contextlib.suppress(TimeoutError):
-                async with asyncio.timeout(min(left_s, LOOK_AGAIN_S)):
+                async with asyncio.timeout(min(left_s, look_again_s)):
                     await news.wait()

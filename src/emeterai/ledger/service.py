@@ -8,8 +8,9 @@ commits together.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from datetime import datetime
+from functools import partial
 from uuid import UUID
 
 import asyncpg
@@ -34,6 +35,8 @@ from emeterai.infra.database import Connection, Database
 from emeterai.ledger import store
 from emeterai.ledger.model import Movement
 
+Tell = Callable[[Iterable[UUID]], None]
+"""Tells whoever waits that these accounts have moved. It returns at once."""
 _POST_TRIES_MAX = 3
 _LANES = 2
 """So many batches of `post_one` are under way at once, each of accounts of its own: they never wait for each other."""
@@ -58,9 +61,10 @@ _OVERTAKEN = (
 class OpenBook:
     """Balances locked in one transaction. It lives exactly as long as that transaction."""
 
-    def __init__(self, tx: Connection, book: Book) -> None:
+    def __init__(self, tx: Connection, book: Book, moved: Callable[[set[UUID]], None]) -> None:
         self._tx = tx
         self._book = book
+        self._moved = moved
 
     def balance(self, account: UUID) -> Balance:
         """The balance of a locked account as it stands now, this transaction's transfers included."""
@@ -74,7 +78,7 @@ class OpenBook:
         await store.read_earlier(self._tx, transfers, self._book)
         before = dict(self._book.balances)
         answers = self._book.decide(transfers)
-        await _write(self._tx, answers, changes(before, self._book.balances))
+        self._moved(await _write(self._tx, answers, changes(before, self._book.balances)))
         return answers
 
     async def post_whole(self, transfers: Sequence[Transfer], *, about: object) -> None:
@@ -84,17 +88,28 @@ class OpenBook:
             raise RuntimeError(f"the ledger refused what follows for {about}: {refused[:5]}")
 
 
-async def _write(connection: Connection, answers: Sequence[Answer], changed: Mapping[UUID, Balance]) -> None:
+async def _write(connection: Connection, answers: Sequence[Answer], changed: Mapping[UUID, Balance]) -> set[UUID]:
+    """Write what was decided and is new; answers the accounts whose histories have got a line."""
     fresh = [answer.transfer for answer in answers if isinstance(answer, Posted) and not answer.again]
     if fresh:
         await store.write(connection, fresh, changed)
+    return {transfer.account for transfer in fresh if transfer.account is not None}
+
+
+def _nobody(_: Iterable[UUID]) -> None:
+    """Nobody waits."""
 
 
 class Ledger:
-    """Quota and money as double entry. docs/accounts.md is its chart."""
+    """Quota and money as double entry. docs/accounts.md is its chart.
 
-    def __init__(self, db: Database) -> None:
+    `tell` hears of every account whose history has got a line, once that is committed; it is no promise: whoever dies
+    between the two tells nobody.
+    """
+
+    def __init__(self, db: Database, tell: Tell = _nobody) -> None:
         self._db = db
+        self._tell = tell
         self._lanes: list[Batcher[Transfer, Answer]] = [Batcher(self._post_apart) for _ in range(_LANES)]
 
     async def open_book(self, tx: Connection, accounts: Iterable[UUID], *, opening: bool = False) -> OpenBook:
@@ -107,7 +122,11 @@ class Ledger:
     async def _open_sorted(self, tx: Connection, accounts: Sequence[UUID], *, opening: bool) -> OpenBook:
         if opening:
             await store.open_accounts(tx, accounts)
-        return OpenBook(tx, Book(await store.lock_accounts(tx, accounts)))
+        return OpenBook(tx, Book(await store.lock_accounts(tx, accounts)), partial(self._tell_afterwards, tx))
+
+    def _tell_afterwards(self, tx: Connection, accounts: set[UUID]) -> None:
+        if accounts:
+            self._db.after_commit(tx, partial(self._tell, accounts))
 
     async def post(self, transfers: Sequence[Transfer]) -> list[Answer]:
         """Post a sequence of transfers in one transaction, each with its own answer.
@@ -173,9 +192,11 @@ class Ledger:
                 answers = book.decide(transfers)
                 if any(isinstance(answer, Refused) for answer in answers):
                     return None
-                await _write(connection, answers, changes(before, book.balances))
+                moved = await _write(connection, answers, changes(before, book.balances))
         except _OVERTAKEN:
             return None
+        if moved:
+            self._tell(moved)
         return answers
 
     async def balance(self, account: UUID) -> Balance:

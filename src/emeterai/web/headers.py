@@ -8,17 +8,19 @@ from litestar.enums import ScopeType
 from litestar.types import ASGIApp, Message, Receive, Scope, Send
 
 
-def content_security_policy(form_targets: Sequence[str] = ()) -> str:
+def content_security_policy(form_targets: Sequence[str] = (), *, runs_script: bool = False) -> str:
     """The policy of our pages: own styles and images only, no script at all, no frame around them.
 
-    `form_targets` are the origins that a form's answer may redirect to (CSP3 form-action, which Chromium also applies
-    to redirects): the payment providers' pages.
+    `runs_script`: of a page that follows what happens, by a file of ours which asks nobody but us. `form_targets` are
+    the origins that a form's answer may redirect to (CSP3 form-action, which Chromium also applies to redirects): the
+    payment providers' pages.
     """
     return "; ".join(
         (
             "default-src 'none'",
             "style-src 'self'",
             "img-src 'self' data:",
+            *(("script-src 'self'", "connect-src 'self'") if runs_script else ()),
             " ".join(("form-action 'self'", *form_targets)),
             "base-uri 'none'",
             "frame-ancestors 'none'",

@@ -16,7 +16,7 @@ from litestar.params import FromPath
 from emeterai.web import paths
 
 _FOLDER = Path(__file__).with_name("static")
-_MEDIA_TYPES = {".css": "text/css", ".svg": "image/svg+xml"}
+_MEDIA_TYPES = {".css": "text/css", ".js": "text/javascript", ".svg": "image/svg+xml"}
 
 
 @dataclass(frozen=True, slots=True)
