@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import AsyncIterator
+from decimal import Decimal
 from pathlib import Path
 
 import httpx
@@ -12,12 +13,13 @@ from litestar import Litestar
 
 from emeterai.accounts.staff import Role
 from emeterai.app import Services, create_app, open_services
-from emeterai.care.settlement_pages import FILE_SIZE_BYTES_MAX
+from emeterai.care.settlement_pages import FILE_SIZE_BYTES_MAX, result_shown
 from emeterai.infra.clock import utc_now
 from emeterai.infra.ids import new_id
 from emeterai.infra.settings import Settings
 from emeterai.purchase.provider import Charge
 from emeterai.purchase.service import Order
+from emeterai.purchase.settlement_files import LineOutcome, LoadReport, NotedLine, Total
 from emeterai.purchase.settlement_formats import WIB
 from emeterai.purchase.store import write_charge
 from emeterai.web.csrf import Csrf
@@ -106,6 +108,26 @@ async def test_the_treasury_looks_first_and_then_loads(app: Litestar, services: 
     assert [3, 0] == [await services.purchase.available(it.account_id) for it in (good, wrong)]
     assert "sudah pernah dimuat" in (await hand_in(browser, content, what="load")).text
     assert 3 == await services.purchase.available(good.account_id)
+
+
+def test_the_page_says_how_many_lines_it_does_not_show() -> None:
+    """All of them, though a report names a thousand at most."""
+    noted = [NotedLine(line, LineOutcome.UNKNOWN_ORDER, "", f"c-{line}", "") for line in range(2, 1_002)]
+    report = LoadReport(
+        digest="00",
+        provider="sandbox",
+        dry_run=False,
+        again=False,
+        lines=2_110,
+        totals=[Total("known", 10, Decimal(0)), Total("unknown_order", 2_100, Decimal(0))],
+        noted=noted,
+        first_day=None,
+        last_day=None,
+        missing_count=0,
+        missing=[],
+    )
+    shown = result_shown(report)
+    assert 2_100 == len(shown["noted"]) + shown["noted_more"]
 
 
 async def test_what_is_no_settlement_file_is_refused_at_its_field(app: Litestar, services: Services) -> None:

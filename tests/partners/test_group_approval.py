@@ -23,7 +23,6 @@ from emeterai.core.refusal import Refused
 from emeterai.gate import lane_store
 from emeterai.infra.ids import new_id
 from emeterai.purchase.choosing import payment_providers
-from emeterai.purchase.limits import Buyer
 from emeterai.purchase.service import Purchase
 from market import Market, person, refusal, until_waiting
 
@@ -54,7 +53,7 @@ async def founded(services: Services, founder: Caller, name: str = "PT Maju Bers
 async def purchase(services: Services) -> AsyncIterator[Purchase]:
     """A shop with small limits."""
     settings = msgspec.structs.replace(
-        services.settings, person_units_a_day_max=PERSON_MAX, program_units_a_day_max=ORGANISATION_MAX
+        services.settings, person_units_a_day_max=PERSON_MAX, organisation_units_a_day_max=ORGANISATION_MAX
     )
     providers = payment_providers(settings)
     yield Purchase(services.db, services.ledger, settings, providers=providers)
@@ -65,7 +64,7 @@ async def purchase(services: Services) -> AsyncIterator[Purchase]:
 async def orders(purchase: Purchase, caller: Caller, units: int = UNITS) -> str:
     """What becomes of an order."""
     try:
-        await purchase.place_order(caller.account_id, units, buyer=Buyer.of(caller))
+        await purchase.place_order(caller.account_id, units, made_by=caller.made_by)
     except Refused as refused:
         return refused.code
     return "ordered"
@@ -136,10 +135,10 @@ async def test_an_order_and_its_line_in_the_history_are_one(floor: Floor, servic
     founder = await founder_of(services, floor.market)
     group, acting = await founded(services, founder)
     with pytest.raises(asyncpg.ForeignKeyViolationError):
-        await services.purchase.place_order(group.id, 1, buyer=Buyer(member_id=new_id()))
+        await services.purchase.place_order(group.id, 1, made_by=new_id())
     assert 0 == await units_ordered(services)
     for _ in range(2):
-        order = await services.purchase.place_order(group.id, 1, idempotency_key="k", buyer=Buyer.of(acting))
+        order = await services.purchase.place_order(group.id, 1, idempotency_key="k", made_by=acting.made_by)
     history = await services.groups.history(founder, group.id, limit=9)
     assert [order.id] == [deed.subject for deed in history if deed.kind == "ordered"]
 

@@ -49,6 +49,7 @@ async def test_a_mistake_on_the_treasurys_page_is_shown_at_its_field(floor: Floo
     for changed, sentence in (
         ({"ntpn": "123"}, "NTPN terdiri dari 16"),
         ({"amount_idr": "50.001"}, "kelipatan"),
+        ({"amount_idr": "50000.00"}, "kelipatan"),
         ({"paid_on": "besok"}, "Tanggal setor"),
         ({"partner": ""}, "Mitra ini tidak dikenal"),
     ):
@@ -93,6 +94,8 @@ async def test_a_partner_sells_at_its_till(floor: Floor, market: Market) -> None
     assert "Struk 7" in await seller.see("/mitra/penjualan")
     unknown = await seller.send("/mitra/penjualan", page="/mitra", to="siapa@contoh.id", quantity="1")
     assert (404, True) == (unknown.status_code, 'id="to-error"' in unknown.text)
+    unclear = await seller.send("/mitra/penjualan", page="/mitra", to=address, quantity="0.1")
+    assert (422, True) == (unclear.status_code, 'id="quantity-error"' in unclear.text)
     empty = await seller.send("/mitra/penjualan", page="/mitra", to=address, quantity="2")
     assert (409, True) == (empty.status_code, "tersisa 1. Ini bukan gangguan layanan." in empty.text)
     assert 'aria-invalid="true"' not in empty.text

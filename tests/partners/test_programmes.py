@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import hashlib
 from dataclasses import replace
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, datetime, timedelta, timezone
 
 import pytest
 from hypothesis import given
@@ -301,6 +301,19 @@ async def test_nobody_else_runs_a_programme(bureau: Bureau) -> None:
         ):
             with pytest.raises(Refused, match=code):
                 await step
+
+
+@pytest.mark.parametrize(
+    "ends_at",
+    [
+        datetime.max.replace(tzinfo=timezone(timedelta(hours=-5))),
+        datetime.min.replace(tzinfo=timezone(timedelta(hours=14))),
+    ],
+)
+async def test_an_end_beyond_all_calendars_is_refused_like_any_other(bureau: Bureau, ends_at: datetime) -> None:
+    """It is the caller's mistake; nobody is told to try again later."""
+    with pytest.raises(Refused, match="programme_unusable"):
+        await bureau.programmes.make(bureau.agency, name="Seleksi", message="", units_each=2, ends_at=ends_at)
 
 
 @pytest.mark.parametrize(

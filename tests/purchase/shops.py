@@ -35,6 +35,7 @@ from emeterai.purchase.service import Order, Purchase
 from emeterai.web.csrf import Csrf
 from emeterai.web.pages import Pages
 from emeterai.web.static_files import StaticFiles
+from twins.payment_twin import PaymentTwin
 
 WAIT_S = 15.0
 _T = TypeVar("_T")
@@ -57,7 +58,7 @@ async def until(ask: Callable[[], Awaitable[_T]], wanted: Callable[[_T], bool]) 
 
 
 @asynccontextmanager
-async def listening(app: Litestar, port: int) -> AsyncIterator[None]:
+async def listening(app: Litestar | PaymentTwin, port: int) -> AsyncIterator[None]:
     """Serve an application at a port of this machine, in this process."""
     server = Server(app, address="127.0.0.1", port=port, interface=Interfaces.ASGI, log_enabled=False)
     serving = asyncio.create_task(server.serve())

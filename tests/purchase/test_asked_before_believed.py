@@ -225,7 +225,7 @@ async def test_stamps_that_other_money_became_can_be_taken_back(shop: Till[Any])
     assert {} == await books(shop.db)
 
 
-@pytest.mark.parametrize("code", ["500", "503", "429"])
+@pytest.mark.parametrize("code", ["500", "503", "429", "401", "403"])
 async def test_a_failure_that_looks_like_an_answer_is_no_refusal_of_a_refund(code: str) -> None:
     """HTTP 200 with a failure in its body: asked again later, not given to people."""
     twin = MidtransTwin()

@@ -58,7 +58,7 @@ async def test_a_person_buys_quota(open_shop: Shop, browser: httpx.AsyncClient) 
     assert path in (await browser.get("/pesanan")).text
 
 
-@pytest.mark.parametrize("quantity", ["0", "1001", "-1", "banyak", "", "9" * 400, "٣"])
+@pytest.mark.parametrize("quantity", ["0", "1001", "-1", "banyak", "", "9" * 400, "٣", "1.5", "2.0"])
 async def test_a_quantity_that_cannot_be_ordered_is_explained(browser: httpx.AsyncClient, quantity: str) -> None:
     """The form comes back with what is wrong, and no order is made."""
     shown = await browser.get("/beli", params={"quantity": quantity})

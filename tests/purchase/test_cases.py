@@ -62,6 +62,24 @@ async def test_money_for_whole_stamps_becomes_quota_when_two_people_say_so(shop:
     assert [("amount_differs", "credited")] == await states_of(shop.purchase, order)
 
 
+async def test_stamps_of_money_that_differed_can_be_handed_back(shop: Till[Any]) -> None:
+    """Not before it is quota; then in full, all three for which it paid, and no more."""
+    order, back = await differing(shop, 37_500)
+    returns, quarantined = shop.purchase.returns, await shop.purchase.order(order.account_id, order.id)
+    with pytest.raises(Refused, match="return_not_paid"):
+        await returns.hand_back(order.account_id, order.id, 1)
+    await decided(shop, back.id, Action.CREDIT)
+    assert 3 == await returns.still_returnable(quarantined)
+    with pytest.raises(Refused, match="return_quantity_invalid"):
+        await returns.hand_back(order.account_id, order.id, 4)
+    assert await returns.hand_back(order.account_id, order.id, 3)
+    assert 0 == await returns.still_returnable(quarantined)
+    await work_returns(shop.purchase, shop.db)
+    await shop.twin.deliver(shop.hear)
+    assert {"seen": 37_500, "returned": 37_500} == await books(shop.db)
+    assert [] == await cases_of(shop.purchase, order)
+
+
 async def test_money_that_pays_for_no_whole_stamps_can_only_go_back(shop: Till[Any]) -> None:
     """Nothing is rounded."""
     order, back = await differing(shop, 24_999)
@@ -81,6 +99,20 @@ async def test_nobody_decides_alone(shop: Till[Any]) -> None:
     with pytest.raises(asyncpg.CheckViolationError):
         await write(shop.db, "UPDATE purchase.proposals SET decided_by = $1, approved = true, decided_at = now()", ANI)
     assert [("amount_differs", "undecided")] == await states_of(shop.purchase, order)
+
+
+async def test_nobody_has_a_say_about_the_money_of_his_own_order(shop: Till[Any]) -> None:
+    """A member of staff buys too: others propose, and others decide, either way."""
+    order, back = await differing(shop, 37_500)
+    cases, buyer = shop.purchase.cases, order.account_id
+    with pytest.raises(Refused, match="case_own"):
+        await cases.propose(back.id, Action.CREDIT, note="uang saya", by=buyer)
+    proposal = await cases.propose(back.id, Action.CREDIT, note="tiga", by=ANI)
+    for approved in (True, False):
+        with pytest.raises(Refused, match="case_own"):
+            await cases.decide(proposal.id, by=buyer, approved=approved)
+    assert [("amount_differs", "undecided")] == await states_of(shop.purchase, order)
+    assert (await cases.decide(proposal.id, by=BUDI, approved=True)).approved
 
 
 async def test_a_proposal_is_decided_once_and_one_waits_at_a_time(shop: Till[Any]) -> None:

@@ -7,16 +7,18 @@ from typing import Any
 
 import pytest
 from counters import Till, midtrans
-from returning import returns_of
+from returning import cases_of, returns_of
 
 from emeterai.accounts.model import Caller
 from emeterai.core.refusal import Refused
 from emeterai.infra.clock import utc_now
 from emeterai.infra.database import Database
+from emeterai.infra.ids import new_id
 from emeterai.infra.settings import Settings
 from emeterai.ledger.service import Ledger
 from emeterai.partners.programme_claims import owed_to_agencies
 from emeterai.purchase.model import Order
+from emeterai.purchase.returns_model import Action
 from emeterai.purchase.service import Purchase
 from programme_people import Bureau, identity, person
 from twins.midtrans_twin import MidtransTwin
@@ -55,5 +57,25 @@ async def test_a_grant_is_not_turned_into_cash(shop: Till[Any], db: Database) ->
     assert [] == await returns_of(shop.purchase, order)
     back = await shop.purchase.returns.hand_back(siti.account_id, order.id, 1)
     assert back is not None
+    assert 4 == await bureau.available(siti.account_id)
+    await bureau.assert_sound()
+
+
+async def test_a_grant_does_not_make_good_money_that_a_bank_took_back(shop: Till[Any], db: Database) -> None:
+    """Three were paid for, two of them used, four granted: one stamp can be taken for the chargeback, and none more."""
+    bureau, siti = Bureau(db), person()
+    order = await paid(shop, siti, 3)
+    await bureau.use(siti.account_id, 2)
+    programme = await bureau.programme(funded=4, units_each=4, invited=1)
+    await bureau.claims.claim(siti, programme.id, identity=identity(1))
+    shop.twin.move(str(order.id), "chargeback")
+    await shop.twin.deliver(shop.hear)
+    (case,) = await cases_of(shop.purchase, order)
+    cases = shop.purchase.cases
+    with pytest.raises(Refused) as refused:
+        await cases.propose(case.id, Action.TAKE_BACK, note="chargeback", by=new_id(), quantity=2)
+    assert ("take_back_too_much", 1) == (refused.value.code, refused.value.facts["quantity_max"])
+    proposal = await cases.propose(case.id, Action.TAKE_BACK, note="chargeback", by=new_id(), quantity=1)
+    await cases.decide(proposal.id, by=new_id(), approved=True)
     assert 4 == await bureau.available(siti.account_id)
     await bureau.assert_sound()

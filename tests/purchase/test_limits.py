@@ -3,17 +3,19 @@
 from __future__ import annotations
 
 import asyncio
+from dataclasses import replace
+from uuid import UUID
 
+import httpx
 import msgspec
 import pytest
-from shops import Shop
+from shops import Shop, token_of
 
 from emeterai.core.refusal import Refused
 from emeterai.infra.ids import new_id
 from emeterai.infra.settings import Settings
 from emeterai.ledger.service import Ledger
 from emeterai.purchase import service
-from emeterai.purchase.limits import Buyer, BuyingChannel, buying_channel
 from emeterai.purchase.service import Purchase
 
 
@@ -101,15 +103,43 @@ async def test_an_order_sent_again_is_not_counted_again(shop: Shop) -> None:
     assert order.id == (await purchase.place_order(account, 1, idempotency_key="k")).id
 
 
-async def test_programs_have_limits_of_their_own(shop: Shop) -> None:
-    """Whoever orders with an API key buys for many."""
-    purchase, account = limited(shop, person_orders_an_hour_max=1, program_orders_an_hour_max=2), new_id()
-    await purchase.place_order(account, 1)
-    await purchase.place_order(account, 1, buyer=Buyer(BuyingChannel.PROGRAM))
+async def test_an_api_key_has_the_limits_of_its_person(shop: Shop) -> None:
+    """Anybody makes himself a key: what it orders counts with what its holder orders, and no limit is higher."""
+    purchase = limited(shop, person_orders_an_hour_max=2, organisation_orders_an_hour_max=100)
+    token = await token_of(shop, "siti@surat.example")
+    holder = await shop.accounts.identify(token)
+    key = (await shop.accounts.create_api_key(holder, "kasir")).token
+    answers = []
+    async with httpx.AsyncClient(
+        transport=httpx.ASGITransport(replace(shop, purchase=purchase).app()), base_url="http://meterai.example"
+    ) as program:
+        for used in (key, token, key, token):
+            headers = {"authorization": f"Bearer {used}"}
+            answers.append(await program.post("/v1/orders", json={"quantity": 1}, headers=headers))
+    assert [201, 201, 429, 429] == [answer.status_code for answer in answers]
+    assert ["orders_an_hour_reached"] * 2 == [answer.json()["code"] for answer in answers[2:]]
+
+
+async def test_whom_the_issuer_knows_has_higher_limits(shop: Shop) -> None:
+    """A partner's account, as long as it is one; the order after that is a person's again."""
+    settings = msgspec.structs.replace(shop.settings, person_orders_an_hour_max=1, organisation_orders_an_hour_max=3)
+    partners: set[UUID] = set()
+
+    async def is_partner(_: object, account_id: UUID) -> bool:
+        return account_id in partners
+
+    purchase = Purchase(shop.db, shop.ledger, settings, providers=[shop.provider], is_partner=is_partner)
+    partner, person = new_id(), new_id()
+    for account in (partner, person):
+        await purchase.place_order(account, 1)
+    partners.add(partner)
+    await purchase.place_order(partner, 1)
     with pytest.raises(Refused, match="orders_an_hour_reached"):
-        await purchase.place_order(account, 1, buyer=Buyer(BuyingChannel.PROGRAM))
-    assert BuyingChannel.PROGRAM is buying_channel("api_key")
-    assert BuyingChannel.PERSON is buying_channel("session")
+        await purchase.place_order(person, 1)
+    partners.clear()
+    with pytest.raises(Refused, match="orders_an_hour_reached") as refused:
+        await purchase.place_order(partner, 1)
+    assert 1 == refused.value.facts["orders_max"]
 
 
 async def placed_at_once(purchase: Purchase) -> list[object]:

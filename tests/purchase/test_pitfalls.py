@@ -289,6 +289,28 @@ async def test_pitfall_14_a_second_payment_is_credited_where_the_buyer_chose_so(
     assert 4 == (await two.shop.ledger.balance(order.account_id)).available
 
 
+async def test_pitfall_14_stamps_of_a_second_payment_can_be_handed_back_too(two: Two) -> None:
+    """All four, two at a time, each to the payer that they came from; then there is nothing left."""
+    order = await two.paid_at_both(second_payment=SecondPayment.CREDIT)
+    returns = two.shop.purchase.returns
+    paid = await two.shop.purchase.order(order.account_id, order.id)
+    with pytest.raises(Refused) as refused:
+        await returns.hand_back(order.account_id, order.id, 3)
+    assert ("return_quantity_invalid", 2) == (refused.value.code, refused.value.facts["quantity_max"])
+    for left in (2, 2):
+        assert left == await returns.still_returnable(paid)
+        assert await returns.hand_back(order.account_id, order.id, 2)
+    assert 0 == await returns.still_returnable(paid)
+    with pytest.raises(Refused, match="return_already_made"):
+        await returns.hand_back(order.account_id, order.id, 1)
+    await work_returns(two.shop.purchase, two.shop.db)
+    await two.first.deliver(two.shop.hear)
+    assert {"seen": 50_000, "returned": 50_000} == await books(two.shop.db)
+    assert [25_000] == list(two.first.charges[str(order.id)].refunds.values())
+    assert [25_000] == [one["amount"] for one in two.second.requests[str(order.id)].refunds.values()]
+    assert [] == await cases_of(two.shop.purchase, order)
+
+
 async def test_pitfall_14_a_second_payment_that_nobody_can_confirm_waits(two: Two) -> None:
     """Before money goes back the provider is asked whether it came: it is down, so the notification waits."""
     two.first.day.fails_after_doing = 3

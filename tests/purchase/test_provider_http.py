@@ -5,14 +5,16 @@ from __future__ import annotations
 import asyncio
 from collections.abc import AsyncIterator, Callable
 from dataclasses import dataclass, field
+from decimal import Decimal
 
 import httpx
+import msgspec
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from emeterai.core.refusal import Refused
-from emeterai.purchase.provider_http import Chance, CircuitBreaker, Patience, ProviderHttp, event_id_of
+from emeterai.purchase.provider_http import Chance, CircuitBreaker, Patience, ProviderHttp, decoded, event_id_of
 
 KEY = "kunci-yang-tidak-boleh-bocor"
 
@@ -186,3 +188,36 @@ def test_an_event_has_the_same_id_only_when_every_part_is_the_same() -> None:
     assert event_id_of("m", "a", "b") == event_id_of("m", "a", "b")
     assert 3 == len({event_id_of("m", "a", "b"), event_id_of("m", "ab", ""), event_id_of("m", "a", "c")})
     assert len(event_id_of("midtrans", *["x" * 1000] * 9)) <= 100
+
+
+class Part(msgspec.Struct, frozen=True):
+    """A part of what a provider tells."""
+
+    name: str = "none"
+
+
+class Told(msgspec.Struct, frozen=True):
+    """What a provider tells."""
+
+    amount: Decimal
+    currency: str = "IDR"
+    parts: list[Part] = []
+
+
+@pytest.mark.parametrize(
+    ("body", "read"),
+    [
+        (b'{"amount": "10000.10", "currency": "USD"}', Told(Decimal("10000.10"), "USD")),
+        (b'{"amount": 10000, "currency": null, "parts": null, "new": null}', Told(Decimal(10_000))),
+        (b'{"amount": "10000.10", "parts": [{"name": null}]}', Told(Decimal("10000.10"), parts=[Part()])),
+        (b'{"amount": null}', None),
+        (b'{"amount": "10000", "currency": 7}', None),
+        (b'{"amount": "10000", "parts": [null]}', None),
+        (b"null", None),
+        (b"[" * 5_000, None),
+        (b'{"amount": 1, "currency": null, "new": ' + b"[" * 300 + b"]" * 300 + b"}", Told(Decimal(1))),
+    ],
+)
+def test_a_field_that_is_null_counts_as_one_that_is_left_out(body: bytes, read: Told | None) -> None:
+    """Providers write what has no value in either way; what has to be there has to be there."""
+    assert read == decoded(body, Told)

@@ -15,6 +15,7 @@ from shops import Shop, refuse
 from emeterai.accounts.callers import SESSION_COOKIE, SignInFirst, redirect_to_sign_in
 from emeterai.accounts.service import Accounts
 from emeterai.accounts.staff import Role, Staff
+from emeterai.infra.ids import new_id
 from emeterai.ledger.service import Ledger
 from emeterai.purchase import cases_pages, cases_store, pages, returns_routes, routes
 from emeterai.purchase.model import Order, Source
@@ -192,9 +193,12 @@ async def test_the_office_decides_with_four_eyes(office: Office) -> None:
     assert "Tidak ada yang menunggu." in (await budi.get("/petugas/uang")).text
 
 
-@pytest.mark.parametrize("fields", [{"action": "credit"}, {"note": "x"}, {"action": "steal", "note": "x"}])
+@pytest.mark.parametrize(
+    "fields",
+    [{"action": "credit"}, {"note": "x"}, {"action": "steal", "note": "x"}, {"action": "return", "note": "a\x00b"}],
+)
 async def test_a_proposal_without_a_reason_is_none(office: Office, fields: dict[str, str]) -> None:
-    """Which action, and why."""
+    """Which action, and why, in letters that can be kept."""
     browser = await office.person("siti@contoh.id")
     ani = await office.person("ani@contoh.id", Role.CARE)
     order = await office.bought(browser, 2, Payment(amount=24_999))
@@ -221,6 +225,17 @@ async def test_the_sandbox_returns_money_once_for_each_key_and_no_more_than_came
     assert ["done", "done", "declined", "done", "unknown", "declined"] == [one.state.value for one in said]
 
 
+async def all_pages(browser: httpx.AsyncClient) -> list[str]:
+    """The office's pages, each where the one before leads."""
+    pages, address = [], "/petugas/uang"
+    while address:
+        pages.append((await browser.get(address)).text)
+        (address,) = re.findall(r'href="([^"]+)"[^>]*>[^<]*(?:<[^>]+>)?Halaman berikutnya', pages[-1]) or [""]
+        assert bool(address) == ("masih ada lagi" in pages[-1])
+        address = address.replace("&amp;", "&")
+    return pages
+
+
 async def test_the_office_s_page_says_that_there_is_more_and_leads_there(
     office: Office, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -231,13 +246,25 @@ async def test_the_office_s_page_says_that_there_is_more_and_leads_there(
     async with office.shop.db.transaction() as tx:
         for order in orders[:3]:
             await cases_store.insert_case(tx, CaseKind.NO_ANSWER, order.id, Source("sandbox"))
-    pages, address = [], "/petugas/uang"
-    while address:
-        pages.append((await ani.get(address)).text)
-        (address,) = re.findall(r'href="([^"]+)"[^>]*>[^<]*(?:<[^>]+>)?Halaman berikutnya', pages[-1]) or [""]
-        assert bool(address) == ("masih ada lagi" in pages[-1])
-        address = address.replace("&amp;", "&")
+    pages = await all_pages(ani)
     numbers = [re.findall(r"Pesanan (\w{4}-\w{4})", page) for page in pages]
     first, second, third, fourth, fifth = (order.number for order in orders)
     assert [[first, second, first, second], [third, fourth, third], [fifth]] == numbers
     assert ["Halaman pertama" in page for page in pages] == [False, True, True]
+
+
+@pytest.mark.parametrize(("returns", "cases"), [(5, 1), (1, 5)])
+async def test_what_is_over_does_not_begin_anew_while_the_other_goes_on(
+    office: Office, monkeypatch: pytest.MonkeyPatch, returns: int, cases: int
+) -> None:
+    """There are pages of returns after the last case, or of cases after the last return: each is shown once."""
+    monkeypatch.setattr(cases_pages, "_A_PAGE", 2)
+    buyer, ani = await office.person("siti@contoh.id"), await office.person("ani@contoh.id", Role.CARE)
+    orders = [await office.bought(buyer, 2, Payment(amount=24_999)) for _ in range(returns)]
+    for _ in range(cases):
+        orders.append(await office.shop.purchase.create_order(new_id(), 1))
+        async with office.shop.db.transaction() as tx:
+            await cases_store.insert_case(tx, CaseKind.NO_ANSWER, orders[-1].id, Source("sandbox"))
+    pages = await all_pages(ani)
+    numbers = [number for page in pages for number in re.findall(r"Pesanan (\w{4}-\w{4})", page)]
+    assert (3, sorted(order.number for order in orders)) == (len(pages), sorted(numbers))

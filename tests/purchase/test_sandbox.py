@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import asyncio
+import sqlite3
 import stat
 from collections.abc import AsyncIterator
+from contextlib import closing
 from dataclasses import dataclass, field
 from datetime import timedelta
 from pathlib import Path
@@ -18,7 +21,9 @@ from shops import SandboxProcess, free_port, listening, until
 from emeterai.infra.clock import utc_now
 from emeterai.infra.ids import new_id
 from emeterai.purchase.sandbox import SandboxProvider
-from emeterai.purchase.sandbox_words import sandbox_api_key, sandbox_secret
+from emeterai.purchase.sandbox_charges import SandboxCharges
+from emeterai.purchase.sandbox_delivery import Postman
+from emeterai.purchase.sandbox_words import ChargeOrder, sandbox_api_key, sandbox_secret
 
 
 @dataclass
@@ -114,6 +119,31 @@ async def test_notifications_are_signed_and_repeated_until_confirmed(
     await provider.close()
     assert 1 == len({notice.event_id for notice in notices})
     assert ["pending"] * 3 == await ear.states()
+
+
+async def test_an_address_that_cannot_be_reached_keeps_no_other_shop_waiting(http: httpx.AsyncClient, ear: Ear) -> None:
+    """Whatever stands there: the others are told all the same."""
+    for address in ("http://127.0.0.1:99999/", "http://xn--a.example/", "ftp://x/", "nowhere"):
+        assert 201 == (await http.post("/charges", json=asked(ear, notify_url=address))).status_code
+    await http.post("/charges", json=asked(ear))
+    assert ["pending"] == await until(ear.states, lambda states: len(states) == 1)
+
+
+async def test_the_postman_goes_on_after_its_file_failed(ear: Ear, tmp_path: Path) -> None:
+    """What could not be read is delivered when it can be."""
+    charges = SandboxCharges(tmp_path / "sandbox.sqlite3")
+    charges.open(msgspec.convert(asked(ear), ChargeOrder), now=utc_now())
+    with closing(sqlite3.connect(tmp_path / "sandbox.sqlite3", isolation_level=None)) as other:
+        other.execute("ALTER TABLE deliveries RENAME TO gone")
+        delivering = asyncio.create_task(Postman(charges, b"s" * 32).run())
+        await asyncio.sleep(0.1)
+        other.execute("ALTER TABLE gone RENAME TO deliveries")
+    try:
+        assert ["pending"] == await until(ear.states, lambda states: len(states) == 1)
+    finally:
+        delivering.cancel()
+        await asyncio.gather(delivering, return_exceptions=True)
+        charges.close()
 
 
 async def test_a_charge_ends_once(http: httpx.AsyncClient, ear: Ear) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import AsyncIterator
 from copy import copy
+from decimal import Decimal
 from pathlib import Path
 from typing import Any
 from uuid import uuid4
@@ -12,9 +13,10 @@ import pytest
 from counters import Till, till, xendit
 from returning import audit, books, cases_of, paid_order, returns_of, states_of, work_returns
 
+from emeterai.core.ordering import ChargeState, Seen
 from emeterai.core.returning import SecondPayment
 from emeterai.infra.database import Database
-from emeterai.purchase.model import Order
+from emeterai.purchase.model import Order, Source
 from emeterai.purchase.settlement_files import SettlementFiles
 from twins.payment_twin import BadDay
 from twins.xendit_twin import PaymentRequest, XenditTwin
@@ -41,9 +43,11 @@ def paid_twice(shop: Till[XenditTwin], order: Order) -> tuple[PaymentRequest, Pa
     return first, further
 
 
-async def load(shop: Till[Any], folder: Path, order: Order, *payments: PaymentRequest) -> dict[str, int]:
+async def load(
+    shop: Till[Any], folder: Path, order: Order, *payments: PaymentRequest, amount_idr: int = 25_000
+) -> dict[str, int]:
     """Load a file of these payments; gives how many lines had which outcome."""
-    lines = [f"SUCCESS,PAYMENT,IDR,25000,{one.payment_id},{order.id},21/11/2026 10:02\n" for one in payments]
+    lines = [f"SUCCESS,PAYMENT,IDR,{amount_idr},{one.payment_id},{order.id},21/11/2026 10:02\n" for one in payments]
     file = folder / f"{uuid4()}.csv"
     file.write_text(HEADER + "".join(lines))
     report = await SettlementFiles(shop.db, shop.purchase).load(file, "xendit")
@@ -99,3 +103,30 @@ async def test_two_payments_of_one_charge_are_a_case(shop: Till[XenditTwin], tmp
     assert {"known": 1, "contradicted": 1} == await load(shop, tmp_path, order, first, further)
     assert ["contradicted"] == [case.kind.value for case in await cases_of(shop.purchase, order)]
     assert [] == await returns_of(shop.purchase, order)
+
+
+async def test_the_same_wrong_sum_in_a_later_file_is_money_of_its_own(shop: Till[XenditTwin], tmp_path: Path) -> None:
+    """A file was the first to tell of money that differs; a later one tells of as much once more: both go back."""
+    shop.twin.day = BadDay(pays=24_999)
+    order = await shop.order()
+    shop.twin.pay(str(order.id))
+    first, further = paid_twice(shop, order)
+    assert {"quarantined": 1} == await load(shop, tmp_path, order, first, amount_idr=24_999)
+    assert {"paid_again": 1} == await load(shop, tmp_path, order, further, amount_idr=24_999)
+    assert {first.id, further.id} == {back.reference for back in await returns_of(shop.purchase, order)}
+    assert {"seen": 49_998, "owed": 49_998} == await books(shop.db)
+
+
+async def test_each_further_payment_of_an_order_that_another_provider_paid_is_found(
+    shop: Till[XenditTwin], tmp_path: Path
+) -> None:
+    """Xendit was paid twice for an order that Midtrans had made quota, and told of it in two files."""
+    order = await shop.order()
+    await shop.purchase.apply_seen(
+        order.id, Seen(ChargeState.SETTLED, Decimal(25_000), "IDR"), Source("midtrans", "m-1")
+    )
+    shop.twin.pay(str(order.id))
+    first, further = paid_twice(shop, order)
+    assert {"paid_again": 1} == await load(shop, tmp_path, order, first)
+    assert {"paid_again": 1} == await load(shop, tmp_path, order, further)
+    assert {first.id, further.id} == {back.reference for back in await returns_of(shop.purchase, order)}

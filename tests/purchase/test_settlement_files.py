@@ -20,7 +20,7 @@ from emeterai.cli import EXIT_REFUSED, main
 from emeterai.core.refusal import Refused
 from emeterai.infra.clock import utc_now
 from emeterai.infra.ids import new_id
-from emeterai.purchase import settlement_store
+from emeterai.purchase import settlement_files, settlement_store
 from emeterai.purchase.service import Order
 from emeterai.purchase.settlement_files import LoadReport, SettlementFiles
 from emeterai.purchase.settlement_formats import WIB
@@ -160,12 +160,17 @@ async def test_xendit_names_payments_that_we_do_not_know(office: Office) -> None
     assert ("no_answer", "py-2") == (case.kind.value, case.reference)
 
 
-async def test_a_rehearsal_changes_nothing_and_says_the_same(office: Office) -> None:
-    """What it says would be is what becomes of it."""
+@pytest.mark.parametrize("lines_at_once", [1, 500])
+async def test_a_rehearsal_changes_nothing_and_says_the_same(
+    office: Office, lines_at_once: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What it says would be is what becomes of it, wherever the batches of its lines end."""
+    monkeypatch.setattr(settlement_files, "_LINES_AT_ONCE", lines_at_once)
     orders = [await office.shop.purchase.create_order(new_id(), 2) for _ in range(2)]
     known = await office.paid()
     lines = [
         line_of(orders[0]),
+        line_of(orders[0], reference="another"),
         line_of(orders[1], amount=1),
         line_of(known),
         line_of(known, reference="other"),

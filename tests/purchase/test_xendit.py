@@ -81,6 +81,30 @@ async def test_fields_that_we_do_not_know_change_nothing(twin: XenditTwin, form:
     assert read(json.dumps(words).encode()) == read(json.dumps(words | {"new": {"deep": [1]}}).encode())
 
 
+@pytest.mark.parametrize("form", FORMATS)
+async def test_a_field_that_is_null_is_a_field_that_is_left_out(twin: XenditTwin, form: Format) -> None:
+    """At any depth: what has no value is written in either way."""
+    words, _ = await told(twin, form)
+    data = words.get("data", words)
+    data |= {name: None for name in ("id", "payment_id", "request_amount") if name not in data}
+    assert ChargeState.SETTLED is read(json.dumps(words | {"event_id": None}).encode()).state
+
+
+async def test_an_answer_with_a_null_is_read(shop: Till[XenditTwin], monkeypatch: pytest.MonkeyPatch) -> None:
+    """A charge is opened and asked about, and its money is quota."""
+    respond = XenditTwin.respond
+
+    def with_null(twin: XenditTwin, *asked: Any) -> Any:
+        status, words = respond(twin, *asked)
+        return status, {"latest_payment_id": None, "captures": None} | words
+
+    monkeypatch.setattr(XenditTwin, "respond", with_null)
+    order = await shop.order()
+    shop.twin.pay(str(order.id))
+    await shop.sweep(order)
+    assert ("paid", 2) == await shop.state_of(order)
+
+
 @pytest.mark.parametrize("token", [None, "", "Token-pemberitahuan-uji", TOKEN + " ", "é"])
 def test_without_the_right_token_nothing_is_read(token: str | None) -> None:
     """401, whatever the body says."""

@@ -8,6 +8,7 @@ import uuid
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta, timezone
+from itertools import chain
 from typing import Any, ClassVar
 
 from twins.payment_twin import Headers, PaymentTwin
@@ -17,6 +18,14 @@ _CODES = {"pending": "201", "expire": "407", "deny": "202", "failure": "202"}
 _UNITS_S = {"second": 1, "minute": 60, "hour": 3600, "day": 86_400}
 _KEY_LIFE = timedelta(minutes=5)
 _TRIES = {500: 1, 503: 4, 400: 2, 404: 2}
+_FOUND = "Success, transaction is found"
+_ENDINGS = {"cancel": "Success, transaction is canceled", "expire": "Success, transaction is expired"}
+_REFUNDED = "Success, refund request is approved"
+_CREATED = {"qris": "QRIS transaction is created", "bank_transfer": "Success, Bank Transfer transaction is created"}
+_REFUNDS = (["refund"], ["refund", "online", "direct"])
+_OF_ONE_REFUND = {"refund_chargeback_id", "refund_amount", "refund_key"}
+_FRAUD_VERBS = (["approve"], ["deny"])
+"""For payments that may be a fraud; here none is."""
 
 
 @dataclass
@@ -53,11 +62,19 @@ def signature(order_id: str, status_code: str, gross_amount: str, key: str) -> s
     return hashlib.sha512((order_id + status_code + gross_amount + key).encode()).hexdigest()
 
 
+def refusal(code: str, message: str) -> dict[str, Any]:
+    """How it says no: the code of a refusal is in the body."""
+    return {"status_code": code, "status_message": message, "id": str(uuid.uuid4())}
+
+
 @dataclass
 class MidtransTwin(PaymentTwin):
     """Midtrans as one merchant sees it."""
 
     charges: dict[str, MidtransCharge] = field(default_factory=dict)
+    """The newest of each order."""
+    former: list[MidtransCharge] = field(default_factory=list)
+    """Those that ended without money, of orders that were charged again; they have kept their own ids."""
     retries_s: ClassVar[Sequence[int]] = tuple(60 * minutes for minutes in (2, 10, 30, 90, 210))
     _done: dict[str, tuple[datetime, dict[str, Any]]] = field(default_factory=dict)
 
@@ -98,7 +115,6 @@ class MidtransTwin(PaymentTwin):
         code = status_code or _CODES.get(charge.status, "200")
         gross = f"{charge.amount}.{charge.cents}"
         words: dict[str, Any] = {
-            "transaction_type": "on-us",
             "transaction_time": moment(charge.created),
             "transaction_status": charge.status,
             "transaction_id": charge.id,
@@ -120,42 +136,68 @@ class MidtransTwin(PaymentTwin):
         if charge.settled:
             words["settlement_time"] = moment(charge.settled)
         if charge.payment_type == "qris":
-            return words | {"issuer": "gopay", "acquirer": "gopay"}
+            # Who pays is known only when somebody has.
+            payer = {"transaction_type": "on-us", "issuer": "gopay"} if charge.settled else {}
+            return words | payer | {"acquirer": "gopay"}
         return words | {"va_numbers": [{"va_number": self._number(charge), "bank": charge.bank}]}
 
     def respond(self, method: str, path: str, headers: Headers, body: bytes) -> tuple[int, dict[str, Any]]:
-        """Answer with HTTP 200 and a status code of its own in the body, as it does for most things."""
-        if (method, path) == ("POST", "/v2/charge"):
-            return 200, self._charge(headers, json.loads(body))
-        parts = path.strip("/").split("/")
-        charge = self._found(parts[1]) if len(parts) == 3 else None
-        if charge is not None and (method, parts[2]) == ("POST", "refund"):
-            return 200, self._refund(charge, json.loads(body))
-        if charge is None or parts[2] not in {"status", "cancel", "expire"}:
-            return 404, {"status_code": "404", "status_message": "Transaction doesn't exist.", "id": str(uuid.uuid4())}
-        if parts[2] != "status":
-            if charge.status != "pending":
-                return 200, {"status_code": "412", "status_message": "Transaction status cannot be updated."}
-            self.move(charge.order_id, parts[2])
-        # A transaction of which it is asked is answered with 200, unless it is pending (201) or expired (407).
-        return 200, self.words(charge)
+        """Answer with HTTP 200 and a status code of its own in the body, whatever became of it.
+
+        What stands behind a question mark is passed over: its own Python client sends custom headers there.
+        """
+        plain = path.partition("?")[0]
+        asked = json.loads(body or b"{}") if method == "POST" else {}
+        if not isinstance(asked, dict):
+            return 200, refusal("500", "Sorry. Our system is recovering from unexpected issues. Please retry.")
+        if (method, plain) == ("POST", "/v2/charge"):
+            return 200, self._charge(headers, asked)
+        parts = plain.strip("/").split("/")
+        charge = self._found(parts[1]) if len(parts) > 2 else None
+        if charge is None:
+            return 200, refusal("404", "Transaction doesn't exist.")
+        if (method, parts[2:]) == ("GET", ["status"]):
+            # A transaction of which it is asked is answered with 200, unless it is pending (201) or expired (407).
+            return 200, self.words(charge) | {"status_message": _FOUND}
+        return 200, self._changed(charge, parts[2:], asked) if method == "POST" else refusal("405", "Not allowed.")
+
+    def _answered(self, method: str, path: str, headers: Headers, body: bytes) -> tuple[int, dict[str, Any]]:
+        status, words = super()._answered(method, path, headers, body)
+        return status, refusal("401", "Unknown Merchant server_key/id") if status == 401 else words
+
+    def _changed(self, charge: MidtransCharge, verb: list[str], asked: dict[str, Any]) -> dict[str, Any]:
+        """What becomes of a wish to change a transaction."""
+        if verb in _REFUNDS:
+            return self._refund(charge, asked)
+        if verb in _FRAUD_VERBS or (verb[0] in _ENDINGS and charge.status != "pending"):
+            return refusal("412", "Transaction status cannot be updated.")
+        if verb[0] not in _ENDINGS:
+            return refusal("404", "The requested resource is not found")
+        self.move(charge.order_id, verb[0])
+        return self._unsigned(charge, _ENDINGS[verb[0]])
+
+    def _unsigned(self, charge: MidtransCharge, message: str, status_code: str | None = None) -> dict[str, Any]:
+        """A transaction as the answer to a wish tells it: only status and notifications carry a signature."""
+        words = self.words(charge, status_code) | {"status_message": message}
+        return {name: value for name, value in words.items() if name != "signature_key"}
 
     def _refund(self, charge: MidtransCharge, asked: dict[str, Any]) -> dict[str, Any]:
         """The same key is the same refund; a virtual account has no way back online."""
-        key, amount = asked["refund_key"], asked["amount"]
+        key, amount = asked.get("refund_key") or str(uuid.uuid4()), asked.get("amount", charge.amount)
         if charge.payment_type == "bank_transfer":
-            return {"status_code": "413", "status_message": "The request cannot be processed due to the payment type."}
+            return refusal("413", "The request cannot be processed due to the payment type.")
         if self.day.declines_refunds or charge.status not in {"settlement", "partial_refund", "refund"}:
-            return {"status_code": "412", "status_message": "Merchant cannot modify the status of the transaction."}
+            return refusal("412", "Merchant cannot modify the status of the transaction.")
         if key not in charge.refunds and key not in charge.refunds_pending:
             if sum(charge.refunds.values()) + sum(charge.refunds_pending.values()) + amount > charge.amount:
-                return {"status_code": "414", "status_message": "Refund amount exceeds the transaction."}
+                return refusal("414", "Refund amount exceeds the transaction.")
             if self.day.refunds_slowly:
                 charge.refunds_pending[key] = amount
             else:
                 self._refunded(charge, key, amount)
         code = "201" if key in charge.refunds_pending else "200"
-        return self.words(charge, code) | {"refund_key": key, "refund_amount": f"{amount}.00"}
+        own = {name: value for name, value in self._refund_words(key, amount).items() if name in _OF_ONE_REFUND}
+        return self._unsigned(charge, _REFUNDED, code) | own
 
     def _refunded(self, charge: MidtransCharge, key: str, amount: int) -> None:
         charge.refunds[key] = amount
@@ -174,22 +216,26 @@ class MidtransTwin(PaymentTwin):
 
     def _found(self, name: str) -> MidtransCharge | None:
         """A transaction by its order or by its own id: both are taken."""
-        return next((charge for charge in self.charges.values() if name in {charge.order_id, charge.id}), None)
+        every = chain(self.charges.values(), self.former)
+        return next((charge for charge in every if name in {charge.order_id, charge.id}), None)
 
     def _charge(self, headers: Headers, asked: dict[str, Any]) -> dict[str, Any]:
         key = headers.get("idempotency-key", "")
         done = self._done.get(key)
         if key and done is not None and self.now - done[0] < _KEY_LIFE:
             return done[1]
-        details, kind = asked["transaction_details"], asked["payment_type"]
-        if details["order_id"] in self.charges:
-            return {"status_code": "406", "status_message": "The request could not be completed due to a conflict."}
-        if kind not in {"qris", "bank_transfer"} or not isinstance(details["gross_amount"], int):
-            return {"status_code": "400", "status_message": "One or more parameters in the payload is invalid."}
+        details, kind = asked.get("transaction_details", {}), asked.get("payment_type")
+        amount = details.get("gross_amount")
+        if kind not in _CREATED or not details.get("order_id") or not isinstance(amount, int) or amount < 1:
+            return refusal("400", "One or more parameters in the payload is invalid.")
+        known = self.charges.get(details["order_id"])
+        if known is not None and known.status not in _ENDINGS:
+            return refusal("406", "The request could not be completed due to a conflict.")
+        self.former += [known] if known is not None else []
         expiry = asked.get("custom_expiry", {"expiry_duration": 1, "unit": "day"})
         charge = MidtransCharge(
             order_id=details["order_id"],
-            amount=details["gross_amount"],
+            amount=amount,
             payment_type=kind,
             bank=asked.get("bank_transfer", {}).get("bank", ""),
             created=self.now,
@@ -203,9 +249,7 @@ class MidtransTwin(PaymentTwin):
         return words
 
     def _opened(self, charge: MidtransCharge) -> dict[str, Any]:
-        words = self.words(charge, "201")
-        for absent in ("signature_key", "transaction_type", "issuer"):
-            words.pop(absent, None)
+        words = self._unsigned(charge, _CREATED[charge.payment_type])
         if charge.payment_type != "qris":
             return words
         picture = f"https://api.midtrans.example/v2/qris/{charge.id}/qr-code"

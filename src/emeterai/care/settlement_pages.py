@@ -158,7 +158,7 @@ def result_shown(report: LoadReport) -> dict[str, Any]:
         "unknown": sum(counts.get(outcome, 0) for outcome in _UNKNOWN),
         "totals": [(_words(it.outcome), it.lines, it.amount_idr) for it in report.totals],
         "noted": [(_words(line.outcome), line) for line in report.noted[:_LINES_SHOWN]],
-        "noted_more": max(0, len(report.noted) - _LINES_SHOWN),
+        "noted_more": max(0, report.noted_count - _LINES_SHOWN),
         "missing": [(order_number(order.id), order) for order in report.missing[:_LINES_SHOWN]],
     }
 

@@ -22,7 +22,7 @@ from emeterai.web import paths
 from emeterai.web.confirming import Question, ask_first, is_confirmed
 from emeterai.web.csrf import Csrf, checked_form, texts_of
 from emeterai.web.formats import number
-from emeterai.web.forms import FieldError, Form
+from emeterai.web.forms import FieldError, Form, whole_number
 from emeterai.web.pages import Pages
 
 NO_STORE = {"cache-control": "no-store"}
@@ -126,9 +126,7 @@ async def checked_fields(request: AnyRequest) -> dict[str, str]:
 
 def number_of(text: str) -> int | None:
     """A whole number as people write it, 1.000 and 1 000 too; None for anything else."""
-    digits = text.strip().replace(".", "").replace(" ", "")
-    fits = digits.isascii() and digits.isdecimal() and len(digits) <= _DIGITS_MAX
-    return int(digits) if fits else None
+    return whole_number(text, digits_max=_DIGITS_MAX)
 
 
 def id_of(text: str) -> UUID | None:

@@ -29,7 +29,7 @@ from emeterai.web import paths
 from emeterai.web.confirming import Question, ask_first, is_confirmed
 from emeterai.web.csrf import Csrf, checked_form, texts_of
 from emeterai.web.formats import ZONES, number
-from emeterai.web.forms import FieldError, Form
+from emeterai.web.forms import FieldError, Form, whole_number
 from emeterai.web.pages import Pages
 
 LIST_NOT_CHOSEN = RefusalKind(
@@ -316,8 +316,7 @@ async def _parts(file: UploadFile) -> AsyncIterator[bytes]:
 
 def _number(typed: str | None) -> int:
     """A whole number as people write it; 0, which is refused everywhere, for anything else."""
-    digits = (typed or "").strip().replace(".", "").replace(" ", "")
-    return int(digits) if digits.isascii() and digits.isdecimal() and len(digits) <= _NUMBER_LENGTH_MAX else 0
+    return whole_number(typed or "", digits_max=_NUMBER_LENGTH_MAX) or 0
 
 
 def _end_of_day(typed: str, caller: Caller) -> datetime:

@@ -8,7 +8,7 @@ from __future__ import annotations
 import asyncio
 import secrets
 from collections.abc import AsyncIterator, Sequence
-from datetime import datetime
+from datetime import UTC, datetime
 from uuid import UUID
 
 import structlog
@@ -112,12 +112,8 @@ class Programmes:
         tidy_name, tidy_message = " ".join(name.split()), message.strip()
         is_short = len(tidy_name) <= NAME_LENGTH_MAX and len(tidy_message) <= MESSAGE_LENGTH_MAX
         is_text = tidy_name.isprintable() and "\0" not in tidy_message
-        in_time = await self._db.fetchval(
-            "SELECT $1::timestamptz > now() AND $1::timestamptz < now() + make_interval(days => $2)",
-            ends_at,
-            _KEPT_OPEN_DAYS_MAX,
-        )
-        if not (tidy_name and is_short and is_text and 1 <= units_each <= UNITS_EACH_MAX and in_time):
+        is_right = bool(tidy_name) and is_short and is_text and 1 <= units_each <= UNITS_EACH_MAX
+        if not is_right or not await self._is_in_time(ends_at):
             raise PROGRAMME_UNUSABLE(units_max=UNITS_EACH_MAX)
         new = store.NewProgramme(
             id=new_id(),
@@ -275,6 +271,20 @@ class Programmes:
             await self._invite(programme, [self._keys.key_of_code(programme.id, code) for code in codes])
             async with self._db.transaction() as tx:
                 await store.write_ready(tx, batch_id, last)
+
+    async def _is_in_time(self, ends_at: datetime) -> bool:
+        """Whether a programme may end then, by the database's clock."""
+        try:
+            moment = ends_at.astimezone(UTC)
+        except OverflowError:
+            return False
+        return bool(
+            await self._db.fetchval(
+                "SELECT $1::timestamptz > now() AND $1::timestamptz < now() + make_interval(days => $2)",
+                moment,
+                _KEPT_OPEN_DAYS_MAX,
+            )
+        )
 
     async def _batch(self, programme_id: UUID, batch_id: UUID) -> CodeBatch:
         for batch in await store.batches(self._db, programme_id, limit=BATCHES_MAX):

@@ -20,7 +20,7 @@ from emeterai.purchase import cases_store, postings, returns_store, steps, store
 from emeterai.purchase.model import Order, Source
 from emeterai.purchase.provider import PROVIDER_UNAVAILABLE, RETRY_AFTER_S
 from emeterai.purchase.providers import Providers
-from emeterai.purchase.returns import LookAt
+from emeterai.purchase.returns import LookAt, Owed, nothing_owed
 from emeterai.purchase.returns_model import Action, Case, CaseKind, Proposal, Return
 
 CASE_UNKNOWN = RefusalKind(
@@ -28,6 +28,12 @@ CASE_UNKNOWN = RefusalKind(
     404,
     "Tidak ada perkara atau pengembalian ini; lihat daftarnya.",
     "There is no such case or return; look at the list.",
+)
+CASE_OWN = RefusalKind(
+    "case_own",
+    403,
+    "Ini uang pesanan Anda sendiri; mintalah petugas lain mengurusnya.",
+    "This is the money of your own order; ask another member of staff to see to it.",
 )
 PROPOSAL_UNKNOWN = RefusalKind(
     "proposal_unknown", 404, "Usulan ini tidak ada; lihat daftarnya.", "There is no such proposal; look at the list."
@@ -115,8 +121,11 @@ class Waiting(msgspec.Struct, frozen=True, kw_only=True):
 class Cases:
     """The verbs of staff. The caller has seen to it that `by` may."""
 
-    def __init__(self, db: Database, ledger: Ledger, providers: Providers, *, look_at: LookAt) -> None:
+    def __init__(
+        self, db: Database, ledger: Ledger, providers: Providers, *, look_at: LookAt, owed: Owed = nothing_owed
+    ) -> None:
         self._look_at = look_at
+        self._owed = owed
         self._db = db
         self._ledger = ledger
         self._providers = providers
@@ -154,14 +163,15 @@ class Cases:
     ) -> Proposal:
         """Propose something about a return or a case; `note` says why, `quantity` how many stamps to take back.
 
-        Raises `case_unknown`, `proposal_waits`, `proposal_overtaken`, `credit_not_whole`, `take_back_too_much` or
-        `case_without_stamps`.
+        Raises `case_unknown`, `case_own`, `proposal_waits`, `proposal_overtaken`, `credit_not_whole`,
+        `take_back_too_much` or `case_without_stamps`.
         """
         about_case = action in _OF_CASES
         async with self._db.transaction() as tx:
             back, case, order = await self._subject(tx, subject, is_case=about_case)
+            _require_other(order, by)
             book = await self._ledger.open_book(tx, [order.account_id], opening=True)
-            await _check(tx, action, back, case, order, book=book, quantity=quantity)
+            await _check(tx, action, back, case, order, book=book, quantity=quantity, owed=self._owed)
             proposal = await cases_store.insert_proposal(
                 tx,
                 return_id=back.id if back else None,
@@ -178,8 +188,8 @@ class Cases:
     async def decide(self, proposal_id: UUID, *, by: UUID, approved: bool) -> Proposal:
         """Decide somebody else's proposal; approved, it is done in the same transaction.
 
-        Raises `proposal_unknown`, `proposal_own`, `proposal_decided`, `provider_silent`, and what `propose` raises when
-        things have changed since: then it is still undecided, and can be rejected.
+        Raises `proposal_unknown`, `proposal_own`, `case_own`, `proposal_decided`, `provider_silent`, and what `propose`
+        raises when things have changed since: then it is still undecided, and can be rejected.
         """
         proposal = await cases_store.proposal_by_id(self._db, proposal_id)
         if proposal is None:
@@ -192,13 +202,16 @@ class Cases:
         assert subject is not None
         async with self._db.transaction() as tx:
             back, case, order = await self._subject(tx, subject, is_case=proposal.case_id is not None)
+            _require_other(order, by)
             book = await self._ledger.open_book(tx, [order.account_id], opening=True)
             if not await cases_store.write_decision(tx, proposal_id, by=by, approved=approved):
                 raise PROPOSAL_DECIDED()
             if approved:
                 # Read under the lock: what was decided is done to things as they are now.
                 back, case, order = await self._subject(tx, subject, is_case=proposal.case_id is not None)
-                await _check(tx, proposal.action, back, case, order, book=book, quantity=proposal.quantity)
+                await _check(
+                    tx, proposal.action, back, case, order, book=book, quantity=proposal.quantity, owed=self._owed
+                )
                 await _do(tx, book, proposal, back=back, case=case, order=order)
             decided = await cases_store.proposal_by_id(tx, proposal_id)
         assert decided is not None
@@ -237,6 +250,12 @@ class Cases:
         return back, case, await store.known_order(tx, found.order_id)
 
 
+def _require_other(order: Order, by: UUID) -> None:
+    """Raise `case_own` for the buyer, who has no say about the money of an order of his own."""
+    if order.account_id == by:
+        raise CASE_OWN()
+
+
 async def _check(
     tx: Connection,
     action: Action,
@@ -246,8 +265,9 @@ async def _check(
     *,
     book: OpenBook,
     quantity: int | None,
+    owed: Owed,
 ) -> None:
-    """Raise why this cannot be done as things are."""
+    """Raise why this cannot be done as things are; stamps that are `owed` to agencies are not the buyer's."""
     if back is not None:
         needs_money = action in {Action.CREDIT, Action.ASK_AGAIN}
         if back.state is not _FROM[action] or (needs_money and back.amount_idr is None):
@@ -264,7 +284,9 @@ async def _check(
             raise CASE_WITHOUT_STAMPS()
         each_idr = order.total_idr // order.quantity
         missing = (case.amount_idr or 0) // each_idr
-        quantity_max = min(book.balance(order.account_id).available, missing, stamps)
+        balance = book.balance(order.account_id)
+        own = balance.available - await owed(tx, order.account_id, used=balance.used)
+        quantity_max = max(0, min(own, missing, stamps))
         if quantity is None or not 1 <= quantity <= quantity_max:
             raise TAKE_BACK_TOO_MUCH(quantity_max=quantity_max)
 

@@ -73,7 +73,8 @@ class MoneyInCarePages(Controller):
         services = _services(request)
         fields = texts_of(await checked_form(request, services.csrf))
         note, quantity = fields.get("note", "").strip(), fields.get("quantity", "").strip()
-        if not 1 <= len(note) <= _NOTE_LENGTH_MAX or fields.get("action") not in {one.value for one in Action}:
+        is_reason = 1 <= len(note) <= _NOTE_LENGTH_MAX and "\0" not in note
+        if not is_reason or fields.get("action") not in {one.value for one in Action}:
             raise REQUEST_MALFORMED(detail="action, note")
         is_number = quantity.isascii() and quantity.isdecimal() and len(quantity) <= _QUANTITY_LENGTH_MAX
         await services.purchase.cases.propose(

@@ -1,19 +1,18 @@
 """How much one account may order: limits for people's safety, decided in the transaction that places the order.
 
 Whoever holds a stolen account, or buys for resale, is slowed down; whoever stamps an application is not. Limits are
-settings by channel: people on the pages, and programs with an API key.
+settings, for people and for organisations. An organisation is whom the issuer knows: a group that staff have approved,
+or a partner. An API key changes nothing: anybody makes one for himself.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass
-from enum import StrEnum
 from typing import Any
 from uuid import UUID
 
 from emeterai.accounts.groups_buying import sharing_of
-from emeterai.accounts.model import Caller
 from emeterai.core.refusal import RefusalKind
 from emeterai.infra.database import Connection
 from emeterai.infra.settings import Settings
@@ -46,38 +45,18 @@ LIMITS_REACHED = (UNITS_A_DAY_REACHED, ORDERS_AN_HOUR_REACHED, OPEN_ORDERS_REACH
 """What `check_limits` raises."""
 
 
-class BuyingChannel(StrEnum):
-    """Who orders."""
-
-    PERSON = "person"
-    PROGRAM = "program"
+IsPartner = Callable[[Connection, UUID], Awaitable[bool]]
+"""Whether an account sells for the issuer at this moment: what the application knows of partners."""
 
 
-def buying_channel(via: str) -> BuyingChannel:
-    """Whose limits hold for a caller that came `via` a session or an API key."""
-    return BuyingChannel.PROGRAM if via == "api_key" else BuyingChannel.PERSON
-
-
-@dataclass(frozen=True, slots=True)
-class Buyer:
-    """By which channel an order comes, and of a group's order which member makes it."""
-
-    channel: BuyingChannel = BuyingChannel.PERSON
-    member_id: UUID | None = None
-
-    @classmethod
-    def of(cls, caller: Caller) -> Buyer:
-        """Whoever calls."""
-        return cls(buying_channel(caller.via), caller.made_by)
-
-
-PERSON = Buyer()
-"""Somebody who buys for himself on the pages."""
+async def no_partner(_tx: Connection, _account_id: UUID, /) -> bool:
+    """For whoever places no orders."""
+    return False
 
 
 @dataclass(frozen=True, slots=True)
 class BuyingLimits:
-    """The most that one account may order by one channel."""
+    """The most that one account may order."""
 
     units_a_day: int
     orders_an_hour: int
@@ -86,32 +65,35 @@ class BuyingLimits:
     """How long an order can be open."""
 
     @classmethod
-    def of(cls, settings: Settings, channel: BuyingChannel) -> BuyingLimits:
-        """The limits that the settings give to a channel."""
-        units, orders, open_orders = (
-            (settings.program_units_a_day_max, settings.program_orders_an_hour_max, settings.program_open_orders_max)
-            if channel is BuyingChannel.PROGRAM
+    def of(cls, settings: Settings, *, is_organisation: bool) -> BuyingLimits:
+        """The limits that the settings give to organisations, or to people."""
+        units_a_day, orders_an_hour, open_orders = (
+            (
+                settings.organisation_units_a_day_max,
+                settings.organisation_orders_an_hour_max,
+                settings.organisation_open_orders_max,
+            )
+            if is_organisation
             else (settings.person_units_a_day_max, settings.person_orders_an_hour_max, settings.person_open_orders_max)
         )
-        return cls(units, orders, open_orders, settings.order_life_s)
+        return cls(units_a_day, orders_an_hour, open_orders, settings.order_life_s)
 
 
 async def check_limits(
-    tx: Connection, account_id: UUID, quantity: int, *, settings: Settings, channel: BuyingChannel
+    tx: Connection, account_id: UUID, quantity: int, *, settings: Settings, is_partner: IsPartner
 ) -> None:
     """Decide whether the order of `quantity` that `tx` has just written may stay, with the buyer's balances locked.
 
     The locks (`locks_of_buyer`) make the orders that count together come one after another, so that this count knows
-    them all. A group has the limits of programs once it is approved; before, it shares those of the person who founded
-    it. An order that ended without money takes no units of the day, but was one of the hour. Raises
-    `orders_an_hour_reached`, `open_orders_reached` or `units_a_day_reached`, which say when the next order fits.
+    them all. A group has the limits of organisations once it is approved; before, it shares a person's with the person
+    who founded it. A partner's own account has those of organisations as long as it may sell. An order that ended
+    without money takes no units of the day, but was one of the hour. Raises `orders_an_hour_reached`,
+    `open_orders_reached` or `units_a_day_reached`, which say when the next order fits.
     """
     sharing = await sharing_of(tx, account_id)
-    if sharing.is_organisation:
-        channel = BuyingChannel.PROGRAM
-    elif account_id != sharing.accounts[0]:
-        channel = BuyingChannel.PERSON
-    limits = BuyingLimits.of(settings, channel)
+    is_its_own = account_id == sharing.accounts[0]
+    is_organisation = sharing.is_organisation or (is_its_own and await is_partner(tx, account_id))
+    limits = BuyingLimits.of(settings, is_organisation=is_organisation)
     row = await tx.fetchrow(
         _COUNTED, sharing.accounts, limits.units_a_day, limits.orders_an_hour, limits.open_orders, limits.order_life_s
     )

@@ -39,7 +39,8 @@ _NOT_FOUND = "404"
 _ORDER_KNOWN = "406"
 _PENDING = "201"
 _CREATED = frozenset({_SUCCESS, _PENDING})
-_TOO_MANY = "429"
+_NO_DECISION = frozenset({"401", "403", "429"})
+"""Codes that say nothing about what was asked: a wrong key, too many requests."""
 _NO_WAY_BACK = frozenset({"bank_transfer", "echannel", "permata", "cstore"})
 """Payment types that cannot be refunded online."""
 _SAFE = "accept"
@@ -253,8 +254,8 @@ class MidtransProvider:
 
 
 def _is_failure(status_code: str) -> bool:
-    """Whether Midtrans failed, or had too much to do: it says so in the body of an answer that looks like success."""
-    return status_code.startswith("5") or status_code == _TOO_MANY
+    """Whether Midtrans decided nothing: it says so in the body of an answer that looks like success."""
+    return status_code.startswith("5") or status_code in _NO_DECISION
 
 
 def _seen(words: _Words) -> Seen | None:

@@ -17,7 +17,6 @@ from emeterai.core.returning import SecondPayment
 from emeterai.infra.http import checked_idempotency_key
 from emeterai.infra.ids import new_id
 from emeterai.infra.settings import Settings
-from emeterai.purchase.limits import Buyer
 from emeterai.purchase.model import QRIS_AMOUNT_IDR_MAX
 from emeterai.purchase.qr_picture import qr_picture
 from emeterai.purchase.returns_words import cause_in_words, state_in_words
@@ -33,7 +32,7 @@ from emeterai.purchase.service import (
 from emeterai.purchase.tracking import tracking_code
 from emeterai.web import paths
 from emeterai.web.csrf import Csrf, checked_form, texts_of
-from emeterai.web.forms import FieldError, Form
+from emeterai.web.forms import FieldError, Form, whole_number
 from emeterai.web.pages import Pages
 
 WhoCalls = NamedDependency[Caller]
@@ -85,7 +84,7 @@ class BuyPages(Controller):
             quantity,
             idempotency_key=checked_idempotency_key(fields.get("idempotency_key")),
             wishes=_wishes(fields),
-            buyer=Buyer.of(caller),
+            made_by=caller.made_by,
         )
         return _go(paths.order(order.id))
 
@@ -178,12 +177,9 @@ async def _checked_form(request: AnyRequest) -> dict[str, str]:
 
 
 def _quantity(text: str, quantity_max: int) -> int | None:
-    """The number that was typed when it can be ordered; 1.000 and 1 000 are read as people write them."""
-    digits = text.strip().replace(".", "").replace(" ", "")
-    if not digits.isascii() or not digits.isdecimal() or len(digits) > _DIGITS_MAX:
-        return None
-    quantity = int(digits)
-    return quantity if 1 <= quantity <= quantity_max else None
+    """The number that was typed when it can be ordered."""
+    quantity = whole_number(text, digits_max=_DIGITS_MAX)
+    return quantity if quantity is not None and 1 <= quantity <= quantity_max else None
 
 
 def _wishes(fields: dict[str, str]) -> Wishes:

@@ -12,6 +12,7 @@ import hashlib
 import random
 import time
 from collections.abc import Awaitable, Callable, Mapping
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import TypeVar
 
@@ -210,8 +211,23 @@ def event_id_of(word: str, *parts: str) -> str:
 
 
 def decoded(body: bytes, words: type[_Words]) -> _Words | None:
-    """The body as a provider's words, or None when it is something else. Fields that we do not know are passed over."""
+    """The body as a provider's words, or None when it is something else. Fields that we do not know are passed over.
+
+    A field that is null counts as one that is left out: providers write what has no value in either way.
+    """
     try:
-        return msgspec.json.decode(body, type=words)
+        with suppress(msgspec.ValidationError):
+            return msgspec.json.decode(body, type=words)
+        return msgspec.convert(_without_nulls(msgspec.json.decode(body)), type=words)
     except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError):
         return None
+
+
+def _without_nulls(told: object) -> object:
+    """What was told, at any depth without the fields that are null."""
+    match told:
+        case dict():
+            return {name: _without_nulls(value) for name, value in told.items() if value is not None}
+        case list():
+            return [_without_nulls(value) for value in told]
+    return told

@@ -10,7 +10,8 @@ import asyncio
 import hashlib
 import random
 from collections.abc import Awaitable, Callable, Sequence
-from typing import Protocol
+from decimal import Decimal
+from typing import NamedTuple, Protocol
 from uuid import UUID
 
 import msgspec
@@ -106,9 +107,10 @@ class Returns:
     ) -> Return | None:
         """Hand `quantity` unused stamps of a paid order back: they leave the quota now, the money follows in full.
 
-        The same key with the same wish gives the same return. None for an order that is not this account's. Raises
-        `return_not_paid`, `return_quantity_invalid`, `return_already_made`, `return_not_available`, `return_in_care`
-        or `idempotency_key_reused`; then nothing was changed.
+        It goes back the way it came, so at most those stamps at once that one transaction paid for. The same key with
+        the same wish gives the same return. None for an order that is not this account's. Raises `return_not_paid`,
+        `return_quantity_invalid`, `return_already_made`, `return_not_available`, `return_in_care` or
+        `idempotency_key_reused`; then nothing was changed.
         """
         digest = hashlib.sha256(msgspec.json.encode([order_id, quantity])).digest()
         async with self._db.transaction() as tx:
@@ -122,8 +124,9 @@ class Returns:
                     return known
                 if known is not None:
                     raise IDEMPOTENCY_KEY_REUSED()
-            await _check_hand_back(tx, book, order, quantity, owed=self._owed)
-            back = await returns_store.insert_return(tx, _handed_back(order, quantity, idempotency_key, digest))
+            paid = await _check_hand_back(tx, book, order, quantity, owed=self._owed)
+            new = _handed_back(order, quantity, idempotency_key, digest, paid=paid)
+            back = await returns_store.insert_return(tx, new)
             await steps.post(book, postings.returned_quota(back), about=back.id)
             may_die_at("return.written")
         may_die_at("return.recorded")
@@ -140,10 +143,10 @@ class Returns:
         return back.order_id if back is not None and back.account_id == account_id else None
 
     async def still_returnable(self, order: Order) -> int:
-        """How many stamps of a paid order have not been handed back; some of them may have been used."""
-        if order.state is not OrderState.PAID or await _is_taken_back(self._db, order.id):
+        """How many stamps of an order can be handed back at once; some of them may have been used."""
+        if not order.has_money or await _is_taken_back(self._db, order.id):
             return 0
-        return order.quantity - _handed_back_before(await returns_store.returns_of(self._db, [order.id]))
+        return _most_left(_payments_of(order, await returns_store.returns_of(self._db, [order.id])))
 
     async def hear(self, tx: Connection, return_id: UUID) -> bool:
         """There is news of a return: ask about it soon. False when this is no return. Believes nothing."""
@@ -223,13 +226,23 @@ class Returns:
         return what is ReturnMove.GIVE_UP
 
 
-async def _check_hand_back(tx: Connection, book: OpenBook, order: Order, quantity: int, *, owed: Owed) -> None:
-    """Raise why this may not be handed back."""
-    if order.state is not OrderState.PAID:
+class _Paid(NamedTuple):
+    """A transaction that became quota: how many of its stamps were not handed back, and what was seen of it."""
+
+    payment: Source
+    left: int
+    seen_amount: Decimal
+    seen_currency: str
+
+
+async def _check_hand_back(tx: Connection, book: OpenBook, order: Order, quantity: int, *, owed: Owed) -> _Paid:
+    """The transaction whose money goes back, the order's own before those that were credited. Raises why none may."""
+    payments = _payments_of(order, await returns_store.returns_of(tx, [order.id]))
+    if not payments:
         raise RETURN_NOT_PAID()
     if await _is_taken_back(tx, order.id):
         raise RETURN_IN_CARE()
-    left = order.quantity - _handed_back_before(await returns_store.returns_of(tx, [order.id]))
+    left = _most_left(payments)
     if left == 0:
         raise RETURN_ALREADY_MADE()
     if not 1 <= quantity <= left:
@@ -238,10 +251,28 @@ async def _check_hand_back(tx: Connection, book: OpenBook, order: Order, quantit
     available = max(0, balance.available - await owed(tx, order.account_id, used=balance.used))
     if quantity > available:
         raise RETURN_NOT_AVAILABLE(available=available)
+    return next(paid for paid in payments if paid.left >= quantity)
 
 
-def _handed_back_before(returns: Sequence[Return]) -> int:
-    return sum(back.quantity or 0 for back in returns if back.cause is ReturnCause.QUOTA_RETURNED)
+def _payments_of(order: Order, returns: Sequence[Return]) -> list[_Paid]:
+    """The transactions that became stamps of an order, its own and those that were credited, in their order."""
+    paid: dict[Source, _Paid] = {}
+    if order.state is OrderState.PAID:
+        assert order.seen_amount is not None
+        assert order.seen_currency is not None
+        own = Source(order.paid_provider or order.provider, order.paid_reference)
+        paid[own] = _Paid(own, order.quantity, order.seen_amount, order.seen_currency)
+    for back in returns:
+        known = paid.get(back.payment, _Paid(back.payment, 0, back.seen_amount, back.seen_currency))
+        if back.state is ReturnState.CREDITED:
+            paid[back.payment] = known._replace(left=known.left + (back.quantity or 0))
+        elif back.cause is ReturnCause.QUOTA_RETURNED:
+            paid[back.payment] = known._replace(left=known.left - (back.quantity or 0))
+    return list(paid.values())
+
+
+def _most_left(payments: Sequence[_Paid]) -> int:
+    return max((paid.left for paid in payments), default=0)
 
 
 async def _is_taken_back(connection: Connection | Database, order_id: UUID) -> bool:
@@ -250,19 +281,17 @@ async def _is_taken_back(connection: Connection | Database, order_id: UUID) -> b
     return any(case.kind is CaseKind.TAKEN_BACK for case in cases)
 
 
-def _handed_back(order: Order, quantity: int, idempotency_key: str | None, digest: bytes) -> NewReturn:
+def _handed_back(order: Order, quantity: int, idempotency_key: str | None, digest: bytes, *, paid: _Paid) -> NewReturn:
     price = order.price.part(quantity, of=order.quantity)
-    assert order.seen_currency is not None
-    assert order.seen_amount is not None
     return NewReturn(
         id=new_id(),
         order_id=order.id,
         account_id=order.account_id,
         cause=ReturnCause.QUOTA_RETURNED,
         state=ReturnState.OWED,
-        payment=Source(order.paid_provider or order.provider, order.paid_reference),
-        seen_amount=order.seen_amount,
-        seen_currency=order.seen_currency,
+        payment=paid.payment,
+        seen_amount=paid.seen_amount,
+        seen_currency=paid.seen_currency,
         amount_idr=price.total_idr,
         transfers=steps.return_ids(),
         quantity=quantity,

@@ -28,7 +28,7 @@ from emeterai.infra.http import (
     problems,
     read_cursor,
 )
-from emeterai.purchase.limits import LIMITS_REACHED, Buyer
+from emeterai.purchase.limits import LIMITS_REACHED
 from emeterai.purchase.model import Channel, PaymentCode, Wishes
 from emeterai.purchase.provider import (
     NOTIFICATION_FORGED,
@@ -162,7 +162,7 @@ class OrdersController(Controller):
             data.quantity,
             wishes=Wishes(data.channel, data.second_payment),
             idempotency_key=checked_idempotency_key(idempotency_key),
-            buyer=Buyer.of(caller),
+            made_by=caller.made_by,
         )
         return Response(_view(order), status_code=201, headers={"location": f"/v1/orders/{order.id}", **_NO_STORE})
 

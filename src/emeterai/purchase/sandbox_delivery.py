@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 
 import httpx
+import structlog
 
 from emeterai.infra.clock import utc_now
 from emeterai.purchase.sandbox_charges import Delivery, SandboxCharges
@@ -13,6 +14,7 @@ from emeterai.purchase.sandbox_words import SIGNATURE_HEADER, TIMESTAMP_HEADER, 
 _AT_ONCE = 16
 _IDLE_S = 0.5
 _TIMEOUT_S = 5.0
+_log = structlog.get_logger(__name__)
 
 
 class Postman:
@@ -32,11 +34,20 @@ class Postman:
         async with httpx.AsyncClient(timeout=_TIMEOUT_S, trust_env=False) as http:
             while True:
                 self._new.clear()
-                self._charges.expire_due(now=utc_now())
-                due = self._charges.due_deliveries(now=utc_now(), limit=_AT_ONCE)
-                await asyncio.gather(*(self._deliver(http, delivery) for delivery in due))
-                if not due:
+                try:
+                    delivered = await self._round(http)
+                except Exception:  # noqa: BLE001 - a file that cannot be written now can be later; nobody starts this anew
+                    _log.exception("sandbox_round_failed")
+                    delivered = 0
+                if not delivered:
                     await self._pause()
+
+    async def _round(self, http: httpx.AsyncClient) -> int:
+        """Try what is due; gives how much that was."""
+        self._charges.expire_due(now=utc_now())
+        due = self._charges.due_deliveries(now=utc_now(), limit=_AT_ONCE)
+        await asyncio.gather(*(self._deliver(http, delivery) for delivery in due))
+        return len(due)
 
     async def _deliver(self, http: httpx.AsyncClient, delivery: Delivery) -> None:
         timestamp = str(int(utc_now().timestamp()))
@@ -48,7 +59,8 @@ class Postman:
         try:
             response = await http.post(delivery.url, content=delivery.body, headers=headers)
             confirmed = response.is_success
-        except (httpx.HTTPError, httpx.InvalidURL):
+        except Exception as error:  # noqa: BLE001 - an address may be anything, and httpx does not name every fault
+            _log.info("sandbox_delivery_failed", error=type(error).__name__)
             confirmed = False
         self._charges.note_delivery(delivery, confirmed=confirmed, now=utc_now())
 

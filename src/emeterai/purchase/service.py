@@ -29,7 +29,7 @@ from emeterai.infra.settings import Settings
 from emeterai.ledger.service import Ledger
 from emeterai.purchase import cases_store, store
 from emeterai.purchase.cases import Cases
-from emeterai.purchase.limits import PERSON, Buyer, check_limits
+from emeterai.purchase.limits import IsPartner, check_limits, no_partner
 from emeterai.purchase.looking import Looking
 from emeterai.purchase.model import NO_WISHES, QRIS_AMOUNT_IDR_MAX, Channel, Order, Source, Wishes
 from emeterai.purchase.noting import Noting
@@ -97,15 +97,17 @@ class Purchase:
         *,
         providers: Sequence[PaymentProvider],
         owed: Owed = nothing_owed,
+        is_partner: IsPartner = no_partner,
     ) -> None:
         self._db = db
         self._ledger = ledger
         self._settings = settings
+        self._is_partner = is_partner
         self._providers = Providers(providers, base_url=settings.base_url)
         self._settling = Settling(ledger, quota_due_s=settings.quota_due_s)
         self.returns = Returns(db, ledger, self._providers, silence_s=settings.provider_silence_s, owed=owed)
         self.looking = Looking(db, self._providers, apply_seen=self.apply_seen)
-        self.cases = Cases(db, ledger, self._providers, look_at=self.looking.look_at)
+        self.cases = Cases(db, ledger, self._providers, look_at=self.looking.look_at, owed=owed)
         self._noting = Noting(db)
         self._turns = asyncio.Semaphore(_WORKED_AT_ONCE)
         self._waiting = 0
@@ -118,7 +120,7 @@ class Purchase:
         *,
         idempotency_key: str | None = None,
         wishes: Wishes = NO_WISHES,
-        buyer: Buyer = PERSON,
+        made_by: UUID | None = None,
     ) -> Order:
         """Make an order and open its charge. The same key with the same wishes gives the same order.
 
@@ -126,7 +128,7 @@ class Purchase:
         then nothing is owed, and the same key (or `open_charge`) continues with the same order.
         """
         order = await self.place_order(
-            account_id, quantity, idempotency_key=idempotency_key, wishes=wishes, buyer=buyer
+            account_id, quantity, idempotency_key=idempotency_key, wishes=wishes, made_by=made_by
         )
         return await self.open_charge(account_id, order.id) if order.is_payable else order
 
@@ -137,11 +139,12 @@ class Purchase:
         *,
         idempotency_key: str | None = None,
         wishes: Wishes = NO_WISHES,
-        buyer: Buyer = PERSON,
+        made_by: UUID | None = None,
     ) -> Order:
         """Make an order without asking a provider yet. Raises as `create_order` does, save `provider_unavailable`.
 
-        `buyer` says whose limits hold: raises `units_a_day_reached`, `orders_an_hour_reached` or `open_orders_reached`.
+        `made_by` is the member who orders for a group. Beyond the account's limits it raises `units_a_day_reached`,
+        `orders_an_hour_reached` or `open_orders_reached`.
         """
         if not 1 <= quantity <= self._settings.order_quantity_max:
             raise ORDER_QUANTITY_INVALID(quantity_max=self._settings.order_quantity_max)
@@ -152,8 +155,8 @@ class Purchase:
             order = await store.insert_order(tx, new)
             if order is not None:
                 await self._ledger.open_book(tx, await locks_of_buyer(tx, account_id), opening=True)
-                await check_limits(tx, account_id, quantity, settings=self._settings, channel=buyer.channel)
-                await note_order(tx, account_id, order.id, member_id=buyer.member_id)
+                await check_limits(tx, account_id, quantity, settings=self._settings, is_partner=self._is_partner)
+                await note_order(tx, account_id, order.id, member_id=made_by)
         may_die_at("order.placed")
         if order is not None:
             return order

@@ -106,6 +106,11 @@ class LoadReport(msgspec.Struct, frozen=True, kw_only=True):
     missing: list[MissingOrder]
     """Paid in our books on these days, and in no file: the oldest 200."""
 
+    @property
+    def noted_count(self) -> int:
+        """How many lines somebody has to look at; `noted` has the first thousand of them."""
+        return sum(total.lines for total in self.totals if total.outcome in _NOTED)
+
 
 class SettlementFiles:
     """Loads settlement files."""
@@ -165,17 +170,18 @@ class SettlementFiles:
     async def _judged(self, file: BufferedReader, provider: str) -> AsyncIterator[list[_Judged]]:
         """The lines in batches, each with its order and with what is clear of it before anything is done."""
         seen: set[tuple[UUID, str]] = set()
+        firsts: dict[UUID, str] = {}
         names_charge = format_of(provider).names_charge
         for lines in _batches(read_lines(file, provider), _LINES_AT_ONCE):
             order_ids = [line.order_id for line in lines if line.order_id is not None]
             orders = await settlement_store.orders_on_lines(self._db, order_ids)
-            proven = await settlement_store.earlier_references(self._db, provider, order_ids)
+            earlier = await settlement_store.earlier_references(self._db, provider, order_ids)
             judged = []
             for line in lines:
                 order = orders.get(line.order_id) if line.order_id is not None else None
                 outcome, first = _clear(line, order, seen=seen), line.reference
                 if outcome is None and order is not None:
-                    first = proven.setdefault(order.id, line.reference)
+                    first = firsts.setdefault(order.id, earlier.get(order.id, line.reference))
                     is_further = first != line.reference and not names_charge
                     outcome = None if is_further else _known(line, order, provider, names_charge=names_charge)
                 judged.append(_Judged(line, order, outcome, first=first))

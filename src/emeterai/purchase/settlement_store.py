@@ -122,16 +122,17 @@ async def orders_on_lines(db: Database, order_ids: Sequence[UUID]) -> dict[UUID,
 
 
 async def earlier_references(db: Database, provider: str, order_ids: Sequence[UUID]) -> dict[UUID, str]:
-    """The first reference under which a file of the provider proved the money of each of these orders."""
+    """The first reference under which a file of the provider told of settled money of each of these orders."""
     rows = await db.fetch(
         """
         SELECT DISTINCT ON (line.order_id) line.order_id, line.reference
         FROM purchase.settlement_lines AS line JOIN purchase.settlement_files AS file ON file.digest = line.file_digest
-        WHERE line.order_id = ANY ($2::uuid[]) AND file.provider = $1 AND line.outcome IN ('credited', 'known')
+        WHERE line.order_id = ANY ($2::uuid[]) AND file.provider = $1 AND line.outcome <> ALL ($3::text[])
         ORDER BY line.order_id, file.begun_at, line.line
         """,
         provider,
         order_ids,
+        NOT_PAYMENTS,
     )
     return {row["order_id"]: row["reference"] for row in rows}
 

@@ -24,7 +24,7 @@ from emeterai.web import paths
 from emeterai.web.confirming import Question, ask_first, is_confirmed
 from emeterai.web.csrf import Csrf, checked_form, texts_of
 from emeterai.web.formats import number
-from emeterai.web.forms import FieldError, Form
+from emeterai.web.forms import FieldError, Form, whole_number
 from emeterai.web.pages import Pages
 
 WhoCalls = NamedDependency[Caller]
@@ -316,8 +316,7 @@ def _range(fields: Mapping[str, str], prefix: str) -> tuple[int, int]:
 
 def _number(text: str | None) -> int | None:
     """A whole number as people type it; None for anything else."""
-    digits = (text or "").strip().replace(".", "").replace(" ", "")
-    return int(digits) if digits.isascii() and digits.isdecimal() and len(digits) <= _DIGITS_MAX else None
+    return whole_number(text or "", digits_max=_DIGITS_MAX)
 
 
 def _uuid(text: str | None) -> UUID | None:
