@@ -153,14 +153,24 @@ async def hammer(service: RunningService, path: str, seconds: float) -> int:
         count = 0
         while time.perf_counter() < end:
             writer.write(request)
-            head = await reader.readuntil(b"\r\n\r\n")
-            length = head.lower().partition(b"content-length: ")[2].partition(b"\r\n")[0]
-            await reader.readexactly(int(length or b"0"))
+            await read_answer(reader)
             count += 1
         writer.close()
         return count
 
     return sum(await asyncio.gather(*(one_line() for _ in range(CONNECTIONS))))
+
+
+async def read_answer(reader: asyncio.StreamReader) -> None:
+    """Read one answer to its end, whether its length is said or it comes in chunks."""
+    head = (await reader.readuntil(b"\r\n\r\n")).lower()
+    if b"transfer-encoding: chunked" not in head:
+        length = head.partition(b"content-length: ")[2].partition(b"\r\n")[0]
+        await reader.readexactly(int(length or b"0"))
+        return
+    while size := int((await reader.readuntil(b"\r\n")).partition(b";")[0], 16):
+        await reader.readexactly(size + 2)
+    await reader.readexactly(2)
 
 
 def cpu_seconds(pid: int) -> float:

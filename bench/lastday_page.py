@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import html
+from collections import Counter
 from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
@@ -228,6 +229,7 @@ def _table(title: str, sums: list[Sums]) -> str:
         "load",
         "came/s",
         "finished/s",
+        "by stays/s",
         "stamps/s",
         "stamp p50 / p99 / p99.9, ms",
         "request p50 / p99 / p99.9, ms",
@@ -236,13 +238,15 @@ def _table(title: str, sums: list[Sums]) -> str:
         "in line",
         "looks/s each",
         "service, cores",
+        "idle with a line, s",
+        "ms of processor a person: web, database, sealer",
         "crowd late p99, ms",
     )
     rows = [
-        f"{one.phase.times:g} x|{one.came_per_s:.1f}|{one.done_per_s:.1f}|{one.stamps_per_s:.1f}|"
+        f"{one.phase.times:g} x|{one.came_per_s:.1f}|{one.done_per_s:.1f}|{one.stays_per_s:.1f}|{one.stamps_per_s:.1f}|"
         f"{_ms(*one.stamp_ms)}|{_ms(*one.inside_ms)}|{_ms(*one.partner_ms[:2])}|"
         f"{' '.join(f'{100 * share:.1f} %' for share in one.classes.values())}|{one.waiting:,.0f}|"
-        f"{one.looks_per_s:.3f}|{one.service_cpu:.2f}|{one.late_ms:.0f}".split("|")
+        f"{one.looks_per_s:.3f}|{one.service_cpu:.2f}|{one.idle_s:.0f}|{_costs(one)}|{one.late_ms:.0f}".split("|")
         for one in sums
     ]
     body = "".join("<tr>" + "".join(f"<td>{cell}</td>" for cell in row) + "</tr>" for row in rows)
@@ -250,6 +254,13 @@ def _table(title: str, sums: list[Sums]) -> str:
         f'<h3>{title}</h3><div class="wide"><table><tr>{"".join(f"<th>{cell}</th>" for cell in head)}</tr>'
         f"{body}</table></div>"
     )
+
+
+def _costs(one: Sums) -> str:
+    found: Counter[str] = Counter()
+    for role, cost_ms in one.person_cpu_ms.items():
+        found[role.partition(",")[0].partition("-")[0]] += cost_ms
+    return ", ".join(f"{found[role]:.0f}" for role in ("web", "postgres", "sealer"))
 
 
 def _ms(*values: float) -> str:

@@ -54,10 +54,13 @@ class Promises:
 async def check_promises(stage: Stage, db: Database, days: list[Heard]) -> Promises:
     """Wait until all is quiet, then compare what people were told with what is on record."""
     found, began_s = Promises(), time.monotonic()
-    while await _under_way(db) and time.monotonic() - began_s < PATIENCE_S:
+    paid = sorted({UUID(one[1]) for heard in days for one in [*heard.of("paid"), *heard.of("quota")]})
+    while left := await _under_way(db, paid):
+        if time.monotonic() - began_s > PATIENCE_S:
+            found.faults.append(f"still under way: {left}")
+            break
         await asyncio.sleep(0.5)
     found.quiet_after_s = time.monotonic() - began_s
-    found.faults += [f"still under way: {left}"] if (left := await _under_way(db)) else []
     for heard in days:
         await _stamps(db, heard, found)
         await _orders(db, heard, found)
@@ -76,11 +79,14 @@ async def check_promises(stage: Stage, db: Database, days: list[Heard]) -> Promi
     return found
 
 
-async def _under_way(db: Database) -> int:
+async def _under_way(db: Database, paid: list[UUID]) -> int:
+    """Units, work and provider's words that are not done with; money that was paid, and no word of it has come yet."""
     return int(
         await db.fetchval(
             "SELECT (SELECT count(*) FROM ledger.holds) + (SELECT count(*) FROM infra.jobs)"
             " + (SELECT count(*) FROM purchase.notifications WHERE outcome IS NULL)"
+            " + (SELECT count(*) FROM purchase.orders WHERE id = ANY($1) AND state = 'awaiting_payment')",
+            paid,
         )
     )
 

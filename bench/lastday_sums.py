@@ -6,16 +6,20 @@ import bisect
 from collections import Counter
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from itertools import pairwise
 from statistics import fmean
 
 from lastday_ears import Event, Heard
-from lastday_stage import Day, Phase
+from lastday_stage import Day, Phase, Sample
 
 GOOD_SHARE = 0.95
 """Goodput is back when it is again so large a part of what it was."""
-SMOOTH_S = 3
+SMOOTH_S = 5
 _OK = range(200, 300)
 _LIVE_ROLES = ("generator",)
+_BUSY, _LINE_MIN = 0.9, 10
+Spread = tuple[float, float, float]
+"""p50, p99, p99.9; all 0 of nothing."""
 
 
 @dataclass(frozen=True)
@@ -25,12 +29,14 @@ class Sums:
     phase: Phase
     came_per_s: float
     done_per_s: float
+    stays_per_s: float
+    """People served, each counted in the phases in which they were inside: whom one phase let in, another sees out."""
     stamps_per_s: float
-    stamp_ms: tuple[float, float, float]
+    stamp_ms: Spread
     """From asking for a stamp until it is sealed, repeated requests included: p50, p99, p99.9."""
-    inside_ms: tuple[float, float, float]
+    inside_ms: Spread
     """One answered request of somebody inside: p50, p99, p99.9."""
-    partner_ms: tuple[float, float, float]
+    partner_ms: Spread
     partner_ok: float
     classes: dict[str, float]
     waiting: float
@@ -38,6 +44,10 @@ class Sums:
     """Looks at the now-serving file, for each person in line."""
     service_cpu: float
     """Of the service's core, in cores."""
+    idle_s: float
+    """Seconds in which people were in line although the core had room: the door's doing."""
+    person_cpu_ms: dict[str, float]
+    """Processor time of each role for everybody who came, looked, waited or was refused, by person who was served."""
     late_ms: float
     """How late the crowd itself was, p99: what is measured is worth nothing when this is large."""
 
@@ -72,11 +82,13 @@ def _phase_sums(day: Day, phase: Phase, began_s: float, ended_s: float) -> Sums:
     looks = _counted(heard, "look", began_s, ended_s)
     cpu = [sum(value for role, value in one.cpu_s.items() if role not in _LIVE_ROLES) for one in samples]
     served = {name: _share([one[3] in _OK for one in inside if one[1] == name]) for name in ("finish", "buy", "browse")}
+    took_s = samples[-1].at_s - samples[0].at_s if len(samples) > 1 else 0.0
     done = [one for one in _during(heard.of("out"), began_s, ended_s) if one[3] == "done"]
     return Sums(
         phase=phase,
         came_per_s=len(_during(heard.of("came"), began_s, ended_s)) / seconds,
         done_per_s=len(done) / seconds,
+        stays_per_s=_stays(heard.of("out"), began_s * 1000, ended_s * 1000) / seconds,
         stamps_per_s=(len(stamps) + sum(one[2] == 201 for one in partner)) / seconds,
         stamp_ms=_spread([one[1] for one in stamps]),
         inside_ms=_spread([one[4] for one in inside if one[3] in _OK]),
@@ -85,9 +97,39 @@ def _phase_sums(day: Day, phase: Phase, began_s: float, ended_s: float) -> Sums:
         classes=served,
         waiting=waiting,
         looks_per_s=looks / seconds / waiting if waiting >= 10 else 0.0,
-        service_cpu=(cpu[-1] - cpu[0]) / (samples[-1].at_s - samples[0].at_s) if len(cpu) > 1 else 0.0,
+        service_cpu=(cpu[-1] - cpu[0]) / took_s if took_s else 0.0,
+        idle_s=_idle_s(samples),
+        person_cpu_ms=_by_person(samples, len(done) * took_s / seconds),
         late_ms=quantile([one[1] for one in _during(heard.of("late"), began_s, ended_s)], 0.99),
     )
+
+
+def _stays(outs: Iterable[Event], began_ms: float, ended_ms: float) -> float:
+    """How many stays of people who were served lie in a time, each for the part of it that does."""
+    parts = 0.0
+    for left_ms, stay_ms, _, why, _ in outs:
+        inside_ms = min(left_ms, ended_ms) - max(left_ms - stay_ms, began_ms)
+        if why == "done" and inside_ms > 0:
+            parts += inside_ms / max(1.0, stay_ms)
+    return parts
+
+
+def _idle_s(samples: Sequence[Sample]) -> float:
+    """Seconds in which somebody was in line and the service's core was not busy."""
+    idle_s = 0.0
+    for before, after in pairwise(samples):
+        took_s = after.at_s - before.at_s
+        used = sum(after.cpu_s[role] - before.cpu_s.get(role, 0.0) for role in after.cpu_s if role not in _LIVE_ROLES)
+        if after.paces.get("retail", {}).get("waiting", 0) >= _LINE_MIN and 0 <= used < _BUSY * took_s:
+            idle_s += took_s
+    return idle_s
+
+
+def _by_person(samples: Sequence[Sample], people: float) -> dict[str, float]:
+    if len(samples) < 2 or not people:
+        return {}
+    first, last = samples[0].cpu_s, samples[-1].cpu_s
+    return {role: 1e3 * (last[role] - first.get(role, 0.0)) / people for role in last if role not in _LIVE_ROLES}
 
 
 def rates(day: Day, kind: str = "stamp") -> list[float]:
@@ -102,12 +144,19 @@ def _sealed(stamp: Event) -> bool:
 
 
 def recovery_s(day: Day, from_s: float, *, good_per_s: float, until_s: float) -> float | None:
-    """How long after `from_s` goodput was back for good, smoothed over SMOOTH_S; None: not before `until_s`."""
+    """How long after `from_s` goodput was back for good: in the next SMOOTH_S, and in all that was left of the time.
+
+    None: not before `until_s`.
+    """
     sealed = sorted(one[0] / 1000 for one in day.heard.of("stamp") if _sealed(one))
+
+    def is_good(begin_s: float, end_s: float) -> bool:
+        count = bisect.bisect(sealed, end_s) - bisect.bisect(sealed, begin_s)
+        return count >= GOOD_SHARE * good_per_s * (end_s - begin_s)
+
     at_s = from_s
     while at_s + SMOOTH_S <= until_s:
-        count = bisect.bisect(sealed, at_s + SMOOTH_S) - bisect.bisect(sealed, at_s)
-        if count / SMOOTH_S >= GOOD_SHARE * good_per_s:
+        if is_good(at_s, at_s + SMOOTH_S) and is_good(at_s, until_s):
             return at_s - from_s
         at_s += 0.25
     return None
@@ -150,7 +199,7 @@ def quantile(values: Iterable[float], part: float) -> float:
     return found[min(len(found) - 1, int(part * len(found)))] if found else 0.0
 
 
-def _spread(values: Sequence[float]) -> tuple[float, float, float]:
+def _spread(values: Sequence[float]) -> Spread:
     return quantile(values, 0.5), quantile(values, 0.99), quantile(values, 0.999)
 
 

@@ -20,10 +20,12 @@ from emeterai import __version__
 from emeterai.accounts.callers import SignInFirst, redirect_to_sign_in
 from emeterai.accounts.groups import Groups
 from emeterai.accounts.groups_approval import GroupApprovals
+from emeterai.accounts.quota_news import QuotaNews
 from emeterai.accounts.service import Accounts
 from emeterai.accounts.staff import Staff
 from emeterai.care.service import Tracker
 from emeterai.door_facts import DoorFacts, own_pass
+from emeterai.gate.forwarded import Forwarded, proxies_of
 from emeterai.gate.keeper import Keeper
 from emeterai.gate.quick_numbers import QuickNumbers
 from emeterai.gate.room_routes import open_gate
@@ -37,6 +39,7 @@ from emeterai.infra.http import INTERNAL_ERROR, StrictRequest, problem_response,
 from emeterai.infra.logs import configure_logging
 from emeterai.infra.measured import MeasuredRequests
 from emeterai.infra.methods import TrueMethods
+from emeterai.infra.one_path import OnePath
 from emeterai.infra.postgres import EmbeddedPostgres
 from emeterai.infra.process import die_with_parent
 from emeterai.infra.secrets import local_secret
@@ -45,7 +48,7 @@ from emeterai.ledger.channels import SerialChannels
 from emeterai.ledger.service import Ledger
 from emeterai.partners.deposits import Deposits
 from emeterai.partners.moves import Moves
-from emeterai.partners.organisations import enrol_group
+from emeterai.partners.organisations import enrol_group, is_active_partner
 from emeterai.partners.programme_claims import Claims, owed_to_agencies
 from emeterai.partners.programme_secrets import ProgrammeSecrets
 from emeterai.partners.programmes import Programmes
@@ -91,6 +94,7 @@ class Services:
     blobs: BlobStore
     ledger: Ledger
     serials: SerialChannels
+    news: QuotaNews
     accounts: Accounts
     groups: Groups
     approvals: GroupApprovals
@@ -156,7 +160,7 @@ async def open_services(settings: Settings, pages: Pages, csrf: Csrf) -> AsyncIt
             stack.push_async_callback(provider.close)
         reader = await open_reader(settings)
         stack.push_async_callback(reader.close)
-        blobs, ledger, serials = blob_store(settings), Ledger(db), SerialChannels(db)
+        blobs, ledger, serials = blob_store(settings), Ledger(db, bus.publish), SerialChannels(db)
         accounts = Accounts(db, session_life_s=settings.session_life_s)
         partners = Partners(db, ledger, serials)
         passwords, grant_keys = kept_passwords(db, settings), programme_secrets(settings)
@@ -176,6 +180,7 @@ async def open_services(settings: Settings, pages: Pages, csrf: Csrf) -> AsyncIt
             blobs=blobs,
             ledger=ledger,
             serials=serials,
+            news=QuotaNews(ledger, bus),
             accounts=accounts,
             groups=Groups(db, ledger),
             approvals=GroupApprovals(db, ledger, enrol=enrol_group),
@@ -184,7 +189,9 @@ async def open_services(settings: Settings, pages: Pages, csrf: Csrf) -> AsyncIt
             deposits=Deposits(db, ledger, partners, duty_idr=settings.duty_idr),
             moves=Moves(db, ledger, partners),
             sales=Sales(db, ledger, accounts, base_url=settings.base_url),
-            purchase=Purchase(db, ledger, settings, providers=providers, owed=owed_to_agencies),
+            purchase=Purchase(
+                db, ledger, settings, providers=providers, owed=owed_to_agencies, is_partner=is_active_partner
+            ),
             vouchers=Vouchers(db, ledger, secret=_voucher_secret(settings), stocks_of=voucher_stocks(partners)),
             programmes=Programmes(db, ledger, grant_keys),
             claims=Claims(db, ledger, grant_keys),
@@ -239,7 +246,9 @@ def create_asgi(settings: Settings) -> ASGIApp:
     guarded = SecurityHeaders(create_app(settings, keeper), form_targets=pay_page_urls(settings), https=https)
     drained = DrainedRequests(guarded, size_bytes_max=_DRAINED_DOCUMENTS * settings.document_size_bytes_max)
     measured = MeasuredRequests(TrueMethods(drained, own_path=tus.Uploads.path))
-    return keeper.wrapped(measured, headers=guarded.headers) if keeper else measured
+    behind = OnePath(keeper.wrapped(measured, headers=guarded.headers) if keeper else measured)
+    proxies = proxies_of(settings.trusted_proxies)
+    return Forwarded(behind, proxies) if proxies else behind
 
 
 def create_app(settings: Settings, keeper: Keeper | None = None) -> Litestar:
@@ -295,12 +304,18 @@ def _openapi(settings: Settings) -> OpenAPIConfig:
     )
 
 
+def _path_shown(request: Request[Any, Any, Any]) -> str:
+    """The path as a log may have it: a text in it may be a secret, such as the code of an invitation."""
+    has_text = any(isinstance(value, str) for value in request.scope.get("path_params", {}).values())
+    return str(request.scope["path_template"] if has_text else request.scope["path"])
+
+
 def _answer_error(request: Request[Any, Any, Any], error: Exception) -> Response[Any]:
     """A refusal as it is; anything else is a bug, which gets a case number and is logged whole."""
     refused, case = refusal_of(error), None
     if refused is None:
         case = secrets.token_hex(4).upper()
-        _log.error("bug", case=case, path=request.scope["path"], exc_info=error)
+        _log.error("bug", case=case, path=_path_shown(request), exc_info=error)
         refused = INTERNAL_ERROR(case=case)
     if front.is_api(request.scope["path"]):
         return problem_response(refused)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import json
 import math
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import datetime, timedelta
@@ -33,13 +34,16 @@ PLAN_IMPOSSIBLE = RefusalKind(
     "Rencana ini tidak dapat dihitung: {detail}.",
     "This plan cannot be made: {detail}.",
 )
-COSTS_MS = {"web": 2.3, "sealer": 2.0, "database": 0.7}
+STAMP_MS = {"web": 2.3, "sealer": 2.0, "database": 0.7, "steward": 0.02}
 """Processor time of one stamp of 100 KB in each role, as docs/measured.md has it (`emeterai bench stamp`)."""
+PERSON_MS = {"web": 25.0, "sealer": 3.0, "database": 7.0, "steward": 0.5}
+"""And of a person with one stamp, who also looks, waits, signs in, buys and fetches (`emeterai bench lastday`)."""
 BUSY_MAX = 0.7
 """Processors are planned to be so busy in the busiest hour: what is measured at the edge does not last."""
 _STORED_BYTES, _TAIL_BYTES = 3_271, 12_288
 _PEOPLE_ASK_EVERY_S = 10.0
-_PARTS = {"web": "web", "sealer-1": "sealer", "postgres": "database"}
+_ROLES = {"web": "web", "sealer": "sealer", "postgres": "database", "steward": "steward"}
+_COST_LINE = re.compile(r"CPU a (person|stamp): ([a-z]+)(?:-\d+)?(?:,.*)?")
 
 
 class Machine(msgspec.Struct, frozen=True):
@@ -101,7 +105,13 @@ def add_plan(commands: Any) -> argparse.ArgumentParser:
     plan.add_argument("--days", type=float, default=22.0, help="from the opening to the deadline (default 22)")
     plan.add_argument("--wait-minutes", type=float, default=10.0, help="the longest wait in the line (default 10)")
     plan.add_argument("--file-kb", type=float, default=800.0, help="a document of an applicant (default 800)")
-    plan.add_argument("--rates", type=Path, help="what `emeterai bench stamp --json` printed on your machine")
+    plan.add_argument(
+        "--rates",
+        type=Path,
+        nargs=2,
+        metavar="FILE",
+        help="what `emeterai bench lastday --json` and `emeterai bench stamp --json` printed on your machine",
+    )
     plan.add_argument("--picture", metavar="SVG", type=Path, help="draw the crowd and the line into this file")
     plan.add_argument("--json", action="store_true", help="print one JSON object")
     made: argparse.ArgumentParser = plan
@@ -162,7 +172,8 @@ def planned(arguments: argparse.Namespace) -> tuple[Plan, str]:
         raise PLAN_IMPOSSIBLE(detail="the deadline needs its zone, such as +07:00")
     hour = deadline.hour + (deadline.minute + 1) / 60
     campaign = Campaign(arguments.applicants, arguments.per_person, arguments.days, hour)
-    costs_ms = measured_costs_ms(arguments.rates) if arguments.rates else COSTS_MS
+    person_ms, stamp_ms = measured_costs_ms(*arguments.rates) if arguments.rates else (PERSON_MS, STAMP_MS)
+    costs_ms = {role: mean_cost_ms(campaign, person_ms[role], stamp_ms[role]) for role in person_ms}
     wishes = Wishes(campaign, deadline, arguments.wait_minutes * 60, costs_ms, int(arguments.file_kb * 1_000))
     plan = plan_of(wishes)
     if arguments.picture:
@@ -174,23 +185,33 @@ def planned(arguments: argparse.Namespace) -> tuple[Plan, str]:
     return plan, text_of(plan, wishes)
 
 
-def measured_costs_ms(file: Path) -> dict[str, float]:
-    """The costs of each role, out of the lines of `emeterai bench stamp --json`. Raises `plan_impossible`, OSError."""
-    costs_ms = dict.fromkeys(COSTS_MS, 0.0)
-    for line in file.read_text(encoding="utf-8").splitlines():
-        if not line.startswith("{"):
-            continue
-        try:
-            figure = json.loads(line)
-        except json.JSONDecodeError as error:
-            raise PLAN_IMPOSSIBLE(detail=f"{file.name} holds a line that is no JSON") from error
-        name, found, part = str(figure.get("name", "")).partition("CPU a stamp: ")
-        role = _PARTS.get(part.partition(",")[0])
-        if found and not name and role is not None:
-            costs_ms[role] += float(figure["value"])
-    if not all(costs_ms.values()):
-        raise PLAN_IMPOSSIBLE(detail=f"{file.name} lacks the lines `CPU a stamp` of web, sealer-1 and postgres")
-    return costs_ms
+def mean_cost_ms(campaign: Campaign, person_ms: float, stamp_ms: float) -> float:
+    """What a stamp of the campaign costs on average: each person comes in once, and has the further stamps inside."""
+    return (person_ms + max(0.0, campaign.per_person - 1.0) * stamp_ms) / campaign.per_person
+
+
+def measured_costs_ms(*files: Path) -> tuple[dict[str, float], dict[str, float]]:
+    """The costs of a person and of a stamp by role, out of the lines that the benches printed.
+
+    Raises `plan_impossible` when lines are missing or no JSON; OSError.
+    """
+    found_ms = {"person": dict.fromkeys(PERSON_MS, 0.0), "stamp": dict.fromkeys(STAMP_MS, 0.0)}
+    for file in files:
+        for line in file.read_text(encoding="utf-8").splitlines():
+            if not line.startswith("{"):
+                continue
+            try:
+                figure = json.loads(line)
+            except json.JSONDecodeError as error:
+                raise PLAN_IMPOSSIBLE(detail=f"{file.name} holds a line that is no JSON") from error
+            named = _COST_LINE.fullmatch(str(figure.get("name", "")))
+            if named and named[2] in _ROLES:
+                found_ms[named[1]][_ROLES[named[2]]] += float(figure["value"])
+    for of, costs_ms in found_ms.items():
+        if not all(cost_ms for role, cost_ms in costs_ms.items() if role != "steward"):
+            names = " and ".join(file.name for file in files)
+            raise PLAN_IMPOSSIBLE(detail=f"{names} lack the lines `CPU a {of}` of web, sealer and postgres")
+    return found_ms["person"], found_ms["stamp"]
 
 
 def text_of(plan: Plan, wishes: Wishes) -> str:

@@ -30,6 +30,8 @@ from emeterai.infra.database import Database
 from emeterai.infra.garbage import collect_seldom
 from emeterai.infra.ids import new_id
 from emeterai.infra.interruption import INTERRUPTIONS
+from emeterai.infra.lasting import lasting
+from emeterai.infra.one_fault import DATA_REFUSED
 from emeterai.infra.partitions import MonthlyTable, keep_partitions
 from emeterai.infra.predecessors import dead_workers, living_worker
 from emeterai.infra.secrets import local_secret
@@ -84,7 +86,7 @@ async def run_sealer(settings: Settings) -> None:
         engine = await stack.enter_async_context(opened_engine(settings, signer))
         watch = KeyWatch(place, signer, use=engine.use, clock=utc_now)
         stack.callback(watch.close)
-        endings = Endings(db, bus, Ledger(db), SerialRegister(db), level_wanted=wanted)
+        endings = Endings(db, bus, Ledger(db, bus.publish), SerialRegister(db), level_wanted=wanted)
         journey = Journey(
             db,
             blobs,
@@ -117,7 +119,7 @@ async def run_sealer(settings: Settings) -> None:
         )
         telling = report(db, new_id(), settled_reader())
         collect_seldom()
-        await _until_told_to_stop(_together(work, watch.run(), telling))
+        await _until_told_to_stop(_together(sealing=work, key_watch=watch.run(), telling=telling))
 
 
 async def run_steward(settings: Settings) -> None:
@@ -133,7 +135,7 @@ def _tasks(
     settings: Settings, db: Database, bus: Bus, providers: list[PaymentProvider]
 ) -> dict[str, tuple[float, Task]]:
     """Every sweep of the steward by its name: after how many seconds it is repeated, and what it does."""
-    ledger, blobs, passwords = Ledger(db), blob_store(settings), kept_passwords(db, settings)
+    ledger, blobs, passwords = Ledger(db, bus.publish), blob_store(settings), kept_passwords(db, settings)
     documents = Documents(
         db,
         blobs,
@@ -225,18 +227,18 @@ async def _connect(url: str, settings: Settings) -> Database:
             await asyncio.sleep(_DATABASE_RETRY_S)
 
 
-async def _together(*works: Coroutine[Any, Any, None]) -> None:
-    """All of them until one fails; then none."""
+async def _together(**works: Coroutine[Any, Any, None]) -> None:
+    """All of them until one ends; then none."""
     async with asyncio.TaskGroup() as group:
-        for work in works:
-            group.create_task(work)
+        for name, work in works.items():
+            group.create_task(lasting(name, work))
 
 
 async def _run_all(tasks: dict[str, tuple[float, Task]]) -> None:
     async with asyncio.TaskGroup() as group:
         for name, (every_s, task) in tasks.items():
             _failed.labels(name)
-            group.create_task(_repeat(name, every_s, task))
+            group.create_task(lasting(name, _repeat(name, every_s, task)))
 
 
 async def _repeat(name: str, every_s: float, task: Task) -> None:
@@ -246,12 +248,12 @@ async def _repeat(name: str, every_s: float, task: Task) -> None:
             done = await task()
             if isinstance(done, int) and done:
                 _swept.labels(name).inc(done)
-        except (Refused, *INTERRUPTIONS) as error:
+        except Exception as error:  # noqa: BLE001 - a bug in one sweep must not stop the sweeps that give quota back
             _failed.labels(name).inc()
-            _log.warning("sweep_interrupted", task=name, error=type(error).__name__)
-        except Exception:  # noqa: BLE001 - a bug in one sweep must not stop the sweeps that give quota back
-            _failed.labels(name).inc()
-            _log.exception("sweep_failed", task=name)
+            if isinstance(error, (Refused, *INTERRUPTIONS)) and not isinstance(error, DATA_REFUSED):
+                _log.warning("sweep_interrupted", task=name, error=type(error).__name__)
+            else:
+                _log.exception("sweep_failed", task=name)
         await asyncio.sleep(every_s)
 
 

@@ -144,6 +144,30 @@ async def test_parts_on_record_are_kept_when_the_answer_of_the_commit_is_lost(sp
     await assert_whole(spine, document, data)
 
 
+async def test_an_upload_that_the_store_cannot_read_keeps_nobody_else_waiting(spine: Spine) -> None:
+    """The disk fails under one upload: it stays for the next sweep, and the one behind it is finished."""
+    first, second = letter(), letter()
+    broken, sound = await begin(spine, first), await begin(spine, second)
+    for document, data in ((broken, first), (sound, second)):
+        dying = DyingStore.local(spine.blobs._folder)
+        dying.last = "originals/"
+        with pytest.raises(Died):
+            await documents_with(spine, blobs=dying).append(document, 0, sent(data))
+    assert spine.blobs._folder is not None
+    parts = spine.blobs._folder / "parts" / str(broken.id)
+    parts.rename(parts.with_name("away"))
+    parts.write_bytes(b"no folder")
+    async with spine.db.transaction() as tx:
+        await tx.execute("UPDATE stamping.documents SET changed_at = now() - interval '1 minute'")
+    assert 2 == await spine.documents.sweep()
+    assert DocumentState.RECEIVED is (await spine.documents.get(sound.account_id, sound.id)).state
+    assert DocumentState.RECEIVING is (await spine.documents.get(broken.account_id, broken.id)).state
+    parts.unlink()
+    parts.with_name("away").rename(parts)
+    await sweep_later(spine, broken.id)
+    assert DocumentState.RECEIVED is (await spine.documents.get(broken.account_id, broken.id)).state
+
+
 async def test_an_upload_whose_bytes_are_lost_is_ended_and_keeps_nobody_else_waiting(spine: Spine) -> None:
     """A blob store that lost a part ends that upload, for its owner to begin again; the next one is finished."""
     first, second = letter(), letter()

@@ -117,3 +117,17 @@ async def test_the_one_who_came_first_may_leave_too() -> None:
     first.cancel()
     squares.may_go_on.set()
     assert 4 == await second
+
+
+async def test_work_whose_helper_was_cancelled_keeps_nobody_waiting() -> None:
+    """What it waited for was cancelled, not the work: who waits is told to come again, and the next are served."""
+    helper: asyncio.Future[list[int]] = asyncio.get_running_loop().create_future()
+    helper.cancel()
+
+    async def work(items: Sequence[int]) -> Sequence[int]:
+        return await helper if 1 in items else items
+
+    batcher: Batcher[int, int] = Batcher(work)
+    answers = await asyncio.wait_for(asyncio.gather(*map(batcher.submit, (1, 2)), return_exceptions=True), 10)
+    assert ["service_busy"] * 2 == [answer.code for answer in answers if isinstance(answer, Refused)]
+    assert 3 == await asyncio.wait_for(batcher.submit(3), 10)

@@ -114,3 +114,12 @@ async def test_a_store_that_cannot_write_refuses_politely(tmp_path: Path) -> Non
     with pytest.raises(Refused, match="storage_away"):
         await store.put("a/b", DATA)
     assert DATA == await store.read("a")
+
+
+async def test_a_store_that_cannot_read_refuses_politely(store: BlobStore) -> None:
+    """An error of the store is no missing blob and no crash of ours: who asked is told to come again."""
+    await store.put("a", DATA)
+    for look in (store.read, store.size_bytes, lambda key: store.delete([key])):
+        with pytest.raises(Refused, match="storage_away"):
+            await look("a/b")
+    assert DATA == await store.read("a")

@@ -170,3 +170,23 @@ def test_only_our_own_folders_are_removed(open_folder: Path) -> None:
     with pytest.raises(PostgresError, match="nothing is removed"):
         forget_elsewhere(open_folder)
     assert Path("/var/lib").is_dir()
+
+
+async def test_a_new_cluster_outlives_a_power_cut(open_folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Its passwords are on the disk, and so is its name: without either the next start begins anew."""
+    sync, synced = os.fsync, list[tuple[int, set[str]]]()
+
+    def noted(descriptor: int) -> None:
+        here = {it.name for it in (open_folder / "data" / "postgres").iterdir()}
+        synced.append((os.fstat(descriptor).st_ino, here))
+        sync(descriptor)
+
+    monkeypatch.setattr(os, "fsync", noted)
+    postgres = EmbeddedPostgres(open_folder / "data")
+    postgres.prepare()
+    home = open_folder / "data" / "postgres"
+    inodes = {inode for inode, _ in synced}
+    assert {(home / name).stat().st_ino for name in ("password", "admin_password")} <= inodes
+    named = [here for inode, here in synced if inode == home.stat().st_ino]
+    assert any({"cluster", "password", "admin_password"} <= here for here in named)
+    postgres.remove()

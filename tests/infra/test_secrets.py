@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import os
 from concurrent.futures import ProcessPoolExecutor
 from multiprocessing import get_context
 from pathlib import Path
+
+import pytest
 
 from emeterai.infra.secrets import SECRET_BYTES, local_secret
 
@@ -44,3 +47,21 @@ def test_a_draft_that_a_killed_process_left_is_in_nobodys_way(tmp_path: Path) ->
     """The next start makes the secret."""
     (tmp_path / ".session.1").write_bytes(b"half")
     assert SECRET_BYTES == len(local_secret(tmp_path, "session"))
+
+
+def test_a_secret_outlives_a_power_cut(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Its content is on the disk before it has its name, and its name before anybody uses it.
+
+    A secret that is made anew signs public lines with another key, and opens no voucher that was sold before.
+    """
+    sync, synced = os.fsync, list[tuple[int, list[str]]]()
+
+    def noted(descriptor: int) -> None:
+        folder = tmp_path / "keys"
+        synced.append((os.fstat(descriptor).st_ino, sorted(it.name for it in folder.iterdir() if it.name[0] != ".")))
+        sync(descriptor)
+
+    monkeypatch.setattr(os, "fsync", noted)
+    local_secret(tmp_path / "keys", "session")
+    inodes = (tmp_path / "keys" / "session").stat().st_ino, (tmp_path / "keys").stat().st_ino
+    assert [(inodes[0], []), (inodes[1], ["session"])] == synced

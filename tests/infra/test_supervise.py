@@ -140,6 +140,16 @@ async def test_json_lines_pass_and_others_are_named(tmp_path: Path) -> None:
     assert output.getvalue().splitlines()[0] == '    talker | {"event": "hello"}'
 
 
+async def test_a_character_that_the_output_has_not_costs_its_line_only(tmp_path: Path) -> None:
+    """The child is heard further: one that nobody hears stands still when its pipe is full."""
+    kept = io.BytesIO()
+    output = io.TextIOWrapper(kept, encoding="ascii", write_through=True)
+    text = "print('kop\\u00ed'); print('after'); import time; time.sleep(600)"
+    command = ChildCommand((sys.executable, "-u", "-X", "utf8", "-c", text))
+    async with running(Supervisor([ChildSpec("talker", command)], tmp_path, plain=True, output=output)):
+        await eventually(lambda: kept.getvalue() == b"    talker | after\n")
+
+
 @pytest.mark.parametrize(
     ("spec", "complaint"),
     [

@@ -9,6 +9,7 @@ from uuid import UUID
 
 import asyncpg
 import pytest
+from structlog.testing import capture_logs
 
 from emeterai.infra import jobs
 from emeterai.infra.bus import Bus
@@ -16,6 +17,7 @@ from emeterai.infra.database import BUSY, Connection, Database
 from emeterai.infra.ids import new_id
 from emeterai.infra.interruption import INTERRUPTIONS
 from emeterai.infra.jobs import Claim
+from emeterai.infra.lasting import EndedError
 from emeterai.infra.worker_loop import work_on
 
 KIND = "polish"
@@ -260,3 +262,29 @@ async def test_lanes_share_each_batch_by_the_shares_of_the_moment(db: Database, 
     await asyncio.wait([task])
     assert [["a"] * 4 + ["b"] * 4, ["a"] * 6 + ["b"] * 2] == batches[:2]
     assert {8} == {len(batch) for batch in batches}
+
+
+async def test_what_the_database_refuses_is_told_whole_and_ends_no_loop(db: Database, bus: Bus) -> None:
+    """It is a bug of ours about this batch, which is found again; a database that is only away is told in a word."""
+    troubles = [asyncpg.CheckViolationError("a rule of a table"), asyncpg.ConnectionDoesNotExistError("cut")]
+    await enqueue(db, bus, 4)
+    with capture_logs() as logs:
+        async with at_work(db, bus, Worker(db, troubles=troubles), lease_s=0.2) as task:
+            await nothing_left(db, task, reclaim=True)
+    told = [(it["event"], "exc_info" in it) for it in logs if it["event"].startswith("work_")]
+    assert [("work_refused", True), ("work_interrupted", False)] == told
+
+
+async def test_a_step_whose_helper_was_cancelled_ends_the_loop_loudly(db: Database, bus: Bus) -> None:
+    """A loop that ended as if it had been told to would leave the process alive and its jobs unclaimed."""
+
+    async def waits_for_nobody(_: Sequence[Claim]) -> None:
+        helper: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+        helper.cancel()
+        await helper
+
+    await enqueue(db, bus, 1)
+    async with at_work(db, bus, waits_for_nobody) as task:
+        with pytest.raises(ExceptionGroup) as group:
+            await asyncio.wait_for(asyncio.shield(task), PATIENCE_S)
+    assert group.group_contains(EndedError)

@@ -117,6 +117,28 @@ async def test_what_another_member_stamped_already_is_said_and_not_shown(company
     assert 1 == balance.held + balance.used
 
 
+async def test_no_page_leads_a_member_to_a_colleagues_stamp(company: Company, sealer: None) -> None:
+    """The page of his own upload of the same file says nothing of it; asking says that another has stamped it.
+
+    One more stamp on the file can still be asked for, in so many words.
+    """
+    await company.buy(5)
+    data = pdf(4)
+    for person in (company.owner, company.member):
+        await company.switch(person)
+    hers, his = await company.owner.upload(data), await company.member.upload(data)
+    choice = {"page": "1", "place": "bottom-right"}
+    stamp = (await company.owner.submit(f"{hers}/bubuhkan", choice)).headers["location"]
+    assert stamp in await company.owner.text(hers)
+    refused = await company.member.submit(f"{his}/bubuhkan", choice)
+    assert (409, True) == (refused.status_code, "Anggota lain sudah membubuhkan meterai" in refused.text)
+    for shown in (await company.member.text(his), await company.member.text(f"{his}/bubuhkan"), refused.text):
+        assert stamp not in shown
+    again = await company.member.submit(f"{his}/bubuhkan", {**choice, "again": "1"})
+    assert 303 == again.status_code
+    assert again.headers["location"] in await company.member.text(his)
+
+
 @pytest.mark.parametrize("page", ["/beli", "/pesanan", "/kuota/riwayat", "/program", "/hibah"])
 async def test_a_member_buys_and_oversees_nothing(company: Company, page: str) -> None:
     """What an account can do besides stamping is for those who oversee the group."""

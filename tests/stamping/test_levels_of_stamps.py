@@ -169,3 +169,22 @@ async def test_without_an_authority_no_jobs_are_left(
         spine.endings = Endings(db, spine.bus, spine.ledger, spine.serials)
         await spine.seal()
         assert 0 == await spine.raise_once()
+
+
+async def test_a_level_that_cannot_be_recorded_is_given_up_in_the_end(
+    db: Database, tmp_path: Path, authority: TimestampAuthority
+) -> None:
+    """A bug of ours about one file asks no authority for ever: it is tried again, ever later, and left as it is."""
+    async with rising(db, tmp_path, authority) as spine:
+        stamp = await spine.seal()
+        async with db.transaction() as tx:
+            await tx.execute("ALTER TABLE stamping.stamps ADD CONSTRAINT no_bug CHECK (level <> 'B-LT')")
+        assert 1 == await spine.raise_once()
+        assert 1 == await db.fetchval("SELECT count(*) FROM infra.jobs WHERE worker IS NULL AND run_at > now()")
+        async with db.transaction() as tx:
+            await tx.execute("UPDATE infra.jobs SET attempts = 100")
+        assert 1 == await spine.raise_once()
+        assert 0 == await db.fetchval("SELECT count(*) FROM infra.jobs")
+        now = await spine.now(stamp)
+        assert (StampState.SEALED, "B-T") == (now.state, now.level)
+        assert ("genuine", "B-T") == outcome_of(await downloaded(spine, now), spine, authority)

@@ -11,7 +11,7 @@ import httpx
 import msgspec
 import pytest
 from line_chains import KEY, START, chain
-from litestar import Litestar, get
+from litestar import Litestar, Response, get
 from litestar.params import FromQuery
 
 from emeterai.infra.database import Database
@@ -128,3 +128,65 @@ def test_two_parts_prove_what_the_whole_does(place: int) -> None:
     """Wherever the chain is cut, gaps and lines that tell of a broken rule included."""
     lines = chain(5, minutes=10, broken=1)
     assert verify_lines(lines) == joined(verify_lines(lines[:place]), verify_lines(lines[place:]))
+
+
+@dataclass
+class Patience:
+    """Somebody who notes how long he is told to wait, and does not."""
+
+    waited_s: list[float]
+
+    async def __call__(self, wait_s: float) -> None:
+        """Go on at once."""
+        self.waited_s.append(wait_s)
+
+
+def busy_at_first(answers: list[Response[bytes]], asked: list[int]) -> Litestar:
+    """A service that gives these answers first, and then its lines."""
+
+    @get("/v1/invariants")
+    async def lines() -> Response[Any]:
+        asked.append(len(asked))
+        return answers[len(asked) - 1] if len(asked) <= len(answers) else Response(SignedLines(chain(3), None))
+
+    return Litestar([lines], openapi_config=None)
+
+
+def busy(status: int = 503, **headers: str) -> Response[bytes]:
+    """A refusal as a service in a rush, or a proxy before it, says it."""
+    return Response(b"", status_code=status, headers={name.replace("_", "-"): text for name, text in headers.items()})
+
+
+async def test_a_service_in_a_rush_is_asked_again_when_it_says() -> None:
+    """By seconds or by a date of its own clock (RFC 9110 section 10.2.3); without either ever more patiently."""
+    answers = [
+        busy(retry_after="7"),
+        busy(429, date="Sat, 21 Nov 2026 10:00:00 GMT", retry_after="Sat, 21 Nov 2026 10:00:30 GMT"),
+        busy(),
+        busy(retry_after="soon"),
+        busy(date="Sat, 21 Nov 2026 10:00:00 GMT", retry_after="Sat, 21 Nov 2026 09:00:00 GMT"),
+    ]
+    patience, asked = Patience([]), list[int]()
+    async with served(busy_at_first(answers, asked)) as client:
+        proof = await verify_service(client, SERVICE, pause=patience)
+    assert (3, []) == (proof.lines, proof.faults)
+    assert [7.0, 30.0, 4.0, 8.0, 0.0] == patience.waited_s
+
+
+async def test_a_service_that_stays_busy_is_left() -> None:
+    """After six questions: that it is busy is no proof of anything, and no fault of its lines."""
+    patience, asked = Patience([]), list[int]()
+    async with served(busy_at_first([busy()] * 100, asked)) as client:
+        with pytest.raises(httpx.HTTPStatusError, match="503"):
+            await verify_service(client, SERVICE, pause=patience)
+    assert (6, [1.0, 2.0, 4.0, 8.0, 16.0]) == (len(asked), patience.waited_s)
+
+
+@pytest.mark.parametrize("answer", [busy(retry_after="301"), busy(404), busy(500, retry_after="1")])
+async def test_who_cannot_come_back_soon_does_not_wait(answer: Response[bytes]) -> None:
+    """More than five minutes is for another day, and what is no rush does not pass by waiting."""
+    patience, asked = Patience([]), list[int]()
+    async with served(busy_at_first([answer], asked)) as client:
+        with pytest.raises(httpx.HTTPStatusError):
+            await verify_service(client, SERVICE, pause=patience)
+    assert (1, []) == (len(asked), patience.waited_s)

@@ -69,10 +69,22 @@ class Batcher(Generic[Item, Answer]):
                 raise RuntimeError(f"a batch of {len(batch)} got {len(answers)} answers")  # noqa: TRY301 - for all of them
         except Exception as error:  # noqa: BLE001 - whatever it is, it belongs to those who wait, not to this task
             answers = [error] * len(batch)
-        for (_, future), answer in zip(batch, answers, strict=True):
-            if future.cancelled():
-                continue
-            if isinstance(answer, Exception):
-                future.set_exception(answer)
-            else:
-                future.set_result(answer)
+        except asyncio.CancelledError:
+            # This task or, what nobody here asked for, something that the work waited for: nobody waits for ever.
+            _tell(batch, [BUSY(retry_after_s=1)] * len(batch))
+            task = asyncio.current_task()
+            if task is None or task.cancelling():
+                raise
+            return
+        _tell(batch, answers)
+
+
+def _tell(batch: Sequence[tuple[Item, asyncio.Future[Answer]]], answers: Sequence[Answer | Exception]) -> None:
+    """Give everybody who still waits his answer."""
+    for (_, future), answer in zip(batch, answers, strict=True):
+        if future.cancelled():
+            continue
+        if isinstance(answer, Exception):
+            future.set_exception(answer)
+        else:
+            future.set_result(answer)

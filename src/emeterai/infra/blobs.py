@@ -81,19 +81,15 @@ class BlobStore:
         return await asyncio.to_thread(write_all, self._folder, files)
 
     async def read(self, key: str) -> bytes:
-        """All bytes of a blob. Raises BlobMissingError."""
-        try:
+        """All bytes of a blob. Raises BlobMissingError, and `storage_away` when the store has an error."""
+        with _errors_refused(), _missing(key):
             result = await obstore.get_async(self._store, key)
-        except (NotFoundError, FileNotFoundError) as error:
-            raise BlobMissingError(key) from error
-        return bytes(await result.bytes_async())
+            return bytes(await result.bytes_async())
 
     async def size_bytes(self, key: str) -> int:
-        """The length of a blob. Raises BlobMissingError."""
-        try:
+        """The length of a blob. Raises BlobMissingError, and `storage_away` when the store has an error."""
+        with _errors_refused(), _missing(key):
             return int((await obstore.head_async(self._store, key))["size"])
-        except (NotFoundError, FileNotFoundError) as error:
-            raise BlobMissingError(key) from error
 
     async def stream(self, key: str, start: int, end: int) -> AsyncIterator[bytes]:
         """The bytes from `start` up to `end`, in pieces of at most CHUNK_BYTES. Raises BlobMissingError.
@@ -102,10 +98,8 @@ class BlobStore:
         """
         for at in range(start, end, CHUNK_BYTES):
             until = min(at + CHUNK_BYTES, end)
-            try:
+            with _missing(key):
                 piece = bytes(await obstore.get_range_async(self._store, key, start=at, end=until))
-            except (NotFoundError, FileNotFoundError) as error:
-                raise BlobMissingError(key) from error
             if len(piece) != until - at:
                 raise BlobMissingError(key)
             yield piece
@@ -143,12 +137,19 @@ class BlobStore:
         return await asyncio.to_thread(_drop_leavings, self._folder, time.time() - older_than_s)
 
     async def delete(self, keys: Sequence[str]) -> None:
-        """Remove blobs; those that are already gone are no error."""
+        """Remove blobs; those that are already gone are no error. Raises `storage_away`."""
         for key in keys:
-            try:
+            with _errors_refused(), contextlib.suppress(NotFoundError, FileNotFoundError):
                 await obstore.delete_async(self._store, key)
-            except (NotFoundError, FileNotFoundError):
-                continue
+
+
+@contextmanager
+def _missing(key: str) -> Iterator[None]:
+    """What the store calls not found is a blob that is missing."""
+    try:
+        yield
+    except (NotFoundError, FileNotFoundError) as error:
+        raise BlobMissingError(key) from error
 
 
 @contextmanager

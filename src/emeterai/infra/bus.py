@@ -80,7 +80,9 @@ class Bus:
                 await self._serve()
             except INTERRUPTIONS as error:
                 _log.warning("bus_lost", error=type(error).__name__, retry_s=_RECONNECT_S)
-                await asyncio.sleep(_RECONNECT_S)
+            except Exception:  # noqa: BLE001 - without it all that waits would wait for its own look, and news pile up
+                _log.exception("bus_failed", retry_s=_RECONNECT_S)
+            await asyncio.sleep(_RECONNECT_S)
 
     async def _serve(self) -> None:
         connection = await asyncpg.connect(self._url, command_timeout=10, server_settings={"application_name": "bus"})

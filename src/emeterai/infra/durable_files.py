@@ -23,7 +23,7 @@ def write_all(folder: Path, files: Sequence[Named]) -> list[OSError | None]:
     failed: dict[str, OSError] = {}
     for parent in sorted({it for it in named if isinstance(it, str)}):
         try:
-            _sync(parent)
+            sync_folder(parent)
         except OSError as error:
             failed[parent] = error
     return [failed.get(it) if isinstance(it, str) else it for it in named]
@@ -74,10 +74,11 @@ def _make_folders(place: Path, top: Path) -> None:
         return
     _make_folders(place.parent, top)
     place.mkdir(exist_ok=True, mode=0o700)
-    _sync(str(place.parent))
+    sync_folder(place.parent)
 
 
-def _sync(place: str) -> None:
+def sync_folder(place: Path | str) -> None:
+    """Force the names in a folder to the disk. Raises OSError."""
     descriptor = os.open(place, os.O_RDONLY)
     try:
         os.fsync(descriptor)

@@ -180,8 +180,11 @@ def refusal_of(error: Exception) -> Refused | None:  # noqa: C901 - one flat tab
             | asyncpg.InterfaceError()
             | asyncpg.InternalClientError()
             | asyncpg.OperatorInterventionError()
+            | asyncpg.InsufficientResourcesError()
+            | asyncpg.TransactionRollbackError()
+            | TimeoutError()
         ):
-            # The database went away in the middle: nothing was committed, or it will be found when it is back.
+            # The database is away, full or too slow, or undid it: nothing was committed, or it will be found again.
             return BUSY(retry_after_s=2)
         case BlobMissingError():
             # The store said yes to a file and has lost it: sent again, it is a new one.

@@ -22,6 +22,7 @@ from urllib.parse import quote
 
 import asyncpg
 
+from emeterai.infra.durable_files import sync_folder
 from emeterai.infra.postgres_place import (
     SOCKET_RECORD,
     Place,
@@ -251,6 +252,7 @@ class EmbeddedPostgres:
         )
         _run(single, "".join(f"{statement}\n" for statement in statements))
         unfinished.rename(place.home / "cluster")
+        sync_folder(place.home)
 
     def _spawn(self) -> subprocess.Popen[bytes]:
         with (find_home(self._data_path) / "server.log").open("ab") as log:
@@ -297,6 +299,8 @@ def _write_owned(place: Place, name: str, text: str) -> str:
     descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
     with os.fdopen(descriptor, "w") as file:
         file.write(f"{text}\n")
+        file.flush()
+        os.fsync(file.fileno())
     os.chown(path, place.owner.user_id, place.owner.group_id)
     return text
 

@@ -7,6 +7,8 @@ import secrets
 from contextlib import suppress
 from pathlib import Path
 
+from emeterai.infra.durable_files import sync_folder
+
 SECRET_BYTES = 32
 
 
@@ -24,4 +26,5 @@ def local_secret(folder: Path, name: str) -> bytes:
         with suppress(FileExistsError):
             path.hardlink_to(draft)
         draft.unlink()
+        sync_folder(folder)
     return path.read_bytes()

@@ -38,6 +38,8 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     log_level: Literal["debug", "info", "warning", "error"] = "info"
     gate: Literal["on", "off"] = "on"
     """`off` lets everybody in, whatever happens: for comparing, never for people."""
+    trusted_proxies: str = ""
+    """Addresses and networks of proxies, with commas between, whose `X-Forwarded-For` is believed; empty: none."""
     web_processes: Count = 1
     sealer_processes: Count = 1
     database_connections: Count = 8
@@ -65,14 +67,14 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     """The service fee of one stamp, a line of its own."""
     order_quantity_max: Count = 1_000
     person_units_a_day_max: Count = 5_000
-    """The most stamps that one account may order within 24 hours on the pages."""
+    """The most stamps that one account may order within 24 hours, by page or by API key."""
     person_orders_an_hour_max: Count = 30
     person_open_orders_max: Count = 10
     """The most orders of one account that may await payment at once."""
-    program_units_a_day_max: Count = 200_000
-    """The same three for programs, which order with an API key."""
-    program_orders_an_hour_max: Count = 120
-    program_open_orders_max: Count = 200
+    organisation_units_a_day_max: Count = 200_000
+    """The same three for whom the issuer knows: groups that staff have approved, and partners that may sell."""
+    organisation_orders_an_hour_max: Count = 120
+    organisation_open_orders_max: Count = 200
     quota_due_s: Seconds = 900.0
     """Money that was seen and has not become quota by then goes back by itself."""
     provider_silence_s: Seconds = 7 * 86_400.0

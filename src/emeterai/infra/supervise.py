@@ -309,8 +309,9 @@ class Supervisor:
         text = line.decode(errors="replace")
         if text.startswith(self._children[name].spec.chatter) and not logging.getLogger().isEnabledFor(logging.INFO):
             return
-        # A full disk costs lines. A child whose lines nobody takes any more would stand still at its next one.
-        with contextlib.suppress(OSError):
+        # A full disk costs lines, and so does a character that the output has not. A child whose lines nobody takes any
+        # more would stand still at its next one.
+        with contextlib.suppress(OSError, ValueError):
             if self._plain:
                 self._output.write(f"{name:>10} | {text}\n")
             elif text.startswith("{"):

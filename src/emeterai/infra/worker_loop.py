@@ -19,6 +19,8 @@ from emeterai.infra.database import Database
 from emeterai.infra.fair_turns import FairTurns
 from emeterai.infra.interruption import INTERRUPTIONS
 from emeterai.infra.jobs import Claim
+from emeterai.infra.lasting import lasting
+from emeterai.infra.one_fault import DATA_REFUSED
 
 _LOOK_AGAIN_S = 1.0
 _LAST_WORD_S = 3.0
@@ -56,8 +58,8 @@ async def work_on(
             for kind, function in work.items():
                 batches = _Claims(db, kind, FairTurns(), shares, worker=worker, batch_max=batch_max, lease_s=lease_s)
                 for _ in range(batches_at_once):
-                    group.create_task(_loop(bus, batches, function, under_way))
-            group.create_task(_renew(db, under_way, worker, lease_s))
+                    group.create_task(lasting(f"work on {kind}", _loop(bus, batches, function, under_way)))
+            group.create_task(lasting("renewing", _renew(db, under_way, worker, lease_s)))
     finally:
         await _hand_back_all(db, worker)
 
@@ -95,6 +97,8 @@ async def _loop(bus: Bus, batches: _Claims, work: Work, under_way: set[UUID]) ->
                     metrics.batch(kind, len(claims))
                     await _do(work, claims, under_way)
                     continue
+            except DATA_REFUSED:
+                _log.exception("work_refused", kind=kind)
             except (Refused, *INTERRUPTIONS) as error:
                 _log.warning("work_interrupted", kind=kind, error=type(error).__name__)
             with contextlib.suppress(TimeoutError):

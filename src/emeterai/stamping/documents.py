@@ -21,6 +21,7 @@ from emeterai.infra.crash_points import may_die_at
 from emeterai.infra.database import Database
 from emeterai.infra.ids import new_id
 from emeterai.infra.metrics import stage
+from emeterai.infra.one_fault import apart
 from emeterai.infra.waiting import wait_for
 from emeterai.stamping import document_store as store
 from emeterai.stamping.document_store import Part
@@ -104,7 +105,7 @@ class Documents:
         self.size_bytes_max = size_bytes_max
         self._upload_life_s = upload_life_s
         self._assembling = asyncio.Semaphore(_ASSEMBLIES_AT_ONCE)
-        self._arrivals: Batcher[Arrived, None] = Batcher(self._record_many, name="receive", window_s=0.005)
+        self._arrivals: Batcher[Arrived, None] = Batcher(apart(self._record_many), name="receive", window_s=0.005)
         self._looks: Batcher[UUID, Document | None] = Batcher(self._find_many, name="look_at_document", window_s=0.003)
 
     async def receive(
@@ -279,7 +280,7 @@ class Documents:
     async def sweep(self, limit: int = 100) -> int:
         """Finish uploads whose last request died, and abandon those whose life is over; answers how many.
 
-        One whose parts the store has lost is ended, and keeps none of the others waiting.
+        One whose parts the store has lost is ended; that, and one that it cannot read now, keeps no other waiting.
         """
         overdue = await store.overdue(self._db, limit)
         for document_id, whole in overdue:

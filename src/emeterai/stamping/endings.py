@@ -18,6 +18,7 @@ from emeterai.infra.bus import Bus
 from emeterai.infra.crash_points import may_die_at
 from emeterai.infra.database import Connection, Database
 from emeterai.infra.jobs import Claim
+from emeterai.infra.one_fault import DATA_REFUSED, together_or_alone
 from emeterai.ledger.serials import SerialRegister
 from emeterai.ledger.service import Ledger
 from emeterai.stamping import store
@@ -54,12 +55,12 @@ class Endings:
         """Held units become used, for seals that were read back; answers how many.
 
         A stamp whose job was given to another worker, or whose unit was given back meanwhile, is left as it is: its
-        tail is never shown to anybody.
+        tail is never shown to anybody. One that the database refuses to settle is left too, and keeps no other waiting.
         """
         if not claims:
             return 0
         with metrics.stage("settle"):
-            done = await self._settle(claims, stamps, sealed)
+            done = await together_or_alone(claims, lambda some: self._settle(some, stamps, sealed))
         may_die_at("settle.recorded")
         metrics.batch("settle", len(done))
         self._bus.publish(stamp.id for stamp in done)
@@ -130,10 +131,11 @@ class Endings:
     async def sweep(self, limit: int = 500, *, together: int = 50, lock_wait_s: float = 2.0) -> int:
         """Give back units whose hold is over by the database's clock, whatever the worker does; answers how many.
 
-        At most `limit` holds, so many accounts `together`. One that somebody keeps locked is left to the next sweep,
-        delays the others by little more than `lock_wait_s`, and does not count against the limit.
+        At most `limit` holds, so many accounts `together`. One that somebody keeps locked, or about which the database
+        refuses what is to be written, is left to the next sweep, delays the others by little more than `lock_wait_s`,
+        and does not count against the limit. Raises that refusal when all others are done.
         """
-        given_back, stuck = 0, list[UUID]()
+        given_back, stuck, refused = 0, list[UUID](), list[Exception]()
         while True:
             of_account: dict[UUID, dict[UUID, Why]] = {}
             expired = await self._ledger.expired_holds(limit, without=stuck)
@@ -143,28 +145,33 @@ class Endings:
             accounts, known_stuck = sorted(of_account), len(stuck)
             for at in range(0, len(accounts), together):
                 chunk = {one: of_account[one] for one in accounts[at : at + together]}
-                count, left = await self._give_back_expired(chunk, lock_wait_s)
+                count, left = await self._give_back_expired(chunk, lock_wait_s, refused)
                 given_back += count
                 stuck += left
             if len(expired) < limit or len(stuck) == known_stuck:
-                return given_back
+                break
+        if refused:
+            raise refused[0]
+        return given_back
 
     async def _give_back_expired(
-        self, of_account: Mapping[UUID, Mapping[UUID, Why]], lock_wait_s: float
+        self, of_account: Mapping[UUID, Mapping[UUID, Why]], lock_wait_s: float, refused: list[Exception]
     ) -> tuple[int, list[UUID]]:
-        """Give back the stamps of these accounts, together or, when one of them is locked too long, one by one.
+        """Give back the stamps of these accounts, together or, when one of them is locked or refused, one by one.
 
-        Answers how many, and the accounts that are left.
+        Answers how many, and the accounts that are left; `refused` gets what the database says about one of them.
         """
         try:
             reasons = {stamp_id: why for stamps in of_account.values() for stamp_id, why in stamps.items()}
             return await self.give_back(reasons, lock_wait_s=lock_wait_s), []
-        except asyncpg.LockNotAvailableError:
+        except (asyncpg.LockNotAvailableError, *DATA_REFUSED) as error:
             if len(of_account) == 1:
-                _log.warning("account_left_to_next_sweep", accounts=[str(one) for one in of_account])
+                accounts, why = [str(one) for one in of_account], type(error).__name__
+                _log.warning("account_left_to_next_sweep", accounts=accounts, error=why)
+                refused += [error] if isinstance(error, DATA_REFUSED) else []
                 return 0, list(of_account)
         alone_s = lock_wait_s * _ALONE_LOCK_WAIT
-        ones = [await self._give_back_expired({one: of_account[one]}, alone_s) for one in of_account]
+        ones = [await self._give_back_expired({one: of_account[one]}, alone_s, refused) for one in of_account]
         return sum(count for count, _ in ones), [one for _, left in ones for one in left]
 
 

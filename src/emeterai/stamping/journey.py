@@ -29,6 +29,7 @@ from emeterai.infra.database import Database
 from emeterai.infra.ids import new_id
 from emeterai.infra.jobs import Claim
 from emeterai.infra.metrics import stage
+from emeterai.infra.one_fault import together_or_alone
 from emeterai.seal.model import Report, SealedTail, SealOrder
 from emeterai.seal.refusals import PDF_ENCRYPTED
 from emeterai.stamping import document_store, store
@@ -121,6 +122,14 @@ class Journey:
         inspect_one = functools.partial(self._inspect_one, passwords)
         found = await self._try_all(claims, received, inspect_one, FILE_NOT_OPENED)
         may_die_at("inspect.found")
+        ours = await together_or_alone(claims, lambda some: self._record(some, received, found))
+        may_die_at("inspect.recorded")
+        self._bus.publish(ours)
+
+    async def _record(
+        self, claims: Sequence[Claim], received: Mapping[UUID, Document], found: Mapping[UUID, _Accepted | Refused]
+    ) -> set[UUID]:
+        """Put what was found on record, and end its jobs; answers those that were still ours."""
         async with self._db.transaction() as tx:
             ours = await jobs.finish(tx, [claim for claim in claims if claim.id in found or claim.id not in received])
             accepted = {key: it for key, it in found.items() if key in ours and isinstance(it, _Accepted)}
@@ -134,8 +143,7 @@ class Journey:
             opened = {key for key, it in accepted.items() if it.locked}
             await drop_useless_passwords(tx, [received[key] for key in {*accepted, *refusals} - opened])
             may_die_at("inspect.written")
-        may_die_at("inspect.recorded")
-        self._bus.publish(ours)
+        return ours
 
     async def seal(self, claims: Sequence[Claim]) -> None:
         """Held stamps become sealed and settled, or their units go back with the reason."""

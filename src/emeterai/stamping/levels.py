@@ -80,6 +80,7 @@ class Levels:
         try:
             async with self._turns:
                 raised = await self._append(claim, stamp)
+            await self._keep(claim, raised)
         except NeverError as error:
             _log.info("level_stays", stamp=str(stamp.id), level=stamp.level, why=str(error))
             await self._finish(claim)
@@ -90,8 +91,6 @@ class Levels:
         except Exception:  # noqa: BLE001 - a bug here must not stop the raising of other files
             _log.exception("raising_failed", stamp=str(stamp.id), attempt=claim.attempt)
             await (self._again(claim) if claim.attempt < _CRASHES_MAX else self._finish(claim))
-        else:
-            await self._keep(claim, raised)
 
     async def _append(self, claim: Claim, stamp: Stamp) -> Raised:
         assert stamp.level is not None

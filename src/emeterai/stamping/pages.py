@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 from uuid import UUID
 
@@ -41,7 +41,7 @@ from emeterai.stamping.page_values import (
 )
 from emeterai.stamping.passwords import checked_password
 from emeterai.stamping.placing import BOX_COVERS_TEXT
-from emeterai.stamping.routes import stream_sealed_file
+from emeterai.stamping.routes import STAMPED_BY_OTHER_MEMBER, stream_sealed_file
 from emeterai.stamping.services import AnyRequest, StampingServices, services_of
 from emeterai.web import paths
 from emeterai.web.csrf import checked_form, texts_of
@@ -81,6 +81,7 @@ _FIELD_OF = {
     PAGE_NOT_IN_DOCUMENT: "page",
     PLACE_UNKNOWN: "place",
     DOCUMENT_STAMPED_BEFORE: "again",
+    STAMPED_BY_OTHER_MEMBER: "again",
     BOX_COVERS_TEXT: "cover",
     PDF_ENCRYPTED: "password",
     PDF_PASSWORD_WRONG: "password",
@@ -152,7 +153,7 @@ class DocumentPages(Controller):
             form=_unlock_form(document),
             refusal=document.refusal,
             notes=note_values(document),
-            stamps=stamp_values(await services.stamping.of_same_file(document)),
+            stamps=stamp_values(_seen_by(caller, await services.stamping.of_same_file(document))),
             available=await _available(services, caller),
             refresh_s=_refresh_s(request, pending=document.state is DocumentState.RECEIVED),
         )
@@ -278,6 +279,8 @@ async def _ask(services: StampingServices, caller: Caller, document: Document, f
         if refused.kind is IDEMPOTENCY_KEY_REUSED:
             raise FORM_SENT_BEFORE() from refused
         raise
+    if not is_new and not _seen_by(caller, [stamp]):
+        raise STAMPED_BY_OTHER_MEMBER()
     if not is_new and (key is None or stamp.idempotency_key != key):
         raise DOCUMENT_STAMPED_BEFORE(stamp_id=str(stamp.id))
     return stamp
@@ -295,8 +298,8 @@ async def _place_form(
         page, refused = report.pages, refused or wrong
     field = _FIELD_OF.get(refused.kind) if refused else None
     errors = (FieldError(field, refused.id, refused.en),) if refused and field else ()
-    stamps = await services.stamping.of_same_file(document)
-    earlier = next((str(stamp.id) for stamp in stamps if stamp.state is not StampState.GIVEN_BACK), None)
+    stamps = [it for it in await services.stamping.of_same_file(document) if it.state is not StampState.GIVEN_BACK]
+    earlier = next((str(stamp.id) for stamp in _seen_by(caller, stamps)), "" if stamps else None)
     return services.pages.render(
         request,
         "stamping/place.html",
@@ -310,6 +313,11 @@ async def _place_form(
         available=await _available(services, caller),
         idempotency_key=str(new_id()),
     )
+
+
+def _seen_by(caller: Caller, stamps: Sequence[Stamp]) -> Sequence[Stamp]:
+    """Those of an account's stamps that the caller may see: a plain member of a group sees his own."""
+    return [stamp for stamp in stamps if caller.only_by in {None, stamp.made_by}]
 
 
 def _unlock_form(document: Document) -> Form:

@@ -18,6 +18,7 @@ from emeterai.infra.database import Connection, Database
 from emeterai.infra.http import IDEMPOTENCY_KEY_REUSED
 from emeterai.infra.ids import new_id
 from emeterai.infra.metrics import stage
+from emeterai.infra.one_fault import apart
 from emeterai.infra.waiting import wait_for
 from emeterai.ledger.serials import SerialRegister, SerialWanted
 from emeterai.ledger.service import Ledger, OpenBook
@@ -62,7 +63,7 @@ class Stamping:
         self._ledger = ledger
         self._serials = serials
         self._hold_life_s = hold_life_s
-        self._holds: Batcher[StampWanted, Asked] = Batcher(self._hold, name="hold", window_s=0.005)
+        self._holds: Batcher[StampWanted, Asked] = Batcher(apart(self._hold), name="hold", window_s=0.005)
         self._looks: Batcher[UUID, Stamp | None] = Batcher(self._find_many, name="look_at_stamp")
 
     async def ask(self, wanted: StampWanted) -> Asked:
