@@ -140,7 +140,7 @@ async function shared(path, name, headers, kind) {
   const asking = send('GET', BASE + path, null, headers, { seconds: 10, kind });
   kept[path] = { until: Date.now() + 10000, answer: asking }; // whoever comes meanwhile waits for the same answer
   const answer = await asking, age = /max-age=(\d+)/.exec(answer.headers['Cache-Control'] || '');
-  bump(`${name} at the origin`, answer.status);
+  bump(`origin-${name}`, answer.status);
   kept[path].until = answer.status === 200 && age ? Date.now() + 1000 * age[1] : 0;
   return answer;
 }
