@@ -39,6 +39,8 @@ QUOTA_EACH = 3
 PASSWORD = "kata sandi hari terakhir"  # noqa: S105 - of people who do not exist
 _MARK = b"0123456789abcdef"
 _TOKEN_HEAD = 27
+_GARBAGE_PERCENT = "400"
+"""The generator may hold so much more than it needs: a hundred thousand who wait are much to look through again."""
 _PARTNER_QUOTA = 1_000_000
 
 
@@ -152,7 +154,11 @@ class Stage:
         command += [part for name, value in environment.items() for part in ("-e", f"{name}={value}")]
         with (self.folder / "crowd.log").open("ab") as log:
             crowd = await asyncio.create_subprocess_exec(
-                *command, str(Path(__file__).with_name("lastday_crowd.js")), stdout=log, stderr=log
+                *command,
+                str(Path(__file__).with_name("lastday_crowd.js")),
+                stdout=log,
+                stderr=log,
+                env={**os.environ, "GOGC": _GARBAGE_PERCENT},
             )
             samples: list[Sample] = []
             watching = asyncio.create_task(self._watch(db, crowd.pid, samples))
