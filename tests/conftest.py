@@ -11,6 +11,7 @@ from pathlib import Path
 import asyncpg
 import pytest
 
+from emeterai.infra.bus import Bus
 from emeterai.infra.database import Database
 from emeterai.infra.ids import new_id
 from emeterai.infra.migrate import migrate
@@ -71,6 +72,15 @@ async def db(database_url: str) -> AsyncIterator[Database]:
     database = await Database.connect(database_url, connections_max=12, wait_s=5)
     yield database
     await database.close()
+
+
+@pytest.fixture
+async def bus(database_url: str) -> AsyncIterator[Bus]:
+    """A bus that listens, on this test's database."""
+    found = Bus(database_url)
+    await found.start()
+    yield found
+    await found.close()
 
 
 @pytest.fixture(scope="session")

@@ -207,15 +207,6 @@ class Site:
         await send({"type": "http.response.body", "body": b"", "more_body": False})
 
 
-@pytest.fixture
-async def bus(database_url: str) -> AsyncIterator[Bus]:
-    """A bus that listens."""
-    found = Bus(database_url)
-    await found.start()
-    yield found
-    await found.close()
-
-
 async def test_from_the_door_to_the_database_a_partner_has_its_share(database_url: str, bus: Bus) -> None:
     """Retail's requests hold every connection; a partner's, known by its key, is through at once. The shares are those
     of the lanes, also when they are changed.

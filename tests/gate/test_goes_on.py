@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator
 from typing import Any
 
 import pytest
@@ -13,15 +12,6 @@ from emeterai.gate.controller import every_second
 from emeterai.gate.lanes import LANES_CHANGED, Lanes
 from emeterai.infra.bus import Bus
 from emeterai.infra.database import Database
-
-
-@pytest.fixture
-async def bus(database_url: str) -> AsyncIterator[Bus]:
-    """A bus that listens."""
-    found = Bus(database_url)
-    await found.start()
-    yield found
-    await found.close()
 
 
 async def test_what_is_done_each_second_is_done_again_after_a_fault() -> None:

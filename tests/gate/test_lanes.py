@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
@@ -23,15 +22,6 @@ from emeterai.infra.ids import new_id
 
 CAMPAIGN = Lane(name="cpns-2026", kind=LaneKind.CAMPAIGN, title="CPNS 2026", share=0.1)
 WEB: dict[str, Any] = {"role": "web", "pressure": 0.1, "limit": 32, "lanes": {"retail": {"inside": 20, "in_flight": 3}}}
-
-
-@pytest.fixture
-async def bus(database_url: str) -> AsyncIterator[Bus]:
-    """A bus that listens."""
-    found = Bus(database_url)
-    await found.start()
-    yield found
-    await found.close()
 
 
 @pytest.fixture

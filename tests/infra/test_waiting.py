@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator
 from uuid import UUID
 
 import pytest
@@ -13,15 +12,6 @@ from emeterai.infra.ids import new_id
 from emeterai.infra.waiting import LOOK_AGAIN_S, wait_for
 
 LONG_S = 600.0
-
-
-@pytest.fixture
-async def bus(database_url: str) -> AsyncIterator[Bus]:
-    """A bus that listens."""
-    bus = Bus(database_url)
-    await bus.start()
-    yield bus
-    await bus.close()
 
 
 class Thing:

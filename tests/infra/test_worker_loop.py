@@ -25,15 +25,6 @@ PATIENCE_S = 30
 """Only a test that fails waits as long."""
 
 
-@pytest.fixture
-async def bus(database_url: str) -> AsyncIterator[Bus]:
-    """A bus that listens."""
-    bus = Bus(database_url)
-    await bus.start()
-    yield bus
-    await bus.close()
-
-
 class Worker:
     """Polishes and finishes; the first `troubles` are raised instead, one for each batch."""
 
