@@ -133,6 +133,7 @@ async function arrive(person) {
 
 // What is for everybody a neighbourhood keeps for as long as it may (Cache-Control), as the cache of a network does.
 const kept = {};
+let read = {};
 async function shared(path, name, headers, kind) {
   const known = kept[path];
   bump(name, 200);
@@ -148,7 +149,8 @@ async function shared(path, name, headers, kind) {
 async function look() {
   const answer = await shared('/gate/retail.json', 'look', {}, 'text');
   if (answer.status !== 200) return null;
-  return (answer.now = answer.now || json(answer)); // read once for all who share it
+  if (read.answer !== answer) read = { answer, now: json(answer) }; // once for all who share it
+  return read.now;
 }
 
 async function line(person) {
