@@ -254,9 +254,9 @@ async function bought(person) {
   if (order.state === 'paid') return null;
   await think();
   const charge = order.pay_url.split('/').pop(), bank = { 'Content-Type': 'application/json', Authorization: `Bearer ${BANK}` };
-  for (let paid = 0; paid !== 200 && !over(); ) {
-    paid = (await send('POST', `${SANDBOX}/charges/${charge}/pay`, '{}', bank)).status;
-    if (paid !== 200) await sleep(1);
+  while ((await send('POST', `${SANDBOX}/charges/${charge}/pay`, '{}', bank)).status !== 200) {
+    if (over()) return 'not paid';
+    await sleep(1);
   }
   const began = Date.now();
   tell('paid', began, order.id);
