@@ -23,6 +23,8 @@ from uuid import UUID
 import asyncpg
 from figures import Figures, parser
 from growth_fill import Amount, fill
+from growth_http import measure_over_http
+from stamp import Load
 
 from emeterai.core.ledger import Kind, Reason, Transfer
 from emeterai.infra import jobs
@@ -146,6 +148,7 @@ def main() -> None:
     options.add_argument("--unanalyzed", action="store_true", help="measure without statistics, as after a bulk load")
     options.add_argument("--generic", action="store_true", help="measure with generic plans only")
     options.add_argument("--check", action="store_true", help="audit the full ledger at the end")
+    options.add_argument("--http", action="store_true", help="whole stamps over HTTP instead, on two services in turns")
     chosen = options.parse_args()
     amount = Amount(chosen.accounts or max(PEOPLE, chosen.stamps // 10), chosen.stamps, chosen.months)
     with tempfile.TemporaryDirectory(prefix="emeterai-growth-") as name:
@@ -153,8 +156,12 @@ def main() -> None:
         folder.chmod(0o755)
         if shutil.disk_usage(folder).free < chosen.stamps * DISK_BYTES_A_STAMP:
             sys.exit(f"there is not enough room in {folder.parent} for {chosen.stamps:,} stamps")
+        figures, seconds = Figures(as_json=chosen.json), chosen.seconds or 30.0
+        if chosen.http:
+            asyncio.run(measure_over_http(figures, folder, amount, Load(seconds, vus=64, rate=0)))
+            return
         flags = [flag for flag in ("unanalyzed", "generic", "check") if getattr(chosen, flag)]
-        asyncio.run(measure(Figures(as_json=chosen.json), folder, amount, chosen.seconds or 30.0, flags))
+        asyncio.run(measure(figures, folder, amount, seconds, flags))
 
 
 async def measure(figures: Figures, folder: Path, amount: Amount, seconds: float, flags: Sequence[str]) -> None:

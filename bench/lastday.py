@@ -20,7 +20,7 @@ import door
 from figures import TESTS, Figures, parser
 from lastday_ears import Ears
 from lastday_figures import goals_of, show
-from lastday_outages import lose_each, outages_of
+from lastday_outages import BACK_S, WARM_S, lose_each, outages_of
 from lastday_page import Capacity, Report, Waiting, write_report
 from lastday_promises import Promises, check_promises
 from lastday_stage import VUS, Cores, Day, Phase, Stage, people_of
@@ -131,7 +131,7 @@ async def door_on(stage: Stage, chosen: Chosen, capacity: Capacity) -> tuple[Day
 
 async def outages(stage: Stage, chosen: Chosen, capacity: Capacity) -> tuple[Day, Promises]:
     """The outages, on a fresh service: the line of the day holds numbers of people who have gone home."""
-    per_s, storm_s = capacity.people_per_s, 4 * (chosen.outage_s + 60.0)
+    per_s, storm_s = capacity.people_per_s, 4 * (chosen.outage_s + WARM_S + BACK_S)
     async with stage.open(int(1.3 * STORM * per_s * storm_s) + VUS * 60) as db:
         storm = await lose_each(stage, db, seconds=chosen.outage_s, times=STORM, people_per_s=per_s)
         say("the outages are over")

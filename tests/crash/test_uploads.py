@@ -6,7 +6,6 @@ import asyncio
 import hashlib
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
-from pathlib import Path
 from uuid import UUID
 
 import asyncpg
@@ -73,6 +72,18 @@ def documents_with(spine: Spine, *, db: Database | None = None, blobs: BlobStore
     )
 
 
+async def begin_and_die(spine: Spine, data: bytes, *, last: str = "originals/") -> Document:
+    """An upload of a new person, whose request dies once its first blob below `last` is stored."""
+    document = await begin(spine, data)
+    assert spine.blobs._folder is not None
+    dying = DyingStore.local(spine.blobs._folder)
+    assert isinstance(dying, DyingStore)
+    dying.last = last
+    with pytest.raises(Died):
+        await documents_with(spine, blobs=dying).append(document, 0, sent(data))
+    return document
+
+
 async def sweep_later(spine: Spine, document_id: UUID) -> None:
     """The steward comes by when the upload has been silent for a while."""
     async with spine.db.transaction() as tx:
@@ -103,24 +114,16 @@ async def test_who_finishes_second_does_not_touch_the_original(spine: Spine) -> 
 async def test_many_may_finish_at_once(spine: Spine) -> None:
     """The request, its repetition and two stewards put the same parts together: nobody sees an error."""
     data = letter(size_bytes=200_000)
-    document = await begin(spine, data)
-    dying = DyingStore.local(spine.blobs._folder)
-    dying.last = "originals/"
-    with pytest.raises(Died):
-        await documents_with(spine, blobs=dying).append(document, 0, sent(data))
+    document = await begin_and_die(spine, data)
     await asyncio.gather(*(spine.documents.finish(document.id) for _ in range(4)))
     await assert_whole(spine, document, data)
 
 
 @pytest.mark.parametrize("last", ["parts/", "originals/"])
-async def test_an_upload_whose_request_died_goes_on(spine: Spine, tmp_path: Path, last: str) -> None:
+async def test_an_upload_whose_request_died_goes_on(spine: Spine, last: str) -> None:
     """A part that was stored and not recorded is sent again; a whole upload that was not finished is finished."""
     data = letter()
-    document = await begin(spine, data)
-    dying = DyingStore.local(tmp_path / "blobs")
-    dying.last = last
-    with pytest.raises(Died):
-        await documents_with(spine, blobs=dying).append(document, 0, sent(data))
+    document = await begin_and_die(spine, data, last=last)
     document = await spine.documents.get(document.account_id, document.id)
     if last == "parts/":
         assert 0 == document.received_bytes
@@ -146,13 +149,7 @@ async def test_parts_on_record_are_kept_when_the_answer_of_the_commit_is_lost(sp
 
 async def test_an_upload_that_the_store_cannot_read_keeps_nobody_else_waiting(spine: Spine) -> None:
     """The disk fails under one upload: it stays for the next sweep, and the one behind it is finished."""
-    first, second = letter(), letter()
-    broken, sound = await begin(spine, first), await begin(spine, second)
-    for document, data in ((broken, first), (sound, second)):
-        dying = DyingStore.local(spine.blobs._folder)
-        dying.last = "originals/"
-        with pytest.raises(Died):
-            await documents_with(spine, blobs=dying).append(document, 0, sent(data))
+    broken, sound = await begin_and_die(spine, letter()), await begin_and_die(spine, letter())
     assert spine.blobs._folder is not None
     parts = spine.blobs._folder / "parts" / str(broken.id)
     parts.rename(parts.with_name("away"))
@@ -170,17 +167,12 @@ async def test_an_upload_that_the_store_cannot_read_keeps_nobody_else_waiting(sp
 
 async def test_an_upload_whose_bytes_are_lost_is_ended_and_keeps_nobody_else_waiting(spine: Spine) -> None:
     """A blob store that lost a part ends that upload, for its owner to begin again; the next one is finished."""
-    first, second = letter(), letter()
-    broken, sound = await begin(spine, first), await begin(spine, second)
-    for document, data in ((broken, first), (sound, second)):
-        dying = DyingStore.local(spine.blobs._folder)
-        dying.last = "originals/"
-        with pytest.raises(Died):
-            await documents_with(spine, blobs=dying).append(document, 0, sent(data))
+    data = letter()
+    broken, sound = await begin_and_die(spine, letter()), await begin_and_die(spine, data)
     await spine.blobs.delete(await spine.blobs.keys(f"parts/{broken.id}"))
     await sweep_later(spine, broken.id)
     await sweep_later(spine, sound.id)
-    await assert_whole(spine, sound, second)
+    await assert_whole(spine, sound, data)
     with pytest.raises(Refused, match="document_unknown"):
         await spine.documents.get(broken.account_id, broken.id)
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import shutil
 import subprocess
 import sys
 import time
@@ -24,6 +23,7 @@ from emeterai.gate.lots import LOTS_MAX
 from emeterai.gate.now import NowServing, Reason
 from emeterai.gate.room_page import span_of
 from emeterai.infra.clock import utc_now
+from programs import need_program
 from running import free_port
 
 ARGUMENTS = ["--no-sandbox", "--disable-gpu", "--no-first-run", "--disable-background-networking"]
@@ -77,12 +77,7 @@ def room(database_url: str, tmp_path: Path) -> Iterator[ServedRoom]:
 @pytest.fixture
 def chromium(room: ServedRoom) -> Iterator[Browser]:  # the room first: a browser's loop would stop its database's
     """Chromium; skipped when there is none, a failure in CI."""
-    path = shutil.which("chromium")
-    if path is None:
-        message = "chromium is not installed (Debian package chromium)"
-        if os.environ.get("CI"):
-            pytest.fail(message)
-        pytest.skip(message)
+    path = need_program("chromium", "chromium")
     with sync_playwright() as playwright:
         browser = playwright.chromium.launch(executable_path=path, args=ARGUMENTS)
         yield browser

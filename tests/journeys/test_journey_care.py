@@ -6,7 +6,6 @@ import asyncio
 import os
 import re
 import secrets
-import shutil
 from collections.abc import AsyncIterator
 from pathlib import Path
 from uuid import UUID
@@ -19,6 +18,7 @@ from playwright.async_api import Page, async_playwright
 
 from emeterai.accounts.callers import SESSION_COOKIE
 from emeterai.purchase.tracking import tracking_code
+from programs import need_program
 from running import Person, RunningService
 
 PASSWORD = "kopi-hangat-di-teras-rumah"
@@ -32,12 +32,7 @@ AXE_OPTIONS = {
 @pytest.fixture
 async def phone(tmp_path: Path, service: RunningService) -> AsyncIterator[Page]:
     """A tab on a phone; skipped where there is no Chromium, a failure in CI."""
-    chromium = shutil.which("chromium")
-    if chromium is None:
-        message = "chromium is not installed (Debian package chromium)"
-        if os.environ.get("CI"):
-            pytest.fail(message)
-        pytest.skip(message)
+    chromium = need_program("chromium", "chromium")
     async with async_playwright() as playwright:
         context = await playwright.chromium.launch_persistent_context(
             tmp_path,

@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-import os
 import re
-import shutil
 from collections.abc import AsyncIterator
 from typing import Any
 from urllib.parse import parse_qs, urlsplit
@@ -16,6 +14,7 @@ from playwright.async_api import BrowserContext, Page, Route, async_playwright, 
 
 from emeterai.accounts.callers import SESSION_COOKIE
 from papers import letter
+from programs import need_program
 from running import Person, RunningService
 
 SOON_S = 15
@@ -69,12 +68,7 @@ async def test_what_was_bought_reaches_whoever_waits(siti: Person) -> None:
 @pytest.fixture
 async def chromium() -> AsyncIterator[Any]:
     """Chromium; skipped when there is none, a failure in CI."""
-    path = shutil.which("chromium")
-    if path is None:
-        message = "chromium is not installed (Debian package chromium)"
-        if os.environ.get("CI"):
-            pytest.fail(message)
-        pytest.skip(message)
+    path = need_program("chromium", "chromium")
     async with async_playwright() as playwright:
         browser = await playwright.chromium.launch(executable_path=path, args=ARGUMENTS)
         yield browser
@@ -163,15 +157,21 @@ class Refusing:
         await route.fulfill(status=self._status, headers=self._headers, body="")
 
 
+async def opened_before(door: Refusing, context: BrowserContext, person: Person) -> Page:
+    """The history, on a clock that the test moves, whose every question for news comes to this door."""
+    page = await context.new_page()
+    await page.route("**/kabar?*", door.answer)
+    await page.clock.install()
+    await page.goto(f"{person.service.base_url}/kuota/riwayat")
+    return page
+
+
 @pytest.mark.parametrize("status", [429, 503])
 async def test_who_is_sent_away_comes_back_when_told(chromium: Any, siti: Person, status: int) -> None:
     """Not before `Retry-After` is over, by the page's own clock; and says that news are late."""
     context = await phone(chromium, siti)
-    page = await context.new_page()
     door = Refusing(status, **{"Retry-After": "100"})
-    await page.route("**/kabar?*", door.answer)
-    await page.clock.install()
-    await page.goto(f"{siti.service.base_url}/kuota/riwayat")
+    page = await opened_before(door, context, siti)
     await page.clock.run_for(2_000)
     await expect(page.locator("#tertunda")).to_be_visible()
     for _ in range(60):
@@ -187,11 +187,8 @@ async def test_who_is_sent_away_comes_back_when_told(chromium: Any, siti: Person
 async def test_who_is_not_told_comes_back_later_each_time(chromium: Any, siti: Person) -> None:
     """A line that breaks is tried again after some seconds, then after twice as many."""
     context = await phone(chromium, siti)
-    page = await context.new_page()
     door = Refusing(502)
-    await page.route("**/kabar?*", door.answer)
-    await page.clock.install()
-    await page.goto(f"{siti.service.base_url}/kuota/riwayat")
+    page = await opened_before(door, context, siti)
     for _ in range(120):
         await page.clock.run_for(1_000)
         await page.evaluate("0")
@@ -214,17 +211,14 @@ async def test_who_is_signed_out_is_told_that_it_follows_no_more(chromium: Any, 
 async def test_a_page_that_nobody_sees_asks_for_nothing(chromium: Any, siti: Person) -> None:
     """From the end of its wait until it is looked at again."""
     context = await phone(chromium, siti)
-    page = await context.new_page()
-    same = Refusing(503)
-    await page.route("**/kabar?*", same.answer)
-    await page.add_init_script("Object.defineProperty(document, 'hidden', { get: () => !window.seen })")
-    await page.clock.install()
-    await page.goto(f"{siti.service.base_url}/kuota/riwayat")
+    await context.add_init_script("Object.defineProperty(document, 'hidden', { get: () => !window.seen })")
+    door = Refusing(503)
+    page = await opened_before(door, context, siti)
     await page.clock.run_for(600_000)
-    assert [] == same.asked
+    assert [] == door.asked
     await page.evaluate("window.seen = true; document.dispatchEvent(new Event('visibilitychange'))")
     await expect(page.locator("#tertunda")).to_be_visible()
-    assert 1 == len(same.asked)
+    assert 1 == len(door.asked)
     await context.close()
 
 

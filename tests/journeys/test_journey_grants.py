@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import os
-import shutil
 from collections.abc import AsyncIterator
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -18,6 +16,7 @@ from emeterai.core.granting import identity_hash
 from emeterai.infra.database import Database
 from emeterai.partners.programme_audit import check_all_programmes
 from papers import letter
+from programs import need_program
 from running import Person, RunningService
 
 IDENTITY = "3201015203900001"
@@ -31,12 +30,7 @@ AXE_OPTIONS = {
 @pytest.fixture
 async def browser() -> AsyncIterator[Browser]:
     """Chromium; skipped when there is none, a failure in CI."""
-    chromium = shutil.which("chromium")
-    if chromium is None:
-        message = "chromium is not installed (Debian package chromium)"
-        if os.environ.get("CI"):
-            pytest.fail(message)
-        pytest.skip(message)
+    chromium = need_program("chromium", "chromium")
     async with async_playwright() as playwright:
         browser = await playwright.chromium.launch(executable_path=chromium, args=["--no-sandbox", "--disable-gpu"])
         yield browser

@@ -43,13 +43,19 @@ async def paid(shop: Till[Any], buyer: Caller, quantity: int) -> Order:
     return order
 
 
-async def test_a_grant_is_not_turned_into_cash(shop: Till[Any], db: Database) -> None:
-    """Three were paid for and two of them used, four were granted: one stamp is his to hand back."""
+async def one_left_and_four_granted(shop: Till[Any], db: Database) -> tuple[Bureau, Caller, Order]:
+    """An agency, somebody who used two of three stamps that she paid for and was granted four, and her order."""
     bureau, siti = Bureau(db), person()
     order = await paid(shop, siti, 3)
     await bureau.use(siti.account_id, 2)
     programme = await bureau.programme(funded=4, units_each=4, invited=1)
     await bureau.claims.claim(siti, programme.id, identity=identity(1))
+    return bureau, siti, order
+
+
+async def test_a_grant_is_not_turned_into_cash(shop: Till[Any], db: Database) -> None:
+    """Three were paid for and two of them used, four were granted: one stamp is his to hand back."""
+    bureau, siti, order = await one_left_and_four_granted(shop, db)
     assert 5 == await bureau.available(siti.account_id)
     with pytest.raises(Refused) as refused:
         await shop.purchase.returns.hand_back(siti.account_id, order.id, 2)
@@ -63,11 +69,7 @@ async def test_a_grant_is_not_turned_into_cash(shop: Till[Any], db: Database) ->
 
 async def test_a_grant_does_not_make_good_money_that_a_bank_took_back(shop: Till[Any], db: Database) -> None:
     """Three were paid for, two of them used, four granted: one stamp can be taken for the chargeback, and none more."""
-    bureau, siti = Bureau(db), person()
-    order = await paid(shop, siti, 3)
-    await bureau.use(siti.account_id, 2)
-    programme = await bureau.programme(funded=4, units_each=4, invited=1)
-    await bureau.claims.claim(siti, programme.id, identity=identity(1))
+    bureau, siti, order = await one_left_and_four_granted(shop, db)
     shop.twin.move(str(order.id), "chargeback")
     await shop.twin.deliver(shop.hear)
     (case,) = await cases_of(shop.purchase, order)

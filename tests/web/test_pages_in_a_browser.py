@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import os
 import re
-import shutil
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -17,6 +15,7 @@ from samples import SAMPLES, Sample
 
 from emeterai.web import paths
 from emeterai.web.headers import content_security_policy
+from programs import need_program
 
 every_sample = pytest.mark.parametrize("sample", SAMPLES, ids=lambda sample: sample.key)
 ORIGIN = "http://emeterai.test"
@@ -63,12 +62,7 @@ def serve(route: Route) -> None:
 @pytest.fixture(scope="module")
 def page(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Page]:
     """One tab of Chromium that reaches nothing but the samples; skipped when there is no Chromium, a failure in CI."""
-    chromium = shutil.which("chromium")
-    if chromium is None:
-        message = "chromium is not installed (Debian package chromium)"
-        if os.environ.get("CI"):
-            pytest.fail(message)
-        pytest.skip(message)
+    chromium = need_program("chromium", "chromium")
     folder: Path = tmp_path_factory.mktemp("chromium")
     with sync_playwright() as playwright:
         context = playwright.chromium.launch_persistent_context(folder, executable_path=chromium, args=ARGUMENTS)

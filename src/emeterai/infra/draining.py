@@ -13,6 +13,8 @@ from typing import cast
 from litestar.enums import ScopeType
 from litestar.types import ASGIApp, HTTPReceiveMessage, Message, Receive, Scope, Send
 
+from emeterai.core.refusal import Refused
+
 DRAIN_S_MAX = 20.0
 
 
@@ -32,7 +34,11 @@ class DrainedRequests:
 
         async def receive_noted() -> HTTPReceiveMessage:
             nonlocal body_ended
-            message = cast("HTTPReceiveMessage", await receive())
+            try:
+                message = cast("HTTPReceiveMessage", await receive())
+            except Refused:  # at its last byte: no more of it comes, and whoever waits for more waits in vain
+                body_ended = True
+                raise
             body_ended = body_ended or message["type"] != "http.request" or not message["more_body"]
             return message
 
@@ -44,7 +50,7 @@ class DrainedRequests:
 
         async def send_after_body(message: Message) -> None:
             if message["type"] == "http.response.start" and not body_ended:
-                with suppress(TimeoutError):
+                with suppress(TimeoutError, Refused):  # the answer that there is goes out, not that of work never begun
                     async with asyncio.timeout(DRAIN_S_MAX):
                         await drain()
             await send(message)
