@@ -1,11 +1,12 @@
 // The crowd of `emeterai bench lastday`: people who come whether or not they are served (an open loop), and a partner.
 //
-// One VU is a neighbourhood with an address of its own; its people live side by side in its event loop, so a hundred
-// thousand who wait cost a few hundred bytes each. All that is seen goes to the bench in batches (`EARS`).
+// One VU is a neighbourhood with an address of its own; its people live side by side in its event loop, and those who
+// wait are words in a list, so a hundred thousand of them cost a few hundred bytes each.
 import http from 'k6/http';
 import exec from 'k6/execution';
+import { bump, flush, json, packed, send, sleep, tell } from './lastday_voice.js';
 
-const BASE = __ENV.BASE, SANDBOX = __ENV.SANDBOX, BANK = __ENV.BANK, EARS = __ENV.EARS;
+const BASE = __ENV.BASE, SANDBOX = __ENV.SANDBOX, BANK = __ENV.BANK;
 const PLAN = JSON.parse(__ENV.PLAN); // [{people_per_s, scripts_per_s, until_s}, ...], seconds after START
 const START = Number(__ENV.START), VUS = Number(__ENV.VUS), FIRST = Number(__ENV.FIRST), THINK = Number(__ENV.THINK);
 const SEED = __ENV.SEED, PASSWORD = __ENV.PASSWORD, KEY = __ENV.PARTNER_KEY, CLOSED = Number(__ENV.CLOSED || 0);
@@ -38,50 +39,11 @@ export const options = {
   },
 };
 
-// ---- what is heard
-
-let events = [], counts = {};
-const tell = (...facts) => events.push(facts);
-const bump = (name, status) => {
-  const key = `${Math.floor(Date.now() / 1000)} ${name} ${status}`;
-  counts[key] = (counts[key] || 0) + 1;
-};
-const packed = () => {
-  const body = JSON.stringify({ events, counts });
-  events = [];
-  counts = {};
-  return body;
-};
-const flush = async () => {
-  try {
-    await http.asyncRequest('POST', EARS, packed(), { timeout: '20s' });
-  } catch (error) {
-    console.error(`nobody heard: ${error}`);
-  }
-};
-
 // ---- small tools
 
-const sleep = (s) => new Promise((resolve) => setTimeout(resolve, s * 1000));
 const think = () => sleep(THINK * -Math.log(1 - 0.98 * Math.random()));
 const over = () => Date.now() > END + HOME_S * 1000;
 const lookAgain = (s, chance) => (s === null ? 60 : Math.min(60, Math.max(2, s / 10))) * (0.75 + chance / 2); // as the page does
-const json = (answer) => {
-  try {
-    return answer.json() || {};
-  } catch (error) {
-    return {};
-  }
-};
-
-async function send(method, url, body, headers, { seconds = 30, kind = 'text' } = {}) {
-  const params = { headers, timeout: seconds * 1000, responseType: kind, jar: new http.CookieJar(), redirects: 0 };
-  try {
-    return await http.asyncRequest(method, url, body, params);
-  } catch (error) {
-    return { status: 0, headers: {}, timings: { duration: 0 }, json: () => ({}) };
-  }
-}
 
 class Person {
   constructor(number) {
@@ -124,19 +86,11 @@ class Person {
 
 // ---- outside: look, take a number, wait, come in
 
-async function arrive(person) {
-  const now = await look();
-  if (!now) return false;
-  if (!now.pass_needed) return true;
-  return await line(person);
-}
-
 // What is for everybody a neighbourhood keeps for as long as it may (Cache-Control), as the cache of a network does.
 const kept = {};
 let read = {};
 async function shared(path, name, headers, kind) {
   const known = kept[path];
-  bump(name, 200);
   if (known && Date.now() < known.until) return known.answer;
   const asking = send('GET', BASE + path, null, headers, { seconds: 10, kind });
   kept[path] = { until: Date.now() + 10000, answer: asking }; // whoever comes meanwhile waits for the same answer
@@ -146,68 +100,83 @@ async function shared(path, name, headers, kind) {
   return answer;
 }
 
-async function look() {
+async function look(people) {
+  bump('look', 200, people);
   const answer = await shared('/gate/retail.json', 'look', {}, 'text');
   if (answer.status !== 200) return null;
   if (read.answer !== answer) read = { answer, now: json(answer) }; // once for all who share it
   return read.now;
 }
 
-async function line(person) {
+// Whoever waits is a few words in the list of the half second in which they look again: no timer, no suspended call. A
+// hundred thousand of those would keep the generator's collector busy instead of its crowd.
+const lists = new Map(), HALF_S = 500;
+const lookAt = (one, ms) => {
+  const at = Math.floor((Date.now() + ms) / HALF_S) + 1;
+  if (lists.has(at)) lists.get(at).push(one);
+  else lists.set(at, [one]);
+};
+
+async function joinLine(who) {
+  bump('room', 200);
   await shared('/gate/retail', 'room', { Accept: 'text/html', 'Accept-Encoding': 'gzip' }, 'none');
-  const ticket = await number(person);
-  if (!ticket) return false;
-  const reloads = Math.random() < RELOADS, leaves = Math.random() < LEAVES;
-  let called = 0;
-  for (;;) {
-    if (Date.now() > END) return false;
-    const now = await look(), turn = ticket.turn || ticket.number;
-    if (!now) {
-      await sleep(lookAgain(50, Math.random()));
-      continue;
-    }
-    if (turn <= now.now_serving && now.state === 'open') {
-      called = called || Date.now();
-      if (leaves) return false;
-      if (await enter(person, ticket, called)) return true;
-      await sleep(2);
-      continue;
-    }
-    const left = turn - now.now_serving, high = now.turns_per_s.high;
-    if (reloads) {
-      const page = await send('GET', `${BASE}/gate/retail`, null, { Accept: 'text/html', 'Cache-Control': 'no-cache' }, { seconds: 10, kind: 'none' });
-      bump('reload', page.status);
-      await sleep(2 + 4 * Math.random());
-    } else {
-      await sleep(lookAgain(high > 0 ? left / high : 0, Math.random()));
+  const got = await number(who);
+  if (!got) return;
+  const { number: mine, turn, ticket, wait } = got.given, { low_s, high_s } = wait || {}, { sent } = got;
+  const one = { who, mine, turn, ticket, low_s, high_s, sent, got: Date.now(), reloads: Math.random() < RELOADS };
+  lookAt(one, 0);
+}
+
+async function waitTogether() {
+  for (let at = Math.floor(START / HALF_S); Date.now() < END; at++) {
+    const early = at * HALF_S - Date.now();
+    if (early > 0) await sleep(early / 1000);
+    const list = lists.get(at);
+    if (!list) continue;
+    lists.delete(at);
+    const now = await look(list.length);
+    for (const one of list) {
+      const left = now ? (one.turn || one.mine) - now.now_serving : 1, high = now ? now.turns_per_s.high : 0;
+      if (left <= 0 && now.state === 'open') {
+        if (Math.random() >= LEAVES) live(() => called(one));
+      } else if (one.reloads) {
+        live(reload);
+        lookAt(one, 2000 + 4000 * Math.random());
+      } else {
+        lookAt(one, 1000 * lookAgain(now ? (high > 0 ? left / high : 0) : 50, Math.random()));
+      }
     }
   }
+}
+
+async function reload() {
+  const page = await send('GET', `${BASE}/gate/retail`, null, { Accept: 'text/html', 'Cache-Control': 'no-cache' }, { seconds: 10, kind: 'none' });
+  bump('reload', page.status);
 }
 
 async function number(person) {
   for (let tries = 0; tries < 20; tries++) {
     const sent = Date.now(), answer = await send('POST', `${BASE}/gate/retail/tickets`, '{}', person.headers(), { seconds: 15 });
     bump('ticket', answer.status);
-    if (answer.status === 201) {
-      const given = json(answer);
-      person.sent = sent;
-      person.got = Date.now();
-      return given;
-    }
+    if (answer.status === 201) return { given: json(answer), sent };
     if (Date.now() > END) return null;
     await sleep(person.badly ? 0.2 : 2 + 3 * Math.random());
   }
   return null;
 }
 
-async function enter(person, ticket, called) {
-  const answer = await send('POST', `${BASE}/gate/retail/passes`, JSON.stringify({ ticket: ticket.ticket }), person.headers(), { seconds: 15 });
-  bump('pass', answer.status);
-  if (answer.status !== 201) return false;
-  person.pass = json(answer).granted;
-  const wait = ticket.wait || {};
-  tell('in', Date.now(), ticket.number, person.sent, person.got, wait.low_s, wait.high_s, called, ticket.turn);
-  return true;
+async function called(one) {
+  const since = Date.now(), body = JSON.stringify({ ticket: one.ticket });
+  while (Date.now() < END) {
+    const answer = await send('POST', `${BASE}/gate/retail/passes`, body, one.who.headers(), { seconds: 15 });
+    bump('pass', answer.status);
+    if (answer.status === 201) {
+      one.who.pass = json(answer).granted;
+      tell('in', Date.now(), one.mine, one.sent, one.got, one.low_s, one.high_s, since, one.turn);
+      return await inside(one.who);
+    }
+    await sleep(2);
+  }
 }
 
 // ---- inside: sign in, buy, pay, upload, stamp, look, download
@@ -329,8 +298,20 @@ async function person(number) {
   const who = new Person(number);
   await who.ask(BROWSE, 'front page', 'GET', '/', null, { Accept: 'text/html' }, { kind: 'none' });
   tell('came', Date.now());
-  if (!(await arrive(who))) return;
-  if ((await finish(who)) === 'pass_needed' && (await line(who))) await finish(who);
+  const now = await look(1);
+  if (now && now.pass_needed) await joinLine(who);
+  else if (now) await inside(who);
+}
+
+async function inside(who) {
+  if ((await finish(who)) === 'pass_needed') await joinLine(who);
+}
+
+let alive = 0;
+async function live(act) {
+  alive++;
+  await act();
+  alive--;
 }
 
 // A program that knows one address and nothing else: it orders and orders, without a pass, and never waits.
@@ -340,11 +321,10 @@ async function script() {
 }
 
 async function happening(perSecond, act) {
-  const alive = [];
   let at = START, mine = 0;
   for (;;) {
     const now = PLAN.find((phase) => at < START + phase.until_s * 1000);
-    if (!now) break;
+    if (!now) return;
     const rate = perSecond(now) / VUS, end = START + now.until_s * 1000;
     at += rate > 0 ? (-Math.log(1 - Math.random()) / rate) * 1000 : 1000;
     if (at >= end) {
@@ -354,10 +334,8 @@ async function happening(perSecond, act) {
     const wait = at - Date.now();
     if (wait > 0) await sleep(wait / 1000);
     if (mine++ % 8 === 0) tell('late', Date.now(), Date.now() - at);
-    alive.push(act());
-    if (alive.length > 5000) alive.splice(0, 2500);
+    live(act);
   }
-  return alive;
 }
 
 export async function neighbourhood() {
@@ -371,11 +349,12 @@ export async function neighbourhood() {
     })());
     await Promise.all(busy);
   } else {
-    const crowds = await Promise.all([
+    await Promise.all([
       happening((phase) => phase.people_per_s, () => person(next())),
       happening((phase) => phase.scripts_per_s, script),
+      waitTogether(),
     ]);
-    await Promise.race([Promise.all(crowds.flat()), sleep(HOME_S + 15)]);
+    while (alive && Date.now() < END + (HOME_S + 15) * 1000) await sleep(0.5);
   }
   clearInterval(telling);
   await flush();

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections import OrderedDict
 from collections.abc import Sequence
+from functools import lru_cache
 from ipaddress import IPv4Address, IPv6Address, ip_address, ip_network
 
 from litestar.types import HTTPScope
@@ -76,6 +77,7 @@ def address_of(scope: HTTPScope) -> str:
     return address
 
 
+@lru_cache(maxsize=_ADDRESSES_MAX)
 def networks_of(address: str) -> tuple[Network, ...]:
     """An address and the block that it is of: an IPv4 address and its /24; an IPv6 /64, which one household or phone
     has to itself, and its /48, which one customer may have. What is no address is what it is.
@@ -88,6 +90,7 @@ def networks_of(address: str) -> tuple[Network, ...]:
     return (names[0], 1), (names[1], BLOCK_TIMES)
 
 
+@lru_cache(maxsize=_ADDRESSES_MAX)
 def is_of_this_machine(address: str) -> bool:
     """Whether somebody on this very machine asks: whoever runs the service, or a measurement."""
     found = parsed(address)

@@ -15,7 +15,7 @@ import struct
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 from uuid import UUID
 
@@ -31,9 +31,12 @@ _REFILL_S = 2.0
 _FORM = struct.Struct("<16sQQQQdQd")
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class _Lease:
-    """The file: numbers `first` to `end` - 1, then those of the next lease. Times are of the monotonic clock."""
+    """The file, as it was read and as it will be written: numbers `first` to `end` - 1, then those of the next lease.
+
+    Times are of the monotonic clock.
+    """
 
     boot: bytes
     first: int = 0
@@ -47,6 +50,21 @@ class _Lease:
     @property
     def left(self) -> int:
         return self.end - self.first + self.next_end - self.next_first
+
+    def empty(self) -> None:
+        """Drop all numbers."""
+        self.first = self.end = self.next_first = self.next_end = self.size = 0
+
+    def skip_to(self, above: int) -> None:
+        """Drop the numbers that are not greater than `above`."""
+        self.first = max(self.first, min(above + 1, self.end))
+        self.next_first = max(self.next_first, min(above + 1, self.next_end))
+        self.move_up()
+
+    def move_up(self) -> None:
+        """The next lease takes the place of one that is used up."""
+        if self.first == self.end and self.next_first < self.next_end:
+            self.first, self.end, self.next_first, self.next_end = self.next_first, self.next_end, 0, 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,35 +91,41 @@ class NumberFile:
     def take(self, *, above: int = 0, together: bool = False) -> Taken:
         """The next number that is greater than `above`; what the file holds below is dropped."""
         now_s = time.monotonic()
-        with self._locked() as found:
-            stale = together and now_s - found.leased_s > STALE_S
-            lease = _without(found) if stale else _above(found, above)
+        with self._locked() as lease:
+            stale = together and now_s - lease.leased_s > STALE_S
+            if stale:
+                lease.empty()
+            lease.skip_to(above)
             number = lease.first if lease.first < lease.end else None
             if number is not None:
-                lease = _moved_up(replace(lease, first=number + 1))
+                lease.first += 1
+                lease.move_up()
             wanted = _wanted(lease, now_s, together=together)
             if wanted:
-                lease = replace(lease, refill_s=now_s + _REFILL_S)
+                lease.refill_s = now_s + _REFILL_S
             self._write(lease)
         return Taken(number, wanted)
 
     def fill(self, first: int, size: int) -> None:
         """Put a lease of `size` numbers behind what is there. One that does not fit is lost, never given twice."""
         with self._locked() as lease:
-            moved = _moved_up(lease)
-            if moved.next_first == moved.next_end:
-                filled = replace(moved, next_first=first, next_end=first + size)
-                self._write(_moved_up(replace(filled, leased_s=time.monotonic(), size=size, refill_s=0.0)))
+            lease.move_up()
+            if lease.next_first == lease.next_end:
+                lease.next_first, lease.next_end = first, first + size
+                lease.leased_s, lease.size, lease.refill_s = time.monotonic(), size, 0.0
+                lease.move_up()
+                self._write(lease)
 
     def give_back(self) -> tuple[int, int]:
         """Take out the last lease's rest, for the database: (first, end), empty when there is nothing."""
         with self._locked() as lease:
             if lease.next_first < lease.next_end:
                 rest = lease.next_first, lease.next_end
-                self._write(replace(lease, next_first=0, next_end=0, size=0))
+                lease.next_first = lease.next_end = lease.size = 0
             else:
                 rest = lease.first, lease.end
-                self._write(replace(lease, first=0, end=0, size=0))
+                lease.first = lease.end = lease.size = 0
+            self._write(lease)
         return rest
 
     @property
@@ -141,23 +165,6 @@ def boot_id() -> UUID:
         return UUID(Path("/proc/sys/kernel/random/boot_id").read_text(encoding="ascii").strip())
     except (OSError, ValueError):
         return UUID(int=0)
-
-
-def _without(lease: _Lease) -> _Lease:
-    return replace(lease, first=0, end=0, next_first=0, next_end=0, size=0)
-
-
-def _above(lease: _Lease, above: int) -> _Lease:
-    first = max(lease.first, min(above + 1, lease.end))
-    next_first = max(lease.next_first, min(above + 1, lease.next_end))
-    return _moved_up(replace(lease, first=first, next_first=next_first))
-
-
-def _moved_up(lease: _Lease) -> _Lease:
-    """The next lease takes the place of one that is used up."""
-    if lease.first < lease.end or lease.next_first == lease.next_end:
-        return lease
-    return replace(lease, first=lease.next_first, end=lease.next_end, next_first=0, next_end=0)
 
 
 def _is_free(lease: _Lease, now_s: float) -> bool:

@@ -30,7 +30,7 @@ class RoomRow:
     at: datetime
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class Counts:
     """What the web processes counted, added up: `kept` of `promised` waits held; in sum they were `late_s` late."""
 

@@ -6,7 +6,6 @@ Written as sums since the process began, so a write that is lost or comes twice 
 from __future__ import annotations
 
 from collections import OrderedDict, deque
-from dataclasses import replace
 from uuid import UUID
 
 from emeterai.gate import room_store
@@ -49,19 +48,18 @@ class Tally:
 
     def gave(self, lane: str, number: int) -> None:
         """A number was given."""
-        counts = self._of(lane)
-        self._set(lane, replace(counts, given=counts.given + 1, last_number=max(counts.last_number, number)))
+        counts = self._changing(lane)
+        counts.given += 1
+        counts.last_number = max(counts.last_number, number)
         _given.labels(lane).inc()
 
     def left(self, lane: str) -> None:
         """Somebody left the line."""
-        counts = self._of(lane)
-        self._set(lane, replace(counts, left_line=counts.left_line + 1))
+        self._changing(lane).left_line += 1
 
     def finishing(self, lane: str) -> None:
         """Somebody came in to finish what is under way."""
-        counts = self._of(lane)
-        self._set(lane, replace(counts, finishing=counts.finishing + 1))
+        self._changing(lane).finishing += 1
         _finishing.labels(lane).inc()
 
     def came(self, ticket: Ticket, *, now_s: float, called_lately: bool) -> None:
@@ -75,8 +73,7 @@ class Tally:
         self._seen[key] = None
         if len(self._seen) > _REMEMBERED_MAX:
             self._seen.popitem(last=False)
-        counts = self._of(ticket.lane)
-        self._set(ticket.lane, replace(counts, came=counts.came + 1))
+        self._changing(ticket.lane).came += 1
         _came.labels(ticket.lane).inc()
         self._compare(ticket)
         if called_lately and ticket.low_s is not None and ticket.high_s:
@@ -98,11 +95,10 @@ class Tally:
         low_s, high_s = ticket.low_s or 0, ticket.high_s or 0
         late_s = waited_s - (low_s + high_s) / 2
         kept = low_s - _TOLERANCE_S <= waited_s <= high_s + _TOLERANCE_S
-        counts = self._of(ticket.lane)
-        self._set(
-            ticket.lane,
-            replace(counts, promised=counts.promised + 1, kept=counts.kept + int(kept), late_s=counts.late_s + late_s),
-        )
+        counts = self._changing(ticket.lane)
+        counts.promised += 1
+        counts.kept += int(kept)
+        counts.late_s += late_s
         _error_s.labels(ticket.lane).observe(late_s)
 
     def _compare(self, ticket: Ticket) -> None:
@@ -112,9 +108,9 @@ class Tally:
         _overtaken_s.labels(ticket.lane).observe((max(later) - ticket.issued_ms) / 1000 if later else 0)
         latest.append((ticket.number, ticket.issued_ms))
 
-    def _of(self, lane: str) -> Counts:
-        return self._counts.get(lane, Counts())
-
-    def _set(self, lane: str, counts: Counts) -> None:
-        self._counts[lane] = counts
+    def _changing(self, lane: str) -> Counts:
+        """What was counted of a lane, to be changed and then written with the next flush."""
         self._changed.add(lane)
+        if lane not in self._counts:
+            self._counts[lane] = Counts()
+        return self._counts[lane]

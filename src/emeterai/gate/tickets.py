@@ -19,6 +19,8 @@ _BODY = struct.Struct(">IQ12sII")
 _EPOCH_S = 1_767_225_600  # 1 January 2026, 0:00 UTC: where the time in recovery codes begins
 _TIME_BITS, _NUMBER_BITS, _MAC_BITS = 29, 30, 41
 _ALPHABET = "0123456789ABCDEFGHJKMNPQRSTVWXYZ"
+_PAIRS = tuple(first + second for first in _ALPHABET for second in _ALPHABET)
+_PAIR_PLACES = tuple(range(5 * (CODE_LENGTH - 2), -1, -10))
 _ALIKE = str.maketrans({"O": "0", "I": "1", "L": "1", "-": None, " ": None})
 _UNKNOWN = 2**32 - 1
 
@@ -81,8 +83,8 @@ class TicketPress:
         """The recovery code of a ticket without an account: four groups of five letters and digits."""
         facts = self._code_facts(ticket.number, ticket.issued_ms // 1000 - _EPOCH_S)
         value = (facts << _MAC_BITS) | self._code_mac(ticket.lane, facts)
-        text = "".join(_ALPHABET[value >> (5 * place) & 31] for place in reversed(range(CODE_LENGTH)))
-        return "-".join(text[start : start + 5] for start in range(0, CODE_LENGTH, 5))
+        text = "".join([_PAIRS[value >> place & 1023] for place in _PAIR_PLACES])
+        return f"{text[:5]}-{text[5:10]}-{text[10:15]}-{text[15:]}"
 
     def recovered(self, lane: str, code: str) -> Ticket | None:
         """The ticket behind a recovery code of this lane, or None. Case, hyphens, and O for 0 do not matter."""

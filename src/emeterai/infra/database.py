@@ -29,8 +29,10 @@ _SETTINGS = {
     "enable_seqscan": "off",
     "idle_in_transaction_session_timeout": "10s",
 }
-
-
+READS_ALL = (
+    "SET LOCAL statement_timeout = '600s'; SET LOCAL enable_seqscan = on; SET LOCAL max_parallel_workers_per_gather = 0"
+)
+"""What a transaction says first that reads whole tables, as an audit does: it may, for long, on one core at most."""
 _NONE_FREE = (
     TimeoutError,
     OSError,

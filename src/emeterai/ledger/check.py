@@ -11,7 +11,7 @@ import msgspec
 
 from emeterai.core.ledger import Counter
 from emeterai.core.serial import is_serial
-from emeterai.infra.database import Connection, Database
+from emeterai.infra.database import READS_ALL, Connection, Database
 
 _EXAMPLES_MAX = 5
 _SERIALS_A_FETCH = 5_000
@@ -48,7 +48,7 @@ class CheckReport(msgspec.Struct, frozen=True):
 async def check_ledger(db: Database) -> CheckReport:
     """Audit the whole ledger as of one moment. Reads only; takes no lock."""
     async with db.connection() as connection, connection.transaction(isolation="repeatable_read", readonly=True):
-        await connection.execute("SET LOCAL statement_timeout = '600s'; SET LOCAL enable_seqscan = on")
+        await connection.execute(READS_ALL)
         rules = [await _rule(connection, name, query) for name, query in _RULES.items()]
         rules.append(await _serials_well_formed(connection))
         row = await connection.fetchrow(_TOTALS, Counter.ISSUED, Counter.PROVIDER_RECEIVABLE)

@@ -17,7 +17,7 @@ from uuid import UUID
 import asyncpg
 import msgspec
 
-from emeterai.infra.database import Connection, Database
+from emeterai.infra.database import READS_ALL, Connection, Database
 from emeterai.ledger.check import Rule
 from emeterai.ledger.watch_queries import (
     ADVANCE_ACCOUNTS,
@@ -144,7 +144,7 @@ class LedgerWatch:
             self._db.connection() as tx,
             tx.transaction(isolation="repeatable_read"),
         ):
-            await tx.execute("SET LOCAL statement_timeout = '600s'; SET LOCAL enable_seqscan = on")
+            await tx.execute(READS_ALL)
             await tx.fetch("SELECT FROM ledger.watch FOR UPDATE")
             await tx.execute(REMAKE_ACCOUNTS, *start, timeout=600)
             await tx.execute(REMAKE_SUMS, *start, list(broken), begun.mark, timeout=600)

@@ -7,7 +7,7 @@ moment; it shares no code with selling.
 from __future__ import annotations
 
 from emeterai.core.ledger import Counter
-from emeterai.infra.database import Database
+from emeterai.infra.database import READS_ALL, Database
 from emeterai.ledger.check import Rule
 
 _EXAMPLES_MAX = 5
@@ -16,7 +16,7 @@ _EXAMPLES_MAX = 5
 async def check_all_partners(db: Database) -> list[Rule]:
     """Every rule on every deposit, move and sale, and on every transfer that should be of one. Takes no lock."""
     async with db.connection() as connection, connection.transaction(isolation="repeatable_read", readonly=True):
-        await connection.execute("SET LOCAL statement_timeout = '600s'; SET LOCAL enable_seqscan = on")
+        await connection.execute(READS_ALL)
         rules = []
         for name, query in RULES.items():
             rows = await connection.fetch(

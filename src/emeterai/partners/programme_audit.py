@@ -5,7 +5,7 @@ SQL over what was written, as of one moment; it shares no code with funding, cla
 
 from __future__ import annotations
 
-from emeterai.infra.database import Database
+from emeterai.infra.database import READS_ALL, Database
 from emeterai.ledger.check import Rule
 
 _EXAMPLES_MAX = 5
@@ -14,7 +14,7 @@ _EXAMPLES_MAX = 5
 async def check_all_programmes(db: Database) -> list[Rule]:
     """Every rule on every programme and grant, and on every transfer that should be of one. Takes no lock."""
     async with db.connection() as connection, connection.transaction(isolation="repeatable_read", readonly=True):
-        await connection.execute("SET LOCAL statement_timeout = '600s'; SET LOCAL enable_seqscan = on")
+        await connection.execute(READS_ALL)
         rules = []
         for name, query in RULES.items():
             rows = await connection.fetch(

@@ -7,7 +7,7 @@ moment; it shares no code with the verbs.
 from __future__ import annotations
 
 from emeterai.core.ledger import Counter
-from emeterai.infra.database import Database
+from emeterai.infra.database import READS_ALL, Database
 from emeterai.ledger.check import Rule
 
 _EXAMPLES_MAX = 5
@@ -17,7 +17,7 @@ async def check_all_money(db: Database) -> list[Rule]:
     """Every rule on every order, return and case. Takes no lock."""
     rules = []
     async with db.connection() as connection, connection.transaction(isolation="repeatable_read", readonly=True):
-        await connection.execute("SET LOCAL statement_timeout = '600s'; SET LOCAL enable_seqscan = on")
+        await connection.execute(READS_ALL)
         for name, query in RULES.items():
             counted = f"SELECT count(*) OVER () AS broken, place::text FROM broken LIMIT {_EXAMPLES_MAX}"
             rows = await connection.fetch(f"WITH broken AS ({query}) {counted}", timeout=600)

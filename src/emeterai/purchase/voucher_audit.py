@@ -6,7 +6,7 @@ snapshot; it shares no code with the verbs.
 
 from __future__ import annotations
 
-from emeterai.infra.database import Connection, Database
+from emeterai.infra.database import READS_ALL, Connection, Database
 from emeterai.ledger.check import Rule
 
 _EXAMPLES_MAX = 5
@@ -15,7 +15,7 @@ _EXAMPLES_MAX = 5
 async def check_all_vouchers(db: Database) -> list[Rule]:
     """Every rule on every batch and voucher, as of one moment. Takes no lock."""
     async with db.connection() as connection, connection.transaction(isolation="repeatable_read", readonly=True):
-        await connection.execute("SET LOCAL statement_timeout = '600s'; SET LOCAL enable_seqscan = on")
+        await connection.execute(READS_ALL)
         return [await _rule(connection, name, query) for name, query in _RULES.items()]
 
 

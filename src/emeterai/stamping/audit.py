@@ -11,7 +11,7 @@ from typing import Any
 from uuid import UUID
 
 from emeterai.core.serial import is_serial
-from emeterai.infra.database import Connection, Database
+from emeterai.infra.database import READS_ALL, Connection, Database
 from emeterai.ledger.check import Rule
 
 _EXAMPLES_MAX = 5
@@ -21,7 +21,7 @@ _STAMPS_A_QUERY = 10_000
 async def check_all_stamps(db: Database) -> list[Rule]:
     """Every rule on every stamp, and on every hold that should have one, as of one moment. Takes no lock."""
     async with db.connection() as connection, connection.transaction(isolation="repeatable_read", readonly=True):
-        await connection.execute("SET LOCAL statement_timeout = '600s'; SET LOCAL enable_seqscan = on")
+        await connection.execute(READS_ALL)
         rules = [await _rule(connection, name, query.format(scope="true")) for name, query in _RULES.items()]
         rules.append(await _rule(connection, HAS_STAMP, _HOLDS_WITHOUT))
     return rules
