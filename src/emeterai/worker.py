@@ -149,8 +149,18 @@ def _tasks(
     partners = Partners(db, ledger, SerialChannels(db))
     secret = local_secret(settings.data_path / "secrets", "invariants")
     every_s, audit_every_s = settings.invariants_every_s, settings.audit_every_s
-    invariants = Invariants(db, secret=secret, every_s=every_s, audit_every_s=audit_every_s, audits=AUDITS)
-    controller = Controller(db, Lanes(db, bus), process=new_id())
+    lanes = Lanes(db, bus)
+    paces = Paces(db, lanes)
+
+    async def is_crowded() -> bool:
+        await lanes.look()
+        await paces.look()
+        return any(paces.now(lane).waiting for lane in lanes.now)
+
+    invariants = Invariants(
+        db, secret=secret, every_s=every_s, audit_every_s=audit_every_s, audits=AUDITS, is_crowded=is_crowded
+    )
+    controller = Controller(db, lanes, process=new_id())
     return {
         **steward_work(db, documents, endings, passwords, orphans),
         "sweep_orders": (SWEEP_EVERY_S, lambda: sweep_orders(purchase)),

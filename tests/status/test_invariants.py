@@ -83,6 +83,28 @@ async def test_a_look_that_cannot_end_leaves_a_gap(spine: Spine, monkeypatch: py
     assert [1, 2] == [read(line).number for line in await published(spine.db)]
 
 
+async def test_an_audit_that_is_merely_due_waits_while_people_are_in_line(spine: Spine) -> None:
+    """Up to as long again; the first one, and one that a look has asked for, waits for nobody."""
+
+    async def crowded() -> bool:
+        return True
+
+    invariants = Invariants(spine.db, secret=SECRET, every_s=0, audit_every_s=1_000, is_crowded=crowded)
+
+    async def audited_again_after(seconds: float) -> bool:
+        past = "UPDATE ledger.watch SET audited_at = now() - make_interval(secs => $1) RETURNING audited_at"
+        before = await spine.db.fetchval(past, seconds)
+        await invariants.audit_if_due()
+        return bool(before != await spine.db.fetchval("SELECT audited_at FROM ledger.watch"))
+
+    await invariants.audit_if_due()
+    assert 1 == await spine.db.fetchval("SELECT count(*) FROM ledger.watch")
+    assert not await audited_again_after(1_500)
+    assert await audited_again_after(2_500)
+    await spine.db.fetchval("UPDATE ledger.watch SET audit_wanted = true RETURNING 1")
+    assert await audited_again_after(10)
+
+
 async def test_a_broken_stamp_is_told_and_audited_at_once(spine: Spine) -> None:
     """The look names the rule, the audit takes over, and the lines repeat it until it is mended."""
     invariants = steward(spine.db)

@@ -16,13 +16,22 @@ from emeterai.status import store
 from emeterai.status.lines import FIRST_PREVIOUS, Line, SignedLine, digest_of, sign
 
 Audit = Callable[[Database], Awaitable[list[Rule]]]
+Crowded = Callable[[], Awaitable[bool]]
+"""Whether people are in line: what can wait should."""
 LINES_A_PAGE_MAX = 1_000
+_CROWD_TIMES = 2
+"""While people are in line, so many times as long may pass from one whole audit to the next."""
 _PARTS = ("bought", "available", "held", "used", "refunded")
 _stamps = metrics.gauge_latest("emeterai_ledger_stamps", "Stamps by the last look", ["part"])
 _broken = metrics.gauge_latest("emeterai_ledger_broken_rules", "Rules that the last look or audit found broken")
 _line_at_s = metrics.gauge_latest("emeterai_invariants_line_timestamp_seconds", "When the last public line was made")
 _fresh = metrics.counter("emeterai_invariants_transfers_checked", "New transfers that looks have checked")
 _log = structlog.get_logger(__name__)
+
+
+async def nobody_waits() -> bool:
+    """Nobody is in line."""
+    return False
 
 
 class PublicLines:
@@ -47,7 +56,14 @@ class Invariants:
     """What the steward does: a look and a line each minute, and now and then the whole audit."""
 
     def __init__(
-        self, db: Database, *, secret: bytes, every_s: float, audit_every_s: float, audits: Sequence[Audit] = ()
+        self,
+        db: Database,
+        *,
+        secret: bytes,
+        every_s: float,
+        audit_every_s: float,
+        audits: Sequence[Audit] = (),
+        is_crowded: Crowded = nobody_waits,
     ) -> None:
         """`secret` is the 32 bytes of the Ed25519 key that signs; `audits` are those of other capabilities."""
         self._db = db
@@ -55,6 +71,7 @@ class Invariants:
         self._key = Ed25519PrivateKey.from_private_bytes(secret)
         self._audit_every_s = audit_every_s
         self._audits = audits
+        self._is_crowded = is_crowded
 
     async def minute(self) -> None:
         """Look at what is new and publish a line about it. Whatever keeps the look from its end leaves no line."""
@@ -67,8 +84,15 @@ class Invariants:
         _line_at_s.set(seen.at.timestamp())
 
     async def audit_if_due(self) -> None:
-        """Audit everything when it is time, when a look found something, or at the first start; then start over."""
-        if not await self._watch.wants_audit(self._audit_every_s):
+        """Audit everything when it is time, when a look found something, or at the first start; then start over.
+
+        It reads all there is, and takes what it costs from the stamps of that hour: one that is merely due waits while
+        people are in line, up to as long again.
+        """
+        every_s = self._audit_every_s
+        if not await self._watch.wants_audit(every_s):
+            return
+        if await self._is_crowded() and not await self._watch.wants_audit(_CROWD_TIMES * every_s):
             return
         begun = await self._watch.begin_audit()
         rules = [*(await check_ledger(self._db)).rules, *await check_all_stamps(self._db)]
