@@ -4,7 +4,7 @@
 // wait are words in a list, so a hundred thousand of them cost a few hundred bytes each.
 import http from 'k6/http';
 import exec from 'k6/execution';
-import { bump, flush, json, packed, send, sleep, tell } from './lastday_voice.js';
+import { bump, flush, flushAtOnce, json, send, sleep, tell } from './lastday_voice.js';
 
 const BASE = __ENV.BASE, SANDBOX = __ENV.SANDBOX, BANK = __ENV.BANK;
 const PLAN = JSON.parse(__ENV.PLAN); // [{people_per_s, scripts_per_s, until_s}, ...], seconds after START
@@ -378,5 +378,5 @@ export function partner() {
   const began = Date.now(), answer = http.post(`${BASE}/v1/stamps`, form.buffer, { headers, timeout: '30s' });
   const stamp = answer.status === 201 ? json(answer) : {};
   tell('partner', began, Date.now() - began, answer.status, stamp.id, stamp.state, stamp.serial, stamp.sealed_sha256);
-  http.post(EARS, packed());
+  flushAtOnce();
 }

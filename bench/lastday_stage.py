@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import json
 import os
+import re
 import secrets
 import string
 import sys
@@ -39,6 +40,7 @@ QUOTA_EACH = 3
 PASSWORD = "kata sandi hari terakhir"  # noqa: S105 - of people who do not exist
 _MARK = b"0123456789abcdef"
 _TOKEN_HEAD = 27
+_WRONG = re.compile(r"Uncaught|\b(?:Reference|Type|Syntax|Range)Error\b")
 _GARBAGE_PERCENT = "400"
 """The generator may hold so much more than it needs: a hundred thousand who wait are much to look through again."""
 _PARTNER_QUOTA = 1_000_000
@@ -169,7 +171,7 @@ class Stage:
                 if crowd.returncode is None:
                     crowd.kill()
         said = (self.folder / "crowd.log").read_text()
-        if code != 0 or "Uncaught" in said:  # an error in a person's script: k6 ends with 0 all the same
+        if code != 0 or _WRONG.search(said):  # an error in a person's script: k6 ends with 0 all the same
             sys.exit(f"the crowd ended with {code}: {said[-2000:]}")
         self._used = first + self._numbers_taken(phases)
         return Day(began_s, phases, self._ears.heard, samples)

@@ -9,7 +9,7 @@ export const bump = (name, status, times = 1) => {
   const key = `${Math.floor(Date.now() / 1000)} ${name} ${status}`;
   counts[key] = (counts[key] || 0) + times;
 };
-export const packed = () => {
+const packed = () => {
   const body = JSON.stringify({ events, counts });
   events = [];
   counts = {};
@@ -22,6 +22,7 @@ export const flush = async () => {
     console.error(`nobody heard: ${error}`);
   }
 };
+export const flushAtOnce = () => http.post(EARS, packed());
 
 export const sleep = (s) => new Promise((resolve) => setTimeout(resolve, s * 1000));
 export const json = (answer) => {

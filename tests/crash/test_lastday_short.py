@@ -34,6 +34,7 @@ async def test_a_crowd_that_is_far_too_large_is_told_nothing_but_the_truth(short
             found = await check_promises(stage, db, [day.heard])
     assert [] == found.faults
     assert found.stamps > 0
+    assert 201 in {one[2] for one in day.heard.of("partner")}
     assert [] == [one for one in day.heard.of("r") if one[3] == 500]
 
 
