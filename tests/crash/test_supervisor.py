@@ -149,7 +149,8 @@ async def test_a_role_that_starts_before_its_database_waits_for_it(short_folder:
         await asyncio.sleep(1)
         assert process.poll() is None
         process.send_signal(signal.SIGTERM)
-        assert 0 == await asyncio.to_thread(process.wait, READY_WITHIN_S)
+        # On a busy machine it is still on its way, and ends by the signal itself.
+        assert await asyncio.to_thread(process.wait, READY_WITHIN_S) in {0, -signal.SIGTERM}
     finally:
         process.kill()
         process.wait()
