@@ -50,6 +50,7 @@ class Chosen:
     times: tuple[float, ...]
     outage_s: float
     off: bool
+    room: bool
     people_per_s: float
     out: Path
 
@@ -60,12 +61,19 @@ def main() -> None:
     options.add_argument("--times", default="1,2,5,10,1", help="multiples of the capacity, one phase each")
     options.add_argument("--outage", type=float, default=OUTAGE_S, help="seconds that each dependency is lost; 0: none")
     options.add_argument("--no-off", action="store_true", help="leave out the run with the door switched off")
+    options.add_argument("--no-room", action="store_true", help="those outside are answered by the web process too")
     options.add_argument("--people", type=float, default=0.0, help="people a second that are 1 x; 0: measure it")
     options.add_argument("--out", type=Path, default=Path("var/bench"), help="folder of the report")
     asked = options.parse_args()
     times = tuple(float(one) for one in asked.times.split(","))
     chosen = Chosen(
-        asked.seconds or SECONDS, times, asked.outage, not asked.no_off, asked.people, asked.out / "lastday"
+        asked.seconds or SECONDS,
+        times,
+        asked.outage,
+        off=not asked.no_off,
+        room=not asked.no_room,
+        people_per_s=asked.people,
+        out=asked.out / "lastday",
     )
     figures = Figures(as_json=asked.json)
     logging.getLogger("asyncpg").setLevel(logging.CRITICAL)  # the database goes away, as it is told to
@@ -95,10 +103,11 @@ async def run(folder: Path, chosen: Chosen, cores: Cores) -> Report:
     async with Ears() as ears:
         off_stage = Stage(folder / "off", ears, cores, gate=False)
         capacity, off_day = await door_off(off_stage, chosen)
-        day, promises = await door_on(Stage(folder / "on", ears, cores, gate=True), chosen, capacity)
+        day, promises = await door_on(Stage(folder / "on", ears, cores, gate=True, room=chosen.room), chosen, capacity)
         storm = None
         if chosen.outage_s:
-            storm, others = await outages(Stage(folder / "storm", ears, cores, gate=True), chosen, capacity)
+            storm_stage = Stage(folder / "storm", ears, cores, gate=True, room=chosen.room)
+            storm, others = await outages(storm_stage, chosen, capacity)
             promises.add(others)
     waiting = await cost_of_waiting(folder / "waiting", cores)
     return reported(chosen, cores, capacity, day, storm, off_day, waiting, promises)
@@ -188,6 +197,7 @@ def reported(
     return Report(
         seconds=chosen.seconds,
         parted=cores.parted,
+        room=chosen.room,
         capacity=capacity,
         day=day,
         sums=sums,

@@ -6,7 +6,7 @@ import http from 'k6/http';
 import exec from 'k6/execution';
 import { bump, flush, flushAtOnce, json, send, sleep, tell } from './lastday_voice.js';
 
-const BASE = __ENV.BASE, SANDBOX = __ENV.SANDBOX, BANK = __ENV.BANK;
+const BASE = __ENV.BASE, ROOM = __ENV.ROOM, SANDBOX = __ENV.SANDBOX, BANK = __ENV.BANK;
 const PLAN = JSON.parse(__ENV.PLAN); // [{people_per_s, scripts_per_s, until_s}, ...], seconds after START
 const START = Number(__ENV.START), VUS = Number(__ENV.VUS), FIRST = Number(__ENV.FIRST), THINK = Number(__ENV.THINK);
 const SEED = __ENV.SEED, PASSWORD = __ENV.PASSWORD, KEY = __ENV.PARTNER_KEY, CLOSED = Number(__ENV.CLOSED || 0);
@@ -41,6 +41,8 @@ export const options = {
 
 // ---- small tools
 
+// As a proxy does it: the front page and the waiting room have a process of their own.
+const at = (path) => (path === '/' || path.startsWith('/gate/') ? ROOM : BASE) + path;
 const think = () => sleep(THINK * -Math.log(1 - 0.98 * Math.random()));
 const over = () => Date.now() > END + HOME_S * 1000;
 const lookAgain = (s, chance) => (s === null ? 60 : Math.min(60, Math.max(2, s / 10))) * (0.75 + chance / 2); // as the page does
@@ -65,7 +67,7 @@ class Person {
   }
 
   async ask(cls, name, method, path, body, more, options) {
-    const began = Date.now(), answer = await send(method, BASE + path, body, this.headers(more), options);
+    const began = Date.now(), answer = await send(method, at(path), body, this.headers(more), options);
     tell('r', began, cls, name, answer.status, Date.now() - began, this.pass ? 1 : 0);
     return answer;
   }
@@ -92,7 +94,7 @@ let read = {};
 async function shared(path, name, headers, kind) {
   const known = kept[path];
   if (known && Date.now() < known.until) return known.answer;
-  const asking = send('GET', BASE + path, null, headers, { seconds: 10, kind });
+  const asking = send('GET', at(path), null, headers, { seconds: 10, kind });
   kept[path] = { until: Date.now() + 10000, answer: asking }; // whoever comes meanwhile waits for the same answer
   const answer = await asking, age = /max-age=(\d+)/.exec(answer.headers['Cache-Control'] || '');
   bump(`origin-${name}`, answer.status);
@@ -150,13 +152,13 @@ async function waitTogether() {
 }
 
 async function reload() {
-  const page = await send('GET', `${BASE}/gate/retail`, null, { Accept: 'text/html', 'Cache-Control': 'no-cache' }, { seconds: 10, kind: 'none' });
+  const page = await send('GET', at('/gate/retail'), null, { Accept: 'text/html', 'Cache-Control': 'no-cache' }, { seconds: 10, kind: 'none' });
   bump('reload', page.status);
 }
 
 async function number(person) {
   for (let tries = 0; tries < 20; tries++) {
-    const sent = Date.now(), answer = await send('POST', `${BASE}/gate/retail/tickets`, '{}', person.headers(), { seconds: 15 });
+    const sent = Date.now(), answer = await send('POST', at('/gate/retail/tickets'), '{}', person.headers(), { seconds: 15 });
     bump('ticket', answer.status);
     if (answer.status === 201) return { given: json(answer), sent };
     if (Date.now() > END) return null;
@@ -168,7 +170,7 @@ async function number(person) {
 async function called(one) {
   const since = Date.now(), body = JSON.stringify({ ticket: one.ticket });
   while (Date.now() < END) {
-    const answer = await send('POST', `${BASE}/gate/retail/passes`, body, one.who.headers(), { seconds: 15 });
+    const answer = await send('POST', at('/gate/retail/passes'), body, one.who.headers(), { seconds: 15 });
     bump('pass', answer.status);
     if (answer.status === 201) {
       one.who.pass = json(answer).granted;

@@ -1,4 +1,7 @@
-"""The stage of `emeterai bench lastday`: the service on one core, the crowd on the other, and the people of the day."""
+"""The stage of `emeterai bench lastday`: the service on one core, the crowd on the other, and the people of the day.
+
+Those outside have a process of their own, the room, on the crowd's core: as they would have a machine of their own.
+"""
 
 from __future__ import annotations
 
@@ -18,6 +21,7 @@ from pathlib import Path
 from typing import Any
 from uuid import UUID
 
+import httpx
 from argon2 import PasswordHasher
 from lastday_ears import Ears, Heard
 from stamp import cpu_seconds
@@ -29,7 +33,8 @@ from emeterai.infra.ids import new_id
 from emeterai.ledger.service import Ledger
 from emeterai.purchase.sandbox_words import sandbox_api_key, sandbox_secret
 from papers import letter
-from running import Person, RunningService
+from processes import family_of
+from running import Person, RunningService, free_port
 
 VUS = 120
 """Neighbourhoods: each has an address of its own, as the waiting room bounds the numbers that one address takes."""
@@ -100,17 +105,26 @@ class Cores:
         finally:
             os.sched_setaffinity(0, self.crowd)
 
+    def move_to_crowd(self, pid: int) -> None:
+        """A process that is running, with all that it has started, goes to the crowd's core."""
+        for one in family_of(pid):
+            for thread in Path(f"/proc/{one}/task").iterdir():
+                with suppress(OSError):  # it has ended meanwhile
+                    os.sched_setaffinity(int(thread.name), self.crowd)
+
 
 class Stage:
-    """One service and the crowds that it gets. `gate`: whether its door is on."""
+    """One service and the crowds that it gets. `gate`: whether its door is on; `room`: and those outside apart."""
 
-    def __init__(self, folder: Path, ears: Ears, cores: Cores, *, gate: bool) -> None:
+    def __init__(self, folder: Path, ears: Ears, cores: Cores, *, gate: bool, room: bool = False) -> None:
         faults = folder / "faults"
         faults.mkdir(parents=True)
         self.folder, self.faults = folder, faults
+        self._room_port = free_port() if room else 0
         self.service = RunningService(
             folder / "service",
             {
+                "EMETERAI_ROOM_PORT": str(self._room_port),
                 "EMETERAI_GATE": "on" if gate else "off",
                 "EMETERAI_LOG_LEVEL": "warning",
                 "PYTHONPATH": str(Path(__file__).with_name("lastday_faulty")),
@@ -133,6 +147,8 @@ class Stage:
             self.service.spawn()
         try:
             await self.service.wait_ready()
+            if self._room_port:
+                await self._part_room()
             db = await Database.connect(self.service.database_url, connections_max=2, wait_s=5)
             try:
                 await self._settle_people(db, people)
@@ -143,6 +159,20 @@ class Stage:
             await self.service.stop()
         finally:
             self.service.kill_rest()
+
+    async def _part_room(self) -> None:
+        """Wait for the room, and give it its core."""
+        async with httpx.AsyncClient(base_url=self._room_url, trust_env=False) as client, asyncio.timeout(60):
+            while True:
+                with suppress(httpx.HTTPError):
+                    if (await client.get("/readyz")).is_success:
+                        break
+                await asyncio.sleep(0.1)
+        self._cores.move_to_crowd(self.service.pids()["room"])
+
+    @property
+    def _room_url(self) -> str:
+        return f"http://127.0.0.1:{self._room_port}" if self._room_port else self.service.base_url
 
     async def live(self, db: Database, phases: list[Phase], **more: str) -> Day:
         """Let the crowd live through the phases; `more` are variables of lastday_crowd.js."""
@@ -187,6 +217,7 @@ class Stage:
             plan.append({"people_per_s": phase.people_per_s, "scripts_per_s": phase.scripts_per_s, "until_s": until_s})
         return {
             "BASE": self.service.base_url,
+            "ROOM": self._room_url,
             "SANDBOX": self.service.sandbox_url,
             "BANK": sandbox_api_key(sandbox_secret(self.service.data_path)),
             "EARS": self._ears.url,

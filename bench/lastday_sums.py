@@ -16,7 +16,8 @@ GOOD_SHARE = 0.95
 """Goodput is back when it is again so large a part of what it was."""
 SMOOTH_S = 5
 _OK = range(200, 300)
-_LIVE_ROLES = ("generator",)
+_ELSEWHERE = frozenset({"generator", "room", "room, its opener"})
+"""Not on the service's core."""
 _BUSY, _LINE_MIN = 0.9, 10
 Spread = tuple[float, float, float]
 """p50, p99, p99.9; all 0 of nothing."""
@@ -80,7 +81,7 @@ def _phase_sums(day: Day, phase: Phase, began_s: float, ended_s: float) -> Sums:
     samples = [one for one in day.samples if began_s <= one.at_s < ended_s]
     waiting = fmean([one.paces.get("retail", {}).get("waiting", 0) for one in samples] or [0.0])
     looks = _counted(heard, "look", began_s, ended_s)
-    cpu = [sum(value for role, value in one.cpu_s.items() if role not in _LIVE_ROLES) for one in samples]
+    cpu = [sum(value for role, value in one.cpu_s.items() if role not in _ELSEWHERE) for one in samples]
     served = {name: _share([one[3] in _OK for one in inside if one[1] == name]) for name in ("finish", "buy", "browse")}
     took_s = samples[-1].at_s - samples[0].at_s if len(samples) > 1 else 0.0
     done = [one for one in _during(heard.of("out"), began_s, ended_s) if one[3] == "done"]
@@ -119,7 +120,7 @@ def _idle_s(samples: Sequence[Sample]) -> float:
     idle_s = 0.0
     for before, after in pairwise(samples):
         took_s = after.at_s - before.at_s
-        used = sum(after.cpu_s[role] - before.cpu_s.get(role, 0.0) for role in after.cpu_s if role not in _LIVE_ROLES)
+        used = sum(after.cpu_s[role] - before.cpu_s.get(role, 0.0) for role in after.cpu_s if role not in _ELSEWHERE)
         if after.paces.get("retail", {}).get("waiting", 0) >= _LINE_MIN and 0 <= used < _BUSY * took_s:
             idle_s += took_s
     return idle_s
@@ -129,7 +130,7 @@ def _by_person(samples: Sequence[Sample], people: float) -> dict[str, float]:
     if len(samples) < 2 or not people:
         return {}
     first, last = samples[0].cpu_s, samples[-1].cpu_s
-    return {role: 1e3 * (last[role] - first.get(role, 0.0)) / people for role in last if role not in _LIVE_ROLES}
+    return {role: 1e3 * (last[role] - first.get(role, 0.0)) / people for role in last if role != "generator"}
 
 
 def rates(day: Day, kind: str = "stamp") -> list[float]:

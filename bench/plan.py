@@ -67,7 +67,7 @@ async def run(figures: Figures, folder: Path, seconds: float, wait_s: float) -> 
     os.sched_setaffinity(0, cores.crowd)
     async with Ears() as ears:
         closed = await capacity(Stage(folder / "off", ears, cores, gate=False))
-        speed = await speed_in_a_rush(Stage(folder / "rush", ears, cores, gate=True), RUSH_TIMES * closed)
+        speed = await speed_in_a_rush(Stage(folder / "rush", ears, cores, gate=True, room=True), RUSH_TIMES * closed)
         figures.note(
             f"speed: {speed:.1f} people/s through the door in a rush; {closed:.1f} without it, in a closed loop"
         )
@@ -76,7 +76,7 @@ async def run(figures: Figures, folder: Path, seconds: float, wait_s: float) -> 
         people = scale.speed(speed) / speed_needed(arrivals, wait_s_max=wait_s / scale.seconds(1.0))
         arrivals = [people * one for one in arrivals]
         phases = phases_of(arrivals, scale)
-        stage = Stage(folder / "on", ears, cores, gate=True)
+        stage = Stage(folder / "on", ears, cores, gate=True, room=True)
         async with stage.open(int(1.3 * people_of(phases)) + VUS * 60) as db:
             day = await stage.live(db, phases)
     show(figures, day, line_of(arrivals, scale.speed(speed)), arrivals, scale, speed)

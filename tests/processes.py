@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import os
 import signal
-from contextlib import suppress
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from emeterai.infra.process import is_alive
@@ -54,3 +55,15 @@ def kill_all(pids: list[int]) -> None:
 def alive(pids: list[int]) -> list[int]:
     """Those that still run."""
     return [pid for pid in pids if is_alive(pid)]
+
+
+@contextmanager
+def asleep(pids: list[int]) -> Iterator[None]:
+    """These processes are stopped as long as the block lasts."""
+    for pid in pids:
+        os.kill(pid, signal.SIGSTOP)
+    try:
+        yield
+    finally:
+        for pid in pids:
+            os.kill(pid, signal.SIGCONT)

@@ -9,6 +9,7 @@ from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
 from typing import Any
 
+import msgspec
 import structlog
 from litestar import Litestar, Request, Response
 from litestar.openapi.config import OpenAPIConfig
@@ -77,6 +78,7 @@ from emeterai.web.pages import Pages
 from emeterai.web.static_files import StaticFiles
 
 _TRACKER_CONNECTIONS = 2
+_ROOM_CONNECTIONS = 4
 _FORM_BYTES_MAX = 64 * 1024
 _DRAINED_DOCUMENTS = 4
 """A file that is up to so many times too large still gets its refusal, where a closed line would be all there is."""
@@ -225,8 +227,19 @@ async def _opened_tracker(stack: AsyncExitStack, url: str, settings: Settings) -
 
 def create_served_app() -> ASGIApp:
     """The application inside a server's worker process, which must not outlive the server."""
+    return _served(load_settings())
+
+
+def create_served_room() -> ASGIApp:
+    """The same for those outside (docs/decisions/0024): it answers everything, but needs few connections for them."""
+    settings = load_settings()
+    connections = min(_ROOM_CONNECTIONS, settings.database_connections)
+    return _served(msgspec.structs.replace(settings, database_connections=connections))
+
+
+def _served(settings: Settings) -> ASGIApp:
     die_with_parent(parent_pid=os.getppid())
-    application = create_asgi(load_settings())
+    application = create_asgi(settings)
     collect_seldom()
     return application
 

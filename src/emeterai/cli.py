@@ -7,7 +7,7 @@ import asyncio
 import sys
 import tempfile
 import time
-from collections.abc import Callable, Coroutine, Mapping, Sequence
+from collections.abc import Callable, Coroutine, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -15,9 +15,6 @@ from typing import Any
 import httpx
 import msgspec
 import uvloop
-from granian import Granian
-from granian.constants import Interfaces, Loops
-from granian.log import LogLevels
 
 from emeterai import __version__
 from emeterai.app import database_url
@@ -27,11 +24,9 @@ from emeterai.cli_gate import add_gate
 from emeterai.cli_office import add_office
 from emeterai.core.refusal import Refused
 from emeterai.core.serial import SerialBlock, is_serial
-from emeterai.gate.now import CACHE_S, served_files
-from emeterai.gate.room_routes import gate_folder
 from emeterai.infra.clock import utc_now
 from emeterai.infra.database import Database
-from emeterai.infra.logs import configure_logging, logging_config
+from emeterai.infra.logs import configure_logging
 from emeterai.infra.migrate import MigrationError
 from emeterai.infra.postgres import PostgresError, forget_elsewhere
 from emeterai.infra.secrets import local_secret
@@ -45,7 +40,7 @@ from emeterai.seal.mark_file import MarkFileError
 from emeterai.seal.model import Box, SealOrder
 from emeterai.seal.service import SealEngine, SignerError, load_signer_from
 from emeterai.sealing import key_place, open_reader, opened_engine
-from emeterai.serve import serve
+from emeterai.serve import serve, serve_room, serve_sandbox, serve_web
 from emeterai.status.lines import Proof, SignedLines, verify_lines
 from emeterai.status.reading import read_page, verify_service
 from emeterai.walkthrough import WalkthroughError, walk
@@ -106,10 +101,12 @@ def _add_roles(commands: Any) -> None:
     everything.add_argument("--out", metavar="FOLDER", type=Path, default=None, help="where the stamped file goes")
     everything.add_argument("--once", action="store_true", help="stop after --walk")
     everything.set_defaults(run=_in_loop(_serve))
-    web = commands.add_parser("web", help="one role: pages and API")
-    web.set_defaults(run=lambda _, settings: _serve_web(settings))
-    sandbox = commands.add_parser("sandbox", help="one role: the sandbox payment provider")
-    sandbox.set_defaults(run=lambda _, settings: _sandbox(settings))
+    for name, server, text in (
+        ("web", serve_web, "one role: pages and API"),
+        ("room", serve_room, "one role: a web process of its own for those outside"),
+        ("sandbox", serve_sandbox, "one role: the sandbox payment provider"),
+    ):
+        commands.add_parser(name, help=text).set_defaults(run=_server(server))
     for name, role, text in (
         ("sealer", run_sealer, "one role: inspect and seal"),
         ("steward", run_steward, "one role: sweeps and audits"),
@@ -149,6 +146,14 @@ def _text(argument: str) -> str:
 
 def _in_loop(handler: Handler) -> Callable[[argparse.Namespace, Settings], int]:
     return lambda arguments, settings: asyncio.run(handler(arguments, settings))
+
+
+def _server(serve: Callable[[Settings], None]) -> Callable[[argparse.Namespace, Settings], int]:
+    def run(_: argparse.Namespace, settings: Settings) -> int:
+        serve(settings)
+        return 0
+
+    return run
 
 
 def _role(role: Callable[[Settings], Coroutine[Any, Any, None]]) -> Callable[[argparse.Namespace, Settings], int]:
@@ -196,42 +201,6 @@ async def _walk(settings: Settings, file: Path, folder: Path) -> bool:
 
 def _say(text: str) -> None:
     print(text, flush=True)
-
-
-def _web(
-    target: str, settings: Settings, port: int, *, processes: int | None = None, files: Mapping[str, Path] | None = None
-) -> int:
-    """`files` are handed out by the server itself, without any of our code: an address and its file each."""
-    Granian(
-        target,
-        address=settings.host,
-        port=port,
-        interface=Interfaces.ASGI,
-        workers=processes or settings.web_processes,
-        loop=Loops.uvloop,
-        factory=True,
-        websockets=False,
-        respawn_failed_workers=True,
-        respawn_interval=0.2,
-        workers_kill_timeout=5,
-        backlog=4096,
-        static_path_route=list(files or {}),
-        static_path_mount=list((files or {}).values()),
-        static_path_expires=CACHE_S,
-        log_level=LogLevels(settings.log_level),
-        log_dictconfig=logging_config(settings.log_format, settings.log_level),
-    ).serve()
-    return 0
-
-
-def _serve_web(settings: Settings) -> int:
-    files = served_files(gate_folder(settings))
-    return _web("emeterai.app:create_served_app", settings, settings.port, files=files)
-
-
-def _sandbox(settings: Settings) -> int:
-    port = settings.sandbox_port or settings.port + 1
-    return _web("emeterai.app:create_served_sandbox", settings, port, processes=1)
 
 
 def _forget(_: argparse.Namespace, settings: Settings) -> int:

@@ -1,4 +1,4 @@
-"""`emeterai serve`: one supervisor and its children - PostgreSQL, sandbox provider, web, sealers, steward."""
+"""`emeterai serve`: one supervisor and its children - PostgreSQL, sandbox provider, web, room, sealers, steward."""
 
 from __future__ import annotations
 
@@ -6,18 +6,23 @@ import asyncio
 import os
 import socket
 import sys
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Mapping
 from pathlib import Path
 
 import httpx
 import msgspec
+from granian import Granian
+from granian.constants import Interfaces, Loops
+from granian.log import LogLevels
 
+from emeterai.gate.now import CACHE_S, served_files
+from emeterai.gate.room_routes import gate_folder
 from emeterai.infra import metrics
-from emeterai.infra.logs import COLOUR_VARIABLE, choose_format
+from emeterai.infra.logs import COLOUR_VARIABLE, choose_format, logging_config
 from emeterai.infra.migrate import migrate
 from emeterai.infra.postgres import STOP_SIGNAL, EmbeddedPostgres
 from emeterai.infra.process import ChildCommand
-from emeterai.infra.settings import PREFIX, Settings, as_environment
+from emeterai.infra.settings import PREFIX, Settings, SettingsError, as_environment
 from emeterai.infra.supervise import ChildSpec, Supervisor, SupervisorError
 
 _PROBE_TIMEOUT_S = 2.0
@@ -30,6 +35,8 @@ async def serve(settings: Settings, *, errand: Callable[[Settings], Awaitable[bo
     """
     _refuse_taken_port(settings.host, settings.port, "PORT")
     _refuse_taken_port(settings.host, settings.sandbox_port or settings.port + 1, "SANDBOX_PORT")
+    if settings.room_port:
+        _refuse_taken_port(settings.host, settings.room_port, "ROOM_PORT")
     settings.data_path.mkdir(parents=True, exist_ok=True)
     if settings.database_url:
         await migrate(settings.database_url)
@@ -101,7 +108,10 @@ def _children(settings: Settings, environment: dict[str, str]) -> list[ChildSpec
             is_ready=is_ready,
         )
 
-    web_url, sandbox_url = f"http://{settings.host}:{settings.port}", settings.sandbox_url
+    def web(name: str, port: int) -> ChildSpec:
+        return role(name, name, is_ready=lambda: _answers(f"http://{settings.host}:{port}/readyz"))
+
+    sandbox_url = settings.sandbox_url
     return [
         *specs,
         *(
@@ -109,7 +119,8 @@ def _children(settings: Settings, environment: dict[str, str]) -> list[ChildSpec
             if "sandbox" in settings.payment_provider_names
             else []
         ),
-        role("web", "web", is_ready=lambda: _answers(f"{web_url}/readyz")),
+        web("web", settings.port),
+        *([web("room", settings.room_port)] if settings.room_port else []),
         *(role(f"sealer-{number}", "sealer") for number in range(1, settings.sealer_processes + 1)),
         role("steward", "steward"),
     ]
@@ -135,3 +146,47 @@ def _refuse_taken_port(host: str, port: int, variable: str) -> None:
                 f"cannot listen on {host} port {port} ({error.strerror}). Choose another: make run {variable}=N, "
                 f"or set {PREFIX}{variable}"
             ) from error
+
+
+def serve_web(settings: Settings) -> None:
+    """Answer pages and API on `port` until told to stop."""
+    _listen("emeterai.app:create_served_app", settings, settings.port, files=served_files(gate_folder(settings)))
+
+
+def serve_room(settings: Settings) -> None:
+    """Answer those outside on `room_port` until told to stop. Raises SettingsError without such a port."""
+    if not settings.room_port:
+        raise SettingsError(f"{PREFIX}ROOM_PORT: the room needs a port of its own")
+    files = served_files(gate_folder(settings))
+    _listen("emeterai.app:create_served_room", settings, settings.room_port, processes=1, files=files)
+
+
+def serve_sandbox(settings: Settings) -> None:
+    """Play the payment provider until told to stop."""
+    port = settings.sandbox_port or settings.port + 1
+    _listen("emeterai.app:create_served_sandbox", settings, port, processes=1)
+
+
+def _listen(
+    target: str, settings: Settings, port: int, *, processes: int | None = None, files: Mapping[str, Path] | None = None
+) -> None:
+    """`files` are handed out by the server itself, without any of our code: an address and its file each."""
+    Granian(
+        target,
+        address=settings.host,
+        port=port,
+        interface=Interfaces.ASGI,
+        workers=processes or settings.web_processes,
+        loop=Loops.uvloop,
+        factory=True,
+        websockets=False,
+        respawn_failed_workers=True,
+        respawn_interval=0.2,
+        workers_kill_timeout=5,
+        backlog=4096,
+        static_path_route=list(files or {}),
+        static_path_mount=list((files or {}).values()),
+        static_path_expires=CACHE_S,
+        log_level=LogLevels(settings.log_level),
+        log_dictconfig=logging_config(settings.log_format, settings.log_level),
+    ).serve()

@@ -4,11 +4,8 @@ from __future__ import annotations
 
 import ast
 import asyncio
-import os
 import secrets
-import signal
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import AsyncIterator, Awaitable, Callable
 from pathlib import Path
 from typing import Any
 from uuid import UUID
@@ -24,7 +21,7 @@ from voucher_roads import VOUCHER_POINTS, vouchers
 import emeterai
 from emeterai.infra.database import Database
 from papers import letter
-from processes import family_of
+from processes import asleep, family_of
 from running import Person, RunningService
 
 ENDS_WITHIN_S = 10
@@ -193,18 +190,6 @@ async def buy_unheard(trial: Trial, point: str) -> None:
     await db.close()
     await trial.service.wait_ready()
     assert QUOTA + 2 == (await person.quota())["available"]
-
-
-@contextmanager
-def asleep(pids: list[int]) -> Iterator[None]:
-    """These processes are stopped as long as the block lasts."""
-    for pid in pids:
-        os.kill(pid, signal.SIGSTOP)
-    try:
-        yield
-    finally:
-        for pid in pids:
-            os.kill(pid, signal.SIGCONT)
 
 
 Road = Callable[[Trial, str], Awaitable[None]]

@@ -27,7 +27,7 @@ async def test_a_crowd_that_is_far_too_large_is_told_nothing_but_the_truth(short
     late and twice. Whatever anybody was told of a stamp or of money is so in the end, and nobody was shown a crash.
     """
     async with Ears() as ears:
-        stage = Stage(short_folder / "day", ears, Cores(parted=False), gate=True)
+        stage = Stage(short_folder / "day", ears, Cores(parted=False), gate=True, room=True)
         async with stage.open(PEOPLE) as db:
             few = Phase("few", 1.0, PHASE_S, PEOPLE_PER_S)
             day = await stage.live(db, [few, Phase("crowd", 10.0, PHASE_S, CROWD_PER_S, 20.0), few], HOME_S="10")
@@ -42,7 +42,7 @@ async def test_a_crowd_that_is_far_too_large_is_told_nothing_but_the_truth(short
 async def test_whatever_is_lost_for_a_moment_comes_back_and_nothing_is_gone(short_folder: Path) -> None:
     """PostgreSQL stops, PostgreSQL dies, the blob store fails and the payment provider is away, under a retry storm."""
     async with Ears() as ears:
-        stage = Stage(short_folder / "storm", ears, Cores(parted=False), gate=True)
+        stage = Stage(short_folder / "storm", ears, Cores(parted=False), gate=True, room=True)
         async with stage.open(PEOPLE) as db:
             storm = await lose_each(
                 stage, db, seconds=2.0, times=1.0, people_per_s=PEOPLE_PER_S, warm_s=3.0, back_s=5.0

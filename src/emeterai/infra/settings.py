@@ -40,6 +40,8 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     """`off` lets everybody in, whatever happens: for comparing, never for people."""
     trusted_proxies: str = ""
     """Addresses and networks of proxies, with commas between, whose `X-Forwarded-For` is believed; empty: none."""
+    room_port: PortOrZero = 0
+    """Where a web process of its own answers those outside, with a proxy in front that sends them there; 0: none."""
     web_processes: Count = 1
     sealer_processes: Count = 1
     database_connections: Count = 8
