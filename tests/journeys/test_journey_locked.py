@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import base64
 import io
-import shutil
 import subprocess
 from collections.abc import AsyncIterator
 from pathlib import Path
@@ -20,6 +19,7 @@ from pyhanko.sign.validation import async_validate_pdf_signature
 from pyhanko_certvalidator import ValidationContext
 
 from papers import PASSWORD, letter, locked
+from programs import need_program
 from running import Person, RunningService
 
 
@@ -104,7 +104,8 @@ async def test_a_locked_file_is_sealed_with_its_password_and_stays_locked(
     assert (await async_validate_pdf_signature(signature, context)).bottom_line
     path = tmp_path / "sealed.pdf"
     path.write_bytes(file)
-    said = subprocess.run([str(shutil.which("pdfsig")), "-upw", PASSWORD, str(path)], capture_output=True, check=False)
+    pdfsig = need_program("pdfsig", "poppler-utils")
+    said = subprocess.run([pdfsig, "-upw", PASSWORD, str(path)], capture_output=True, check=False)
     assert b"Signature is Valid." in said.stdout
 
     verdict = await buyer.api.post("/v1/verify", files={"file": ("a.pdf", file, "application/pdf")})

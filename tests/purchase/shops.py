@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import signal
 import socket
 import subprocess
 import sys
@@ -29,6 +30,7 @@ from emeterai.infra.process import dying_with_me
 from emeterai.infra.settings import Settings
 from emeterai.ledger.service import Ledger
 from emeterai.purchase import pages, routes
+from emeterai.purchase.provider_http import Chance, Patience
 from emeterai.purchase.sandbox import SandboxProvider
 from emeterai.purchase.sandbox_words import SIGNATURE_HEADER, TIMESTAMP_HEADER, sandbox_secret, sign
 from emeterai.purchase.service import Order, Purchase
@@ -112,6 +114,16 @@ class SandboxProcess:
         self._process.kill()
         self._process.wait()
 
+    def stand_still(self) -> None:
+        """Do nothing from now on (SIGSTOP): the kernel still takes connections for it."""
+        assert self._process is not None
+        self._process.send_signal(signal.SIGSTOP)
+
+    def go_on(self) -> None:
+        """Go on after standing still."""
+        assert self._process is not None
+        self._process.send_signal(signal.SIGCONT)
+
 
 def refuse(_: Request[Any, Any, Any], error: Exception) -> Response[bytes]:
     """A refusal, as the application tells it."""
@@ -193,10 +205,17 @@ class Shop:
             await tx.execute("UPDATE purchase.orders SET next_check_at = now() WHERE id = $1", order.id)
 
 
-async def make_shop(db: Database, sandbox: SandboxProcess, settings: Settings) -> Shop:
+async def make_shop(
+    db: Database,
+    sandbox: SandboxProcess,
+    settings: Settings,
+    *,
+    patience: Patience | None = None,
+    chance: Chance | None = None,
+) -> Shop:
     """A shop that sells through this sandbox provider."""
     ledger = Ledger(db)
-    provider = SandboxProvider(sandbox.url, sandbox.secret)
+    provider = SandboxProvider(sandbox.url, sandbox.secret, patience=patience, chance=chance)
     csrf = Csrf(b"x" * 32, https=False)
     return Shop(
         db=db,

@@ -4,12 +4,15 @@ from __future__ import annotations
 
 import re
 from collections.abc import AsyncIterator
+from dataclasses import replace
 
 import httpx
 import pytest
-from shops import Shop, token_of, until
+from shops import Shop, listening, token_of, until
 
 from emeterai.accounts.callers import SESSION_COOKIE
+from emeterai.purchase.sandbox import SandboxProvider
+from emeterai.purchase.service import Purchase
 
 
 @pytest.fixture
@@ -18,6 +21,20 @@ async def browser(open_shop: Shop) -> AsyncIterator[httpx.AsyncClient]:
     cookies = {SESSION_COOKIE: await token_of(open_shop, "siti@contoh.id")}
     async with httpx.AsyncClient(base_url=open_shop.settings.base_url, cookies=cookies, trust_env=False) as client:
         yield client
+
+
+@pytest.fixture
+async def deaf_browser(shop: Shop) -> AsyncIterator[httpx.AsyncClient]:
+    """The same, in a shop whose provider does not answer."""
+    deaf = SandboxProvider("http://127.0.0.1:9", shop.secret)
+    without = replace(shop, purchase=Purchase(shop.db, shop.ledger, shop.settings, providers=[deaf]))
+    cookies = {SESSION_COOKIE: await token_of(shop, "siti@contoh.id")}
+    async with (
+        listening(without.app(), int(shop.settings.base_url.rpartition(":")[2])),
+        httpx.AsyncClient(base_url=shop.settings.base_url, cookies=cookies, trust_env=False) as client,
+    ):
+        yield client
+    await deaf.close()
 
 
 def fields_of(page: httpx.Response, action: str) -> dict[str, str]:
@@ -134,3 +151,17 @@ async def test_orders_are_listed_a_page_at_a_time(open_shop: Shop, browser: http
     second = await browser.get(older[1])
     listed = [len(set(re.findall(r'href="/pesanan/([0-9a-f-]{36})"', page.text))) for page in (first, second)]
     assert [20, 1] == listed
+
+
+async def test_an_order_that_cannot_be_paid_yet_is_shown_with_the_reason_and_the_button_to_try_again(
+    deaf_browser: httpx.AsyncClient,
+) -> None:
+    """No provider answers: 503 with the order, nothing owed, and the form for a second try; the page stays as it is."""
+    path = await ordered(deaf_browser, 1)
+    for _ in range(2):
+        form = fields_of(await deaf_browser.get(path), f"{path}/bayar")
+        answer = await deaf_browser.post(f"{path}/bayar", data=form)
+        assert (503, "10") == (answer.status_code, answer.headers["retry-after"])
+        assert "Penyedia pembayaran sedang tidak menjawab" in answer.text
+        assert fields_of(answer, f"{path}/bayar")
+        assert '<meta http-equiv="refresh"' not in answer.text

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Coroutine
 from dataclasses import dataclass, field
 from decimal import Decimal
 
@@ -54,7 +54,9 @@ class Far:
 
 
 def line(
-    far: Callable[[httpx.Request], httpx.Response], still: Still, patience: Patience | None = None
+    far: Callable[[httpx.Request], httpx.Response] | Callable[[httpx.Request], Coroutine[None, None, httpx.Response]],
+    still: Still,
+    patience: Patience | None = None,
 ) -> ProviderHttp:
     """A line to `far`."""
     transport = httpx.MockTransport(far)
@@ -122,12 +124,12 @@ async def test_after_a_rest_one_request_finds_out() -> None:
     """Still down: it rests again. Back: everything goes through."""
     far, still = Far([503] * 6 + [200]), Still()
     to_far = line(far, still)
-    for now_s, asked in [(0.0, 3), (0.0, 5), (14.9, 5), (15.0, 6), (29.9, 6)]:
+    for now_s, asked in [(0.0, 3), (0.0, 5), (4.9, 5), (5.0, 6), (9.9, 6)]:
         still.now_s = now_s
         with pytest.raises(Refused, match="provider_unavailable"):
             await to_far.get("/status")
         assert asked == len(far.asked)
-    still.now_s = 30.0
+    still.now_s = 10.0
     assert [200, 200] == [(await to_far.get("/status")).status for _ in range(2)]
 
 
@@ -139,7 +141,7 @@ def test_an_open_circuit_lets_one_request_through_in_each_rest(story: list[str])
     in_a_row = 0
     for step in story:
         if step == "wait":
-            clock.now_s += 15.0
+            clock.now_s += Patience().rest_s
         elif breaker.admit():
             if in_a_row >= 5:
                 assert not breaker.admit()
@@ -147,6 +149,60 @@ def test_an_open_circuit_lets_one_request_through_in_each_rest(story: list[str])
             in_a_row = in_a_row + 1 if step == "fail" else 0
         else:
             assert in_a_row >= 5
+
+
+@dataclass
+class Hung:
+    """The other end: takes every request and answers none until it is told to."""
+
+    answers: asyncio.Event = field(default_factory=asyncio.Event)
+    asked: list[httpx.Request] = field(default_factory=list)
+
+    async def __call__(self, request: httpx.Request) -> httpx.Response:
+        """Answer one request, in the end."""
+        self.asked.append(request)
+        await self.answers.wait()
+        return httpx.Response(200)
+
+    async def has_all_lines(self) -> None:
+        """Wait until so many requests are there as may wait at once."""
+        while len(self.asked) < 16:
+            await asyncio.sleep(0)
+
+
+async def test_while_sixteen_wait_for_an_answer_a_further_one_is_refused_and_is_no_failure() -> None:
+    """It was not asked, so nothing is known of the provider: its circuit stays closed, though one failure opens it."""
+    hung = Hung()
+    to_hung = line(hung, Still(), Patience(failures_max=1, line_s=0.01))
+    waiting = [asyncio.create_task(to_hung.get("/status")) for _ in range(16)]
+    await hung.has_all_lines()
+    for _ in range(3):
+        with pytest.raises(Refused, match="provider_unavailable"):
+            await to_hung.get("/status")
+    assert 16 == len(hung.asked)
+    assert to_hung.is_healthy
+    hung.answers.set()
+    assert [200] * 16 == [reply.status for reply in await asyncio.gather(*waiting)]
+    assert 200 == (await to_hung.get("/status")).status
+
+
+async def test_in_a_rush_that_is_answered_those_who_wait_for_a_line_get_one() -> None:
+    """Three times as many as there are lines."""
+    hung = Hung()
+    to_hung = line(hung, Still(), Patience(line_s=60.0))
+    waiting = [asyncio.create_task(to_hung.get("/status")) for _ in range(48)]
+    await hung.has_all_lines()
+    hung.answers.set()
+    assert [200] * 48 == [reply.status for reply in await asyncio.gather(*waiting)]
+
+
+async def test_who_waited_for_a_line_until_the_circuit_opened_is_spared() -> None:
+    """The sixteen fail and open it; those behind them do not hang as well."""
+    hung = Hung()
+    to_hung = line(hung, Still(), Patience(answer_s=0.05, tries=1, line_s=60.0))
+    answers = await asyncio.gather(*(to_hung.get("/status") for _ in range(48)), return_exceptions=True)
+    assert [True] * 48 == [isinstance(answer, Refused) for answer in answers]
+    assert 16 == len(hung.asked)
 
 
 async def test_a_provider_that_drips_is_not_waited_for() -> None:

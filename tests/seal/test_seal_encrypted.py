@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import io
-import shutil
 import subprocess
 from pathlib import Path
 
@@ -21,6 +20,7 @@ from seal_orders import SEALED_AT, SERIAL, order_of
 from emeterai.core.refusal import Refused
 from emeterai.seal.encryption import FileCipher
 from emeterai.seal.service import SealEngine, Signer
+from programs import need_program
 
 PASSWORDS = {"owner only": "", "with a password": PASSWORD}
 
@@ -38,9 +38,8 @@ async def sealed_with(engine: SealEngine, folder: Path, content: bytes, password
 
 def pdfsig_calls_valid(path: Path, password: str) -> bool:
     """Whether pdfsig, given the password, finds one valid signature over the whole document."""
-    text = subprocess.run(
-        [str(shutil.which("pdfsig")), "-upw", password, str(path)], capture_output=True, check=False
-    ).stdout.decode()
+    pdfsig = need_program("pdfsig", "poppler-utils")
+    text = subprocess.run([pdfsig, "-upw", password, str(path)], capture_output=True, check=False).stdout.decode()
     return text.count("Signature is Valid.") == 1 and "- Total document signed" in text
 
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import shutil
 import subprocess
 from datetime import timedelta
 from pathlib import Path
@@ -12,6 +11,7 @@ import pytest
 from line_chains import KEY, OTHER_KEY, chain
 
 from emeterai.status.lines import Line, SignedLine, is_late, public_pem, sign, verify_lines
+from programs import need_program
 
 
 def test_an_untouched_chain_is_proven() -> None:
@@ -96,14 +96,14 @@ def test_the_first_line_has_none_before_it() -> None:
     assert ["line 1 names a line before it"] == verify_lines([again]).faults
 
 
-@pytest.mark.skipif(shutil.which("openssl") is None, reason="openssl is not installed")
 def test_openssl_says_the_same(tmp_path: Path) -> None:
     """The commands of docs/invariants.md: anyone can check a line without any program of ours."""
+    openssl = need_program("openssl", "openssl")
     (line,) = chain(1)
     (tmp_path / "key.pem").write_bytes(public_pem(bytes.fromhex(line.key)))
     (tmp_path / "signature").write_bytes(bytes.fromhex(line.signature))
     command = [
-        "openssl",
+        openssl,
         "pkeyutl",
         "-verify",
         "-pubin",

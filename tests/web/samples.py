@@ -43,6 +43,7 @@ from sample_values import (
 )
 from voucher_samples import VOUCHERS
 
+from emeterai.purchase.provider import PROVIDER_UNAVAILABLE
 from emeterai.purchase.qr_picture import qr_picture
 from emeterai.seal.refusals import PDF_PASSWORD_WRONG
 from emeterai.stamping.placing import BOX_COVERS_TEXT
@@ -121,23 +122,46 @@ SAMPLES = [
         },
     ),
     Sample(
-        "order_pending", "purchase/order.html", {"order": ORDER, "returned": False, "refresh_s": 10, "available": 0}
+        "order_pending",
+        "purchase/order.html",
+        {"order": ORDER, "returned": False, "refused": None, "refresh_s": 10, "available": 0},
     ),
-    Sample("order_returned", "purchase/order.html", {"order": ORDER, "returned": True, "refresh_s": 5, "available": 0}),
+    Sample(
+        "order_returned",
+        "purchase/order.html",
+        {"order": ORDER, "returned": True, "refused": None, "refresh_s": 5, "available": 0},
+    ),
+    Sample(
+        "order_unpayable",
+        "purchase/order.html",
+        {"order": ORDER, "returned": False, "refused": PROVIDER_UNAVAILABLE(), "refresh_s": 0, "available": 0},
+    ),
     Sample(
         "order_qris",
         "purchase/order.html",
-        {"order": {**ORDER, "code": QRIS, "qr": qr_picture(QRIS)}, "returned": False, "refresh_s": 10, "available": 0},
+        {
+            "order": {**ORDER, "code": QRIS, "qr": qr_picture(QRIS)},
+            "returned": False,
+            "refused": None,
+            "refresh_s": 10,
+            "available": 0,
+        },
     ),
     Sample(
         "order_account",
         "purchase/order.html",
-        {"order": {**ORDER, "code": ACCOUNT}, "returned": False, "refresh_s": 10, "available": 0},
+        {"order": {**ORDER, "code": ACCOUNT}, "returned": False, "refused": None, "refresh_s": 10, "available": 0},
     ),
     Sample(
         "order_paid",
         "purchase/order.html",
-        {"order": {**ORDER, "state": "paid", "settled_at": AT}, "returned": False, "refresh_s": 0, "available": 20},
+        {
+            "order": {**ORDER, "state": "paid", "settled_at": AT},
+            "returned": False,
+            "refused": None,
+            "refresh_s": 0,
+            "available": 20,
+        },
     ),
     Sample(
         "order_returns",
@@ -145,6 +169,7 @@ SAMPLES = [
         {
             "order": {**ORDER, "state": "paid", "settled_at": AT, "returns": SEEN_RETURNS, "returnable": 17},
             "returned": False,
+            "refused": None,
             "refresh_s": 0,
             "available": 20,
         },
@@ -158,12 +183,12 @@ SAMPLES = [
     Sample(
         "order_expired",
         "purchase/order.html",
-        {"order": {**ORDER, "state": "expired"}, "returned": False, "refresh_s": 0, "available": 0},
+        {"order": {**ORDER, "state": "expired"}, "returned": False, "refused": None, "refresh_s": 0, "available": 0},
     ),
     Sample(
         "order_cancelled",
         "purchase/order.html",
-        {"order": {**ORDER, "state": "cancelled"}, "returned": False, "refresh_s": 0, "available": 0},
+        {"order": {**ORDER, "state": "cancelled"}, "returned": False, "refused": None, "refresh_s": 0, "available": 0},
     ),
     Sample(
         "order_quarantined",
@@ -171,6 +196,7 @@ SAMPLES = [
         {
             "order": {**ORDER, "state": "quarantined", "settled_at": None},
             "returned": False,
+            "refused": None,
             "refresh_s": 0,
             "available": 0,
         },

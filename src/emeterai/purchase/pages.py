@@ -14,7 +14,7 @@ from emeterai.accounts.callers import AnyRequest, caller
 from emeterai.accounts.service import Caller
 from emeterai.core.refusal import Refused
 from emeterai.core.returning import SecondPayment
-from emeterai.infra.http import checked_idempotency_key
+from emeterai.infra.http import checked_idempotency_key, refusal_headers
 from emeterai.infra.ids import new_id
 from emeterai.infra.settings import Settings
 from emeterai.purchase.model import QRIS_AMOUNT_IDR_MAX
@@ -23,6 +23,7 @@ from emeterai.purchase.returns_words import cause_in_words, state_in_words
 from emeterai.purchase.service import (
     ORDER_QUANTITY_INVALID,
     ORDER_UNKNOWN,
+    PROVIDER_UNAVAILABLE,
     Channel,
     Order,
     OrderState,
@@ -123,24 +124,25 @@ class OrderPages(Controller):
         returned = request.query_params.get("kembali") == "1"
         refreshes = order.is_payable and request.query_params.get("refresh") != "0"
         every_s = _REFRESH_AFTER_PAYING_S if returned else _REFRESH_S
-        return services.pages.render(
-            request,
-            "purchase/order.html",
-            order=_shown(order) | await returns_shown(services.purchase, order),
-            returned=returned,
-            refresh_s=every_s if refreshes else 0,
-            available=await services.purchase.available(caller.account_id),
-        )
+        return await _order(request, order, returned=returned, refresh_s=every_s if refreshes else 0)
 
     @post("/{order_id:uuid}/bayar")
     async def pay(self, request: AnyRequest, caller: WhoCalls, order_id: OrderId) -> Response[Any]:
-        """Send the person to the provider's page; an order that awaits nothing any more is shown instead."""
+        """Send the person to the provider's page; an order that awaits nothing any more is shown instead.
+
+        While no provider answers the order is shown with that refusal, and the button is there to try again.
+        """
         await _checked_form(request)
         purchase = _services(request).purchase
         order = await purchase.order(caller.account_id, order_id)
         if not order.is_payable:
             return _go(paths.order(order.id))
-        order = await purchase.open_charge(caller.account_id, order_id)
+        try:
+            order = await purchase.open_charge(caller.account_id, order_id)
+        except Refused as refused:
+            if refused.kind is not PROVIDER_UNAVAILABLE:
+                raise
+            return await _order(request, order, refused=refused)
         return _go(order.pay_url or paths.order(order.id))
 
     @post("/{order_id:uuid}/batal")
@@ -188,6 +190,24 @@ def _wishes(fields: dict[str, str]) -> Wishes:
     return Wishes(
         Channel(channel) if channel in {one.value for one in Channel} else None,
         SecondPayment.CREDIT if second == SecondPayment.CREDIT else SecondPayment.RETURN,
+    )
+
+
+async def _order(
+    request: AnyRequest, order: Order, *, returned: bool = False, refresh_s: int = 0, refused: Refused | None = None
+) -> Response[bytes]:
+    """The page of one order; with a refusal it is that refusal's answer."""
+    services = _services(request)
+    return services.pages.render(
+        request,
+        "purchase/order.html",
+        status_code=refused.kind.status if refused is not None else 200,
+        headers=refusal_headers(refused) if refused is not None else None,
+        order=_shown(order) | await returns_shown(services.purchase, order),
+        returned=returned,
+        refresh_s=refresh_s,
+        refused=refused,
+        available=await services.purchase.available(order.account_id),
     )
 
 

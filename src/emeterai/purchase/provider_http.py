@@ -3,6 +3,9 @@ while when one does not answer.
 
 A provider that is down in a rush must cost nobody more than a moment: after a few failures its circuit is open, every
 question is answered with `provider_unavailable` at once, and one question at a time finds out whether it is back.
+Until the circuit opens no more than sixteen requests of this process wait for an answer; the others wait a second for
+one of these lines and are refused then. They were not asked, so they are no failures of the provider: a rush that it
+answers as fast as ever opens no circuit.
 """
 
 from __future__ import annotations
@@ -11,8 +14,8 @@ import asyncio
 import hashlib
 import random
 import time
-from collections.abc import Awaitable, Callable, Mapping
-from contextlib import suppress
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
+from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass
 from typing import TypeVar
 
@@ -24,7 +27,8 @@ from emeterai.core.refusal import Refused
 from emeterai.infra import metrics
 from emeterai.purchase.provider import PROVIDER_UNAVAILABLE, RETRY_AFTER_S
 
-_LIMITS = httpx.Limits(max_connections=16, max_keepalive_connections=8)
+_LINES_MAX = 16
+_LIMITS = httpx.Limits(max_connections=_LINES_MAX, max_keepalive_connections=8)
 _CONNECT_S = 2.0
 _ANSWER_SIZE_BYTES_MAX = 262_144
 _OWN_FAULTS = frozenset({401, 403, 429})
@@ -53,10 +57,16 @@ class Patience:
     """Of a request that may be repeated."""
     pause_s: float = 0.2
     """Before the second try at most; doubled before each further one. The pause is a random part of it."""
+    line_s: float = 1.0
+    """So long a request waits for one of the lines when all are busy; it does not count in `answer_s`."""
     failures_max: int = 5
     """So many failures in a row open the circuit."""
-    rest_s: float = 15.0
-    """So long a provider is left alone, between one try and the next, while its circuit is open."""
+    rest_s: float = 5.0
+    """So long a provider is left alone, between one try and the next, while its circuit is open.
+
+    Shorter than `RETRY_AFTER_S`, so that who tries again when told to finds a provider that is back. A try costs one
+    person `answer_s` at most and the provider one request of each process, which is no burden to one that is unwell.
+    """
 
 
 @dataclass(frozen=True, slots=True)
@@ -97,9 +107,10 @@ class CircuitBreaker:
 
 
 class ProviderHttp:
-    """The line to one provider at `base_url`; `key` is the user name of basic authentication, without a password.
+    """The lines to one provider at `base_url`; `key` is the user name of basic authentication, without a password.
 
-    The key is in no log, no error and no `repr`. Proxies of the environment are not used, redirects not followed.
+    None is for a provider to which the `headers` prove who asks. Key and headers are in no log, no error and no `repr`.
+    Proxies of the environment are not used, redirects not followed.
     """
 
     def __init__(
@@ -107,7 +118,7 @@ class ProviderHttp:
         provider: str,
         base_url: str,
         *,
-        key: str,
+        key: str | None,
         headers: Mapping[str, str] | None = None,
         transport: httpx.AsyncBaseTransport | None = None,
         patience: Patience | None = None,
@@ -117,9 +128,10 @@ class ProviderHttp:
         self._patience = patience or Patience()
         self._chance = chance or Chance()
         self._breaker = CircuitBreaker(self._patience, self._chance.clock)
+        self._lines = asyncio.Semaphore(_LINES_MAX)
         self._http = httpx.AsyncClient(
             base_url=base_url,
-            auth=httpx.BasicAuth(key, ""),
+            auth=httpx.BasicAuth(key, "") if key is not None else None,
             headers={"accept": "application/json", "content-type": "application/json", **(headers or {})},
             timeout=httpx.Timeout(self._patience.answer_s, connect=min(_CONNECT_S, self._patience.answer_s)),
             limits=_LIMITS,
@@ -163,12 +175,13 @@ class ProviderHttp:
         for attempt in range(tries):
             if attempt:
                 await self._chance.sleep(self._patience.pause_s * 2 ** (attempt - 1) * self._chance.randomness())
-            if not self._breaker.admit():
-                self._count("spared")
-                break
-            reply = await self._try(method, path, content=content, headers=headers)
-            failed = reply is None or reply.status >= httpx.codes.INTERNAL_SERVER_ERROR or reply.status in _OWN_FAULTS
-            self._breaker.note(failed=failed)
+            async with self._line() as refused:
+                if refused is not None:
+                    self._count(refused)
+                    break
+                reply = await self._try(method, path, content=content, headers=headers)
+                failed = _is_failure(reply)
+                self._breaker.note(failed=failed)
             self._count("failed" if failed else "answered")
             if reply is not None and not failed:
                 return reply
@@ -176,6 +189,30 @@ class ProviderHttp:
             if reply is not None and reply.status in _OWN_FAULTS:
                 break
         raise unavailable()
+
+    @asynccontextmanager
+    async def _line(self) -> AsyncIterator[str | None]:
+        """A line to the provider or, when there is none, why: its circuit is open (`spared`), all are taken (`busy`).
+
+        The circuit is looked at again by those who waited: it may have opened meanwhile.
+        """
+        if not self._breaker.is_healthy:
+            yield "spared"
+        elif not await self._is_line_free():
+            yield "busy"
+        else:
+            try:
+                yield None if self._breaker.admit() else "spared"
+            finally:
+                self._lines.release()
+
+    async def _is_line_free(self) -> bool:
+        """Take a line as soon as one is free; False when none was within `line_s`."""
+        try:
+            async with asyncio.timeout(self._patience.line_s):
+                return await self._lines.acquire()
+        except TimeoutError:
+            return False
 
     async def _try(
         self, method: str, path: str, *, content: bytes | None, headers: Mapping[str, str] | None
@@ -197,6 +234,10 @@ class ProviderHttp:
 
     def _count(self, outcome: str) -> None:
         _asked.labels(self._provider, outcome).inc()
+
+
+def _is_failure(reply: Reply | None) -> bool:
+    return reply is None or reply.status >= httpx.codes.INTERNAL_SERVER_ERROR or reply.status in _OWN_FAULTS
 
 
 def unavailable() -> Refused:
