@@ -1,8 +1,10 @@
 """`emeterai bench lastday`: the crowd of the last day at 1, 2, 5 and 10 times what the service can do, then at 1 again.
 
-The service has one core, the crowd the other. First the capacity (a closed loop, door off), then the crowd against the
-door, then outages under a retry storm, then the same crowd against the same service with the door switched off. Every
-promise is checked at the end. Writes `report.html`; exit code 1 when a promise was broken, never for a missed goal.
+The service has one core, the crowd and the room, which answers those outside, the other. First the capacity: what
+the door lets through to the end while twice as many come as a closed loop without it gets through. Then the same crowd
+against the service with the door switched off, against the door, and, on a service of its own, outages under a retry
+storm. Every promise is checked at the end. Writes `report.html`; exit code 1 when a promise was broken, never for a
+missed goal.
 """
 
 from __future__ import annotations
@@ -18,10 +20,11 @@ from pathlib import Path
 
 import door
 from figures import TESTS, Figures, parser
+from lastday_capacity import Capacity, capacity_of, closed_loop
 from lastday_ears import Ears
 from lastday_figures import goals_of, show
 from lastday_outages import BACK_S, WARM_S, lose_each, outages_of
-from lastday_page import Capacity, Report, Waiting, write_report
+from lastday_page import Report, Waiting, write_report
 from lastday_promises import Promises, check_promises
 from lastday_stage import VUS, Cores, Day, Phase, Stage, people_of
 from lastday_sums import lags_ms, line_of, quantile, recovery_s, sums_of
@@ -35,11 +38,9 @@ from million import minute
 SECONDS, OUTAGE_S = 180.0, 60.0
 STORM = 2.0
 """People come at this multiple of the capacity while dependencies are lost."""
-CAPACITY_S, CLOSED_EACH = 15.0, 1
 SCRIPTS_EACH = 0.3
 """Requests of scripts for each person who comes."""
 WAITING = (100, 1_000, 10_000, 100_000, 1_000_000)
-_PEOPLE_A_SECOND_MAX = 80.0
 
 
 @dataclass(frozen=True)
@@ -101,8 +102,9 @@ async def run(folder: Path, chosen: Chosen, cores: Cores) -> Report:
     """All of it, one after another."""
     os.sched_setaffinity(0, cores.crowd)
     async with Ears() as ears:
+        capacity = await measured(folder, chosen, ears, cores)
         off_stage = Stage(folder / "off", ears, cores, gate=False)
-        capacity, off_day = await door_off(off_stage, chosen)
+        off_day = await door_off(off_stage, chosen, capacity) if chosen.off else None
         day, promises = await door_on(Stage(folder / "on", ears, cores, gate=True, room=chosen.room), chosen, capacity)
         storm = None
         if chosen.outage_s:
@@ -113,20 +115,23 @@ async def run(folder: Path, chosen: Chosen, cores: Cores) -> Report:
     return reported(chosen, cores, capacity, day, storm, off_day, waiting, promises)
 
 
-async def door_off(stage: Stage, chosen: Chosen) -> tuple[Capacity, Day | None]:
-    """What the service can do at most, and how it fares with everybody inside at once."""
-    most = _PEOPLE_A_SECOND_MAX
-    people = int(CAPACITY_S * most) + VUS * 40
-    people += int(1.3 * (chosen.people_per_s or most) * sum(chosen.times) * chosen.seconds) + VUS * 40
-    async with stage.open(people) as db:
-        closed = Phase("closed loop", 1.0, CAPACITY_S, 0.0)
-        day = await stage.live(db, [closed], CLOSED=str(CLOSED_EACH), THINK="0", HOME_S="5")
-        found = sums_of(day)[0]
-        capacity = Capacity(chosen.people_per_s or found.done_per_s, found.stamps_per_s)
-        say(f"capacity: {found.done_per_s:.1f} people/s, {found.stamps_per_s:.1f} stamps/s")
-        if not chosen.off:
-            return capacity, None
-        return capacity, await stage.live(db, phases_of(chosen, capacity))
+async def measured(folder: Path, chosen: Chosen, ears: Ears, cores: Cores) -> Capacity:
+    """The capacity, or what was asked for in its place."""
+    off = Stage(folder / "closed", ears, cores, gate=False)
+    if chosen.people_per_s:
+        found = await closed_loop(off)
+        capacity = Capacity(chosen.people_per_s, found.done_per_s, found.stamps_per_s)
+    else:
+        capacity = await capacity_of(off, Stage(folder / "rush", ears, cores, gate=True, room=chosen.room))
+    say(f"capacity: {capacity.people_per_s:.1f} people/s; closed loop: {capacity.closed_people_per_s:.1f}")
+    return capacity
+
+
+async def door_off(stage: Stage, chosen: Chosen, capacity: Capacity) -> Day:
+    """How the service fares with everybody inside at once."""
+    phases = phases_of(chosen, capacity)
+    async with stage.open(int(1.3 * people_of(phases)) + VUS * 60) as db:
+        return await stage.live(db, phases)
 
 
 async def door_on(stage: Stage, chosen: Chosen, capacity: Capacity) -> tuple[Day, Promises]:

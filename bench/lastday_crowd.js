@@ -41,8 +41,9 @@ export const options = {
 
 // ---- small tools
 
-// As a proxy does it: the front page and the waiting room have a process of their own.
-const at = (path) => (path === '/' || path.startsWith('/gate/') ? ROOM : BASE) + path;
+// As a proxy does it: the front page and the waiting room have a process of their own, whoever is called goes inside.
+const isOutside = (path) => path === '/' || (path.startsWith('/gate/') && !path.endsWith('/passes'));
+const at = (path) => (isOutside(path) ? ROOM : BASE) + path;
 const think = () => sleep(THINK * -Math.log(1 - 0.98 * Math.random()));
 const over = () => Date.now() > END + HOME_S * 1000;
 const lookAgain = (s, chance) => (s === null ? 60 : Math.min(60, Math.max(2, s / 10))) * (0.75 + chance / 2); // as the page does

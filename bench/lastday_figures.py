@@ -53,7 +53,7 @@ def _times(spread: Spread, beside: Spread) -> float:
 
 def show(figures: Figures, report: Report) -> None:
     """Every figure beside its yardstick."""
-    capacity = report.capacity.stamps_per_s
+    capacity = report.capacity.closed_stamps_per_s
     for name, sums in (("door on", report.sums), ("door off", report.off)):
         for place, one in enumerate(sums):
             _show_phase(figures, f"{name}, {place + 1}: {one.phase.times:g} x", one, sums[0], capacity)

@@ -21,7 +21,7 @@ sys.path.insert(0, str(TESTS))
 
 from processes import family_of
 
-WARM_S, BACK_S = 20.0, 60.0
+WARM_S, BACK_S = 60.0, 60.0
 BADLY = 0.5
 """Half of all clients repeat without waiting."""
 

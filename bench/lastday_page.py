@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from statistics import fmean
 
+from lastday_capacity import Capacity
 from lastday_outages import Outage
 from lastday_plots import Plot, Points
 from lastday_promises import Promises
@@ -22,14 +23,6 @@ figure{margin:1rem 0}.plots{display:grid;gap:1rem;grid-template-columns:repeat(a
 td,th{border-bottom:1px solid #ddd;padding:.25rem .6rem;text-align:right}td:first-child,th:first-child{text-align:left}
 .goals td{white-space:normal;text-align:left}.yes{color:#0b6b3a;font-weight:700}.no{color:#a3122a;font-weight:700}
 small{color:#555}"""
-
-
-@dataclass(frozen=True)
-class Capacity:
-    """What a closed loop that never waits gets out of the service with its door off."""
-
-    people_per_s: float
-    stamps_per_s: float
 
 
 @dataclass(frozen=True)
@@ -94,7 +87,7 @@ def plots_of(report: Report) -> dict[str, Plot]:
             "people who come, as a multiple of capacity",
             {"door on": [(one.phase.times, one.stamps_per_s) for one in on]}
             | ({"door off": [(one.phase.times, one.stamps_per_s) for one in off]} if off else {}),
-            across={"peak, closed loop": report.capacity.stamps_per_s},
+            across={"peak, closed loop": report.capacity.closed_stamps_per_s},
             dots=True,
         ),
         "latency": Plot(
@@ -211,8 +204,9 @@ def _page(report: Report, plots: dict[str, Plot]) -> str:
 def _what_was_done(report: Report, cores: str) -> str:
     capacity = report.capacity
     return (
-        f"<p>{cores} A closed loop that never waits gets <b>{capacity.people_per_s:.1f} people</b> and "
-        f"{capacity.stamps_per_s:.1f} stamps a second through with the door off: that is 1 x. An open crowd then "
+        f"<p>{cores} While twice as many come as a closed loop without the door gets through "
+        f"({capacity.closed_people_per_s:.1f} people, {capacity.closed_stamps_per_s:.1f} stamps a second), the door "
+        f"lets <b>{capacity.people_per_s:.1f} people</b> a second through to the end: that is 1 x. An open crowd then "
         f"comes at multiples of it, {report.seconds:g} s each, whether or not it is served.</p>"
     )
 

@@ -29,6 +29,7 @@ from figures import Figures, parser
 
 from emeterai.core.ledger import Kind, Posted, Reason, Transfer
 from emeterai.infra.database import Database
+from emeterai.infra.garbage import collect_seldom
 from emeterai.infra.ids import new_id
 from emeterai.infra.migrate import migrate
 from emeterai.infra.postgres import EmbeddedPostgres
@@ -71,6 +72,7 @@ async def run(figures: Figures, folder: Path, chosen: argparse.Namespace) -> Non
     try:
         await migrate(server.url())
         measures = await prepare(server, db, chosen.sizes)
+        collect_seldom()  # as every process of the service does, when all that stays is there
         taken: dict[str, list[Taken]] = {name: [] for name in measures}
         for turn in range(chosen.rounds + 1):
             for name, measure in measures.items():

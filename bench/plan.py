@@ -17,7 +17,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from figures import Figures, parser
-from lastday import CAPACITY_S, CLOSED_EACH
+from lastday_capacity import capacity_of
 from lastday_ears import Ears, Heard
 from lastday_stage import VUS, Cores, Day, Phase, Stage, people_of
 from lastday_sums import sums_of
@@ -27,9 +27,6 @@ from emeterai.core.planning import STEP_S, Campaign, LineSeen, arrivals_of, line
 DAYS, SECONDS, PHASE_S = 3.0, 240.0, 6.0
 WAIT_S = 40.0
 """The crowd is made so large that its longest wait should be this."""
-_PEOPLE_A_SECOND_MAX = 80.0
-RUSH_TIMES, WARM_S, RUSH_S = 3.0, 20.0, 40.0
-"""The rush in which the speed is measured: so many times what a closed loop reaches without a door; how long."""
 
 
 @dataclass(frozen=True)
@@ -66,8 +63,9 @@ async def run(figures: Figures, folder: Path, seconds: float, wait_s: float) -> 
     cores = Cores()
     os.sched_setaffinity(0, cores.crowd)
     async with Ears() as ears:
-        closed = await capacity(Stage(folder / "off", ears, cores, gate=False))
-        speed = await speed_in_a_rush(Stage(folder / "rush", ears, cores, gate=True, room=True), RUSH_TIMES * closed)
+        off = Stage(folder / "off", ears, cores, gate=False)
+        found = await capacity_of(off, Stage(folder / "rush", ears, cores, gate=True, room=True))
+        speed, closed = found.people_per_s, found.closed_people_per_s
         figures.note(
             f"speed: {speed:.1f} people/s through the door in a rush; {closed:.1f} without it, in a closed loop"
         )
@@ -80,22 +78,6 @@ async def run(figures: Figures, folder: Path, seconds: float, wait_s: float) -> 
         async with stage.open(int(1.3 * people_of(phases)) + VUS * 60) as db:
             day = await stage.live(db, phases)
     show(figures, day, line_of(arrivals, scale.speed(speed)), arrivals, scale, speed)
-
-
-async def capacity(stage: Stage) -> float:
-    """People a second at most, as `emeterai bench lastday` measures it."""
-    async with stage.open(int(CAPACITY_S * _PEOPLE_A_SECOND_MAX) + VUS * 40) as db:
-        day = await stage.live(
-            db, [Phase("closed loop", 1.0, CAPACITY_S, 0.0)], CLOSED=str(CLOSED_EACH), THINK="0", HOME_S="5"
-        )
-        return sums_of(day)[0].done_per_s
-
-
-async def speed_in_a_rush(stage: Stage, people_per_s: float) -> float:
-    """People a second who are served while so many come: the rate that a planner has to be given."""
-    rush = [Phase("warm", RUSH_TIMES, WARM_S, people_per_s), Phase("rush", RUSH_TIMES, RUSH_S, people_per_s)]
-    async with stage.open(int(1.3 * people_of(rush)) + VUS * 40) as db:
-        return sums_of(await stage.live(db, rush))[-1].done_per_s
 
 
 def phases_of(arrivals: list[float], scale: Scale) -> list[Phase]:
