@@ -1,8 +1,9 @@
-"""`emeterai bench crash`: load, while a seeded killer takes every process and breaks disk, store and clock.
+"""`emeterai bench crash`: load, while a seeded killer takes every process and breaks files, store and clock.
 
 People stamp over HTTP, upload in pieces, fetch, look and buy; the killer does everything that tests/crash/killing.py
-lists, in an order that the seed decides. At the end every promise is checked from the outside. Exit code 1 when one was
-broken. A progress line goes to stderr every 10 s.
+lists, in an order that the seed decides; all the while somebody looks how long units are held beyond the lives of their
+holds. At the end every promise is checked from the outside. Exit code 1 when one was broken. A progress line goes to
+stderr every 10 s.
 """
 
 from __future__ import annotations
@@ -27,6 +28,7 @@ sys.path.insert(0, str(TESTS / "crash"))  # the crowd, the killer and the verdic
 from crash_page import Story, write_page
 from crowd import Crowd
 from killing import Killer, endless_plan
+from overdue import GRACE_S, Overdue
 from verdict import Verdict, judge
 
 from emeterai.core.ledger import Kind, Reason, Transfer
@@ -97,13 +99,19 @@ async def run(folder: Path, chosen: Chosen) -> tuple[Story, Verdict]:
     service.environment |= killer.environment
     try:
         await service.start()
-        return await under_fire(service, killer, chosen)
+        async with Overdue(service.database_url, killer).watching() as overdue:
+            story, verdict = await under_fire(service, killer, chosen, overdue)
+        if service.process is None or service.process.poll() is not None or await service.stop() != 0:
+            verdict.faults.append("the service did not stop cleanly")
+        return story, verdict
     finally:
         service.kill_rest()
 
 
-async def under_fire(service: RunningService, killer: Killer, chosen: Chosen) -> tuple[Story, Verdict]:
-    """The load, the deeds, the verdict; the service is stopped at the end."""
+async def under_fire(
+    service: RunningService, killer: Killer, chosen: Chosen, overdue: Overdue
+) -> tuple[Story, Verdict]:
+    """The load, the deeds, the verdict."""
     crowd = Crowd(await rich_people(service, chosen.people), seed=chosen.seed, pause_s=0.1)
     began_s, broken = time.time(), list[str]()
     living = asyncio.create_task(crowd.go_on())
@@ -120,16 +128,19 @@ async def under_fire(service: RunningService, killer: Killer, chosen: Chosen) ->
     telling.cancel()
     try:
         verdict = await judge(
-            service, crowd, credited=QUOTA_EACH, patience_s=SETTLED_WITHIN_S, verify_max=chosen.verify_max
+            service,
+            crowd,
+            credited=QUOTA_EACH,
+            patience_s=SETTLED_WITHIN_S,
+            verify_max=chosen.verify_max,
+            overdue=overdue,
         )
     except Exception as error:  # noqa: BLE001 - a service that cannot even be judged is a fault, and is reported
         verdict = Verdict(faults=[*crowd.lies, f"no verdict: {type(error).__name__} {error}"])
     verdict.faults += broken
     for person in crowd.people:
         await person.close()
-    if service.process is None or service.process.poll() is not None or await service.stop() != 0:
-        verdict.faults.append("the service did not stop cleanly")
-    return Story(chosen.seed, began_s, ended_s, QUIET_S, crowd, killer.done), verdict
+    return Story(chosen.seed, began_s, ended_s, QUIET_S, crowd, killer.done, killer.kills), verdict
 
 
 async def kill_on(killer: Killer, living: asyncio.Task[None], *, until_s: float) -> None:
@@ -163,7 +174,8 @@ async def tell_progress(crowd: Crowd, killer: Killer, began_s: float) -> None:
         lately = sum(told_s > now_s - PROGRESS_S for told_s, _ in crowd.sealed)
         say(
             f"{now_s - began_s:5.0f} s  {len(crowd.asked)} stamps asked, {len(crowd.sealed)} sealed"
-            f" ({lately / PROGRESS_S:.1f}/s), {crowd.repeats} requests repeated, {len(killer.done)} deeds"
+            f" ({lately / PROGRESS_S:.1f}/s), {crowd.repeats} requests repeated, {len(killer.kills)} kill -9,"
+            f" {len(killer.done)} deeds"
             f" ({', '.join(str(deed) for deed in last) or 'none'}), {len(crowd.lies)} faults"
         )
 
@@ -181,6 +193,7 @@ def show(figures: Figures, story: Story, verdict: Verdict) -> None:
         figures.say(f"sealed files {name}", count, "files", yardstick="sealed", yardstick_value=sealed)
     quiet = story.quiet_rate
     figures.say("sealed a second", story.rate, "stamps/s", yardstick="with nobody killed", yardstick_value=quiet)
+    show_kills_and_holds(figures, story, verdict)
     for (kind, target), count in sorted(Counter((deed.kind, deed.target) for _, deed in story.deeds).items()):
         figures.say(f"{kind}: {target}", count, "times", yardstick="all deeds", yardstick_value=len(story.deeds))
     lease_s = Settings().lease_s
@@ -191,6 +204,17 @@ def show(figures: Figures, story: Story, verdict: Verdict) -> None:
             figures.say(name, quantile(took_s, part), "s", yardstick="lease, s", yardstick_value=lease_s)
     if verdict.reasons:
         figures.note(f"given back because: {json.dumps(verdict.reasons)}")
+
+
+def show_kills_and_holds(figures: Figures, story: Story, verdict: Verdict) -> None:
+    """How often kill -9 struck, beside the other deeds; how long a unit was held beyond the life of its hold."""
+    deeds, processes = len(story.deeds), sum(story.kills)
+    figures.say("kill -9, strokes", len(story.kills), "strokes", yardstick="all deeds", yardstick_value=deeds)
+    figures.say("kill -9, processes", processes, "processes", yardstick="strokes", yardstick_value=len(story.kills))
+    figures.say("other deeds", story.others.total(), "deeds", yardstick="all deeds", yardstick_value=deeds)
+    if verdict.held is not None:
+        name = "held beyond its hold's life, worst"
+        figures.say(name, verdict.held.worst_s, "s", yardstick="allowed, s", yardstick_value=GRACE_S)
 
 
 def quantile(values: list[float], part: float) -> float:

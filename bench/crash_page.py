@@ -9,6 +9,7 @@ from pathlib import Path
 
 from crowd import Crowd
 from killing import Deed
+from overdue import GRACE_S, Looks
 from verdict import Verdict
 
 WIDTH, HEIGHT, MARGIN = 1_200, 360, 48
@@ -16,7 +17,7 @@ COLOURS = {
     "kill -9": "#c0392b",
     "kill -9 twice": "#7b241c",
     "SIGSTOP": "#8e44ad",
-    "full disk": "#b9770e",
+    "files end at 4 KB": "#b9770e",
     "blob store": "#1f618d",
     "clock": "#148f77",
 }
@@ -32,6 +33,22 @@ class Story:
     quiet_s: float
     crowd: Crowd
     deeds: list[tuple[float, Deed]]
+    kills: list[int]
+    """For each stroke of kill -9 how many processes it took."""
+
+    @property
+    def others(self) -> Counter[str]:
+        """How many deeds were something else than kill -9, by their kind."""
+        return Counter(deed.kind for _, deed in self.deeds if not deed.kind.startswith("kill -9"))
+
+    @property
+    def kills_in_words(self) -> str:
+        """How often kill -9 struck and how many processes it took, beside the other deeds."""
+        others = ", ".join(f"{kind} {count}" for kind, count in sorted(self.others.items()))
+        return (
+            f"{len(self.kills)} strokes of kill -9, which took {sum(self.kills)} processes,"
+            f" and {self.others.total()} other deeds ({others or 'none'})"
+        )
 
     @property
     def quiet_rate(self) -> float:
@@ -74,6 +91,9 @@ def text_of(story: Story, verdict: Verdict) -> str:
         "",
         f"{lasted_s:.0f} s of load, {len(story.deeds)} deeds of the killer, {accepted} stamps accepted: {ended}.",
         "",
+        f"The deeds: {story.kills_in_words}. A deed that kills twice is two strokes; a stroke that takes several",
+        "processes in one moment, as with everything, is one. A stroke at PostgreSQL alone counts its postmaster.",
+        "",
         "![stamps sealed in each second, and when something was killed](timeline.svg)",
         "",
         "## What was found",
@@ -90,6 +110,7 @@ def text_of(story: Story, verdict: Verdict) -> str:
         f"| quiet after the last request | {verdict.quiet_after_s:.1f} s |",
         f"| sealed a second: under fire, and before | {story.rate:.1f}, {story.quiet_rate:.1f} |",
         "",
+        *holds_lines(verdict.held),
         *table_of("Given back because", verdict.reasons),
         *table_of("Refused before any quota was touched", dict(story.crowd.refusals)),
         "## Seconds until a stamp that was asked for after the deed was sealed",
@@ -102,6 +123,24 @@ def text_of(story: Story, verdict: Verdict) -> str:
     if verdict.faults:
         lines += ["## Faults", "", *(f"- `{fault[:500]}`" for fault in verdict.faults), ""]
     return "\n".join(lines)
+
+
+def holds_lines(held: Looks | None) -> list[str]:
+    """For how long units were held beyond the lives of their holds; nothing when nobody watched."""
+    if held is None:
+        return []
+    return [
+        "## Units held beyond the lives of their holds",
+        "",
+        "| | |",
+        "|---|---|",
+        f"| longest, with nothing that kept the sweep from its work | {held.worst_s:.1f} s |",
+        f"| allowed: recovery, two sweeps and the pause between them | {GRACE_S:g} s |",
+        f"| looks | {held.count} |",
+        f"| of them with a unit held; held beyond its hold's life | {held.open}; {held.over} |",
+        f"| of them at which nothing had been broken for longer than is allowed | {held.late} |",
+        "",
+    ]
 
 
 def table_of(title: str, counts: dict[str, int]) -> list[str]:

@@ -22,8 +22,9 @@ from figures import Figures, parser, rate
 from litestar.types import Receive, Scope, Send
 
 from emeterai.core.brownout import Step
+from emeterai.gate.carrying import PASS_HEADER
 from emeterai.gate.door import Door
-from emeterai.gate.keeper import PASS_HEADER, pass_reader
+from emeterai.gate.keeper import pass_reader
 from emeterai.gate.lanes import RETAIL, Lanes
 from emeterai.gate.passes import PASS_LIFE_S, Pass, Passes
 from emeterai.gate.shedding import Shedding

@@ -19,13 +19,20 @@ from emeterai.partners.programme_model import Programme
 from emeterai.partners.programme_returns import GrantReturns
 from emeterai.partners.programme_secrets import ProgrammeSecrets
 from emeterai.partners.programmes import Programmes
+from market import Market
 
 SECRET = b"a secret of thirty-two bytes or so"
 
 
 def person(name: str = "Siti Rahayu") -> Caller:
-    """Somebody signed in. Programmes ask accounts for nothing more."""
+    """Somebody signed in. Claiming asks accounts for nothing more."""
     return Caller(new_id(), name, Timezone.WIB, "session")
+
+
+async def organisation(db: Database, name: str = "Badan Kepegawaian") -> Caller:
+    """Somebody signed in who may grant: the account of a partner that may sell."""
+    partner = await (await Market.open(db)).partner()
+    return Caller(partner.account_id, name, Timezone.WIB, "session")
 
 
 def identity(number: int) -> str:
@@ -42,14 +49,19 @@ async def chunks(*parts: bytes) -> AsyncIterator[bytes]:
 class Bureau:
     """One of each part of grants, wired as the service wires them, and an agency."""
 
-    def __init__(self, db: Database) -> None:
+    def __init__(self, db: Database, agency: Caller) -> None:
         self.db = db
+        self.agency = agency
         self.ledger = Ledger(db)
         self.keys = ProgrammeSecrets(SECRET)
         self.programmes = Programmes(db, self.ledger, self.keys)
         self.claims = Claims(db, self.ledger, self.keys)
         self.returns = GrantReturns(db, self.ledger)
-        self.agency = person("Badan Kepegawaian")
+
+    @classmethod
+    async def open(cls, db: Database) -> Bureau:
+        """On this test's database."""
+        return cls(db, await organisation(db))
 
     async def credit(self, account_id: UUID, units: int) -> None:
         """Somebody has bought quota."""

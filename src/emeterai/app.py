@@ -25,12 +25,14 @@ from emeterai.accounts.quota_news import QuotaNews
 from emeterai.accounts.service import Accounts
 from emeterai.accounts.staff import Staff
 from emeterai.care.service import Tracker
-from emeterai.door_facts import DoorFacts, own_pass
+from emeterai.door_facts import DoorFacts, PassesInUse, own_pass
 from emeterai.gate.forwarded import Forwarded, proxies_of
 from emeterai.gate.keeper import Keeper
 from emeterai.gate.quick_numbers import QuickNumbers
 from emeterai.gate.room_routes import open_gate
+from emeterai.gate.watch import watching
 from emeterai.handlers import handlers_of
+from emeterai.infra import roster
 from emeterai.infra.blobs import BlobStore
 from emeterai.infra.bus import Bus
 from emeterai.infra.database import Database
@@ -57,6 +59,7 @@ from emeterai.partners.sales import Sales
 from emeterai.partners.service import Partners
 from emeterai.partners.voucher_stocks import voucher_stocks
 from emeterai.purchase.choosing import pay_page_urls, payment_providers
+from emeterai.purchase.paid_moments import PaidMoments
 from emeterai.purchase.sandbox_server import create_sandbox_app
 from emeterai.purchase.service import Purchase
 from emeterai.purchase.tracking import OrderLives
@@ -227,18 +230,27 @@ async def _opened_tracker(stack: AsyncExitStack, url: str, settings: Settings) -
 
 def create_served_app() -> ASGIApp:
     """The application inside a server's worker process, which must not outlive the server."""
-    return _served(load_settings())
+    return _served(load_settings(), "web")
 
 
 def create_served_room() -> ASGIApp:
     """The same for those outside (docs/decisions/0024): it answers everything, but needs few connections for them."""
     settings = load_settings()
     connections = min(_ROOM_CONNECTIONS, settings.database_connections)
-    return _served(msgspec.structs.replace(settings, database_connections=connections))
+    return _served(msgspec.structs.replace(settings, database_connections=connections), "room")
 
 
-def _served(settings: Settings) -> ASGIApp:
+def _served(settings: Settings, role: str) -> ASGIApp:
     die_with_parent(parent_pid=os.getppid())
+    roster.here(role)
+    roster.expect(
+        {
+            "web": settings.web_processes,
+            "room": int(settings.room_port > 0),
+            "sealer": settings.sealer_processes,
+            "steward": 1,
+        }
+    )
     application = create_asgi(settings)
     collect_seldom()
     return application
@@ -282,14 +294,18 @@ def create_app(settings: Settings, keeper: Keeper | None = None) -> Litestar:
                 app.state["gate"] = await stack.enter_async_context(
                     keeper.keeping(services.db, services.bus, keys_of=keys_of)
                 )
-            facts = DoorFacts(services.ledger, services.purchase, services.documents)
+            facts = DoorFacts(services.ledger, services.purchase, services.documents, PaidMoments(services.db))
             opened = open_gate(
                 services.db, settings, in_flight=facts.in_flight, paid=facts.paid, uploaded=facts.uploaded
             )
             app.state["room"] = room = await stack.enter_async_context(opened)
             if keeper is not None:
                 keeper.revoked = lambda: room.reception.revoked
+                in_use = PassesInUse(room, services.accounts)
+                keeper.by_use.renew, keeper.side.finish = in_use.renewed, in_use.to_finish
                 keeper.numbers = QuickNumbers(room.reception, https=https, headers=keeper.headers).answer
+                lanes = app.state["gate"].lanes
+                await stack.enter_async_context(watching(room.reception.now, lambda: lanes.now))
             yield
 
     return Litestar(

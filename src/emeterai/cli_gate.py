@@ -78,7 +78,8 @@ def _draw(arguments: argparse.Namespace) -> tuple[Any, str, int]:
 def _receipt(arguments: argparse.Namespace) -> tuple[Any, str, int]:
     says = read_receipt(arguments.receipt, arguments.key)
     lane = f" in lane {says.lane}" if says.lane else ""
-    text = f"genuine: {says.what}{lane} at {says.at.isoformat()}, reference {says.reference}, said by {says.issuer}"
+    at = f"{says.at.isoformat()} ({says.moment})"
+    text = f"genuine: {says.what}{lane} at {at}, reference {says.reference}, said by {says.issuer}"
     return says, text, 0
 
 

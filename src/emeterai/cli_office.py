@@ -98,10 +98,10 @@ async def _list(_: argparse.Namespace, db: Database) -> Told:
 
 
 def _add_groups(commands: Any) -> None:
-    groups = commands.add_parser("groups", help="organisations: who buys and makes vouchers as one")
+    groups = commands.add_parser("groups", help="organisations: who buys, makes vouchers and grants as one")
     verbs = groups.add_subparsers(required=True, metavar="COMMAND")
     for name, work, text in (
-        ("approve", _approve_group, "let a group buy as an organisation and make vouchers"),
+        ("approve", _approve_group, "let a group buy as an organisation, make vouchers and grants"),
         ("withdraw", _withdraw_group, "take an approval back"),
     ):
         parser = add_command(verbs, name, work, text)

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable
+import asyncio
+from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass
 from typing import Any, TypeVar
 from uuid import UUID
@@ -12,14 +13,17 @@ from litestar.connection import ASGIConnection
 from litestar.handlers import BaseRouteHandler
 
 from emeterai.accounts.callers import SESSION_COOKIE, accounts_of, bearer_token
-from emeterai.core.ordering import OrderState
+from emeterai.accounts.service import SESSION_EXPIRED, SIGN_IN_NEEDED, Accounts
 from emeterai.core.refusal import Refused
-from emeterai.core.stamping import DocumentState
-from emeterai.gate.keeper import PASS_COOKIE, PASS_HEADER
-from emeterai.gate.passes import PASS_OF_ANOTHER, room_path
-from emeterai.gate.receipts import Fact
-from emeterai.gate.reception import Reception
+from emeterai.gate.carrying import pass_set_cookie, pass_text
+from emeterai.gate.lanes import RETAIL
+from emeterai.gate.passes import PASS_OF_ANOTHER, Pass, is_withdrawn, room_path
+from emeterai.gate.receipts import Fact, Moment
+from emeterai.gate.reception import Entered, Reception
+from emeterai.gate.room_routes import Gate
+from emeterai.infra.interruption import INTERRUPTIONS
 from emeterai.ledger.service import Ledger
+from emeterai.purchase.paid_moments import PaidMoments
 from emeterai.purchase.service import ORDER_UNKNOWN, Purchase
 from emeterai.stamping.documents import DOCUMENT_UNKNOWN, Documents
 from emeterai.web import paths
@@ -29,6 +33,7 @@ _SPENDING = frozenset({"POST", "PATCH"})
 _SPENDING_PATHS = ("/v1/orders", "/v1/stamps", "/v1/uploads", paths.BUY, paths.UPLOAD, paths.DOCUMENTS)
 LATELY_S = 1_800.0
 """Whoever has paid within this time is still on the way to the stamp."""
+_TOLD_WITHIN_S = 0.5
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,6 +43,7 @@ class DoorFacts:
     ledger: Ledger
     purchase: Purchase
     documents: Documents
+    paid_moments: PaidMoments
 
     async def in_flight(self, account_id: UUID) -> bool:
         """Whether money or a unit of the account is on its way: such a person comes in, however the line stands.
@@ -48,19 +54,62 @@ class DoorFacts:
             return True
         return await self.purchase.has_money_on_its_way(account_id, paid_within_s=LATELY_S)
 
-    async def paid(self, account_id: UUID, order_id: UUID) -> Fact | None:
-        """When an order of the account was paid, under the order's number."""
+    async def paid(self, account_id: UUID, order_id: UUID, only_by: UUID | None) -> Fact | None:
+        """When an order of the account was paid, under the order's number. A plain member of a group sees no orders."""
+        if only_by is not None:
+            return None
         order = await _known(lambda: self.purchase.order(account_id, order_id), ORDER_UNKNOWN.code)
-        if order is None or order.state is not OrderState.PAID or order.paid_at is None:
+        moment = await self.paid_moments.of(order) if order is not None else None
+        if order is None or moment is None:
             return None
-        return Fact(order.paid_at, order.number)
+        return Fact(moment.at, order.number, Moment.PROVIDER_TOLD if moment.is_told else Moment.CREDITED)
 
-    async def uploaded(self, account_id: UUID, document_id: UUID) -> Fact | None:
-        """When a file of the account was here whole, under the SHA-256 of its bytes: never earlier than it was."""
-        document = await _known(lambda: self.documents.get(account_id, document_id), DOCUMENT_UNKNOWN.code)
-        if document is None or document.digest is None or document.state is DocumentState.RECEIVING:
+    async def uploaded(self, account_id: UUID, document_id: UUID, only_by: UUID | None) -> Fact | None:
+        """When a file of the account, or of one member, was here whole, under the SHA-256 of its bytes."""
+        document = await _known(
+            lambda: self.documents.get(account_id, document_id, only_by=only_by), DOCUMENT_UNKNOWN.code
+        )
+        if document is None or document.digest is None or document.whole_since is None:
             return None
-        return Fact(document.changed_at, document.digest.hex())
+        return Fact(document.whole_since, document.digest.hex(), Moment.FILE_SAFE)
+
+
+@dataclass(frozen=True, slots=True)
+class PassesInUse:
+    """The passes that browsers get by themselves: renewed while their people are at work (gate/renewing.py), and to
+    finish what is under way (gate/side_entrance.py). Each is the text of a `Set-Cookie`, or nothing.
+    """
+
+    room: Gate
+    accounts: Accounts
+
+    async def renewed(self, used: Pass, headers: Mapping[bytes, bytes]) -> str:
+        """The pass for longer, if it is theirs who show it and may be renewed.
+
+        While the database cannot say who is signed in nobody is sent off for that.
+        """
+        account_id, is_told = None, True
+        try:
+            async with asyncio.timeout(_TOLD_WITHIN_S):
+                account_id = (await self.accounts.identify(_session_token(headers))).actor
+        except Refused as refused:
+            is_told = refused.kind in {SIGN_IN_NEEDED, SESSION_EXPIRED}
+        except INTERRUPTIONS:
+            is_told = False
+        entered = await self.room.reception.renewed(used, account_id, is_told=is_told)
+        return "" if entered is None else self._cookie(entered)
+
+    async def to_finish(self, token: str) -> str:
+        """A pass for whoever is signed in with this token and has something under way; of nobody whose passes are
+        withdrawn. Raises `sign_in_needed`, `session_expired`, or why there is none.
+        """
+        reception = self.room.reception
+        entered = await reception.enter(RETAIL, account_id=(await self.accounts.identify(token)).actor)
+        return "" if is_withdrawn(entered.granted, reception.revoked) else self._cookie(entered)
+
+    def _cookie(self, entered: Entered) -> str:
+        now_s = self.room.reception.clock_s()
+        return pass_set_cookie(entered.granted, entered.text, now_s=now_s, https=self.room.https).to_header(header="")
 
 
 async def own_pass(connection: ASGIConnection[Any, Any, Any, Any], _: BaseRouteHandler) -> None:
@@ -72,7 +121,7 @@ async def own_pass(connection: ASGIConnection[Any, Any, Any, Any], _: BaseRouteH
     """
     if not isinstance(connection, Request) or connection.method not in _SPENDING:
         return
-    text = connection.cookies.get(PASS_COOKIE) or connection.headers.get(PASS_HEADER.decode())
+    text = pass_text(dict(connection.scope["headers"]))
     if not text or not connection.scope["path"].startswith(_SPENDING_PATHS):
         return
     reception: Reception = connection.app.state["room"].reception
@@ -88,6 +137,15 @@ async def own_pass(connection: ASGIConnection[Any, Any, Any, Any], _: BaseRouteH
         await reception.tie(shown, caller.actor)
     elif shown.holder != reception.passes.holder_of(caller.actor):
         raise PASS_OF_ANOTHER(room=room_path(shown.lane))
+
+
+def _session_token(headers: Mapping[bytes, bytes]) -> str:
+    """The token of a browser's session, or of a program that keeps cookies."""
+    scheme, _, token = headers.get(b"authorization", b"").partition(b" ")
+    if scheme.lower() != b"bearer":
+        cookie = f"{SESSION_COOKIE}=".encode()
+        token = headers.get(b"cookie", b"").partition(cookie)[2].partition(b";")[0]
+    return token.strip().decode("latin-1")
 
 
 async def _known(look: Callable[[], Awaitable[Thing]], unknown: str) -> Thing | None:

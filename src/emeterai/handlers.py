@@ -10,13 +10,15 @@ from litestar.di import Provide
 from emeterai.accounts import groups_office_pages, groups_pages, groups_routes, quota_pages, quota_routes
 from emeterai.accounts import pages as account_pages
 from emeterai.accounts import routes as account_routes
-from emeterai.accounts.callers import accounts_of, bearer_token, optional_caller
+from emeterai.accounts.callers import accounts_of, bearer_token, caller, optional_caller
 from emeterai.accounts.staff import Role, staff_of
 from emeterai.care import pages as care_pages
 from emeterai.care import routes as care_routes
 from emeterai.care import settlement_pages
 from emeterai.gate import operator_pages, room_pages, room_routes
+from emeterai.gate import receipt_pages as receipt_in_time_pages
 from emeterai.gate import receipt_routes as receipt_in_time_routes
+from emeterai.gate.public_lanes import lanes_shown
 from emeterai.infra.interruption import INTERRUPTIONS
 from emeterai.partners import office_pages as partner_office_pages
 from emeterai.partners import pages as partner_pages
@@ -40,7 +42,11 @@ from emeterai.web.static_files import StaticFiles, static_route
 def handlers_of(static: StaticFiles, *, has_gate: bool) -> list[Any]:
     """What the application mounts; the operator's room only where there is a gate to operate."""
     return [
-        Router("/", route_handlers=front.handlers, dependencies={"viewer": Provide(optional_caller)}),
+        Router(
+            "/",
+            route_handlers=front.handlers,
+            dependencies={"viewer": Provide(optional_caller), "lanes": Provide(lanes_shown)},
+        ),
         *account_routes.controllers,
         *groups_routes.controllers,
         *quota_routes.controllers,
@@ -76,6 +82,8 @@ def handlers_of(static: StaticFiles, *, has_gate: bool) -> list[Any]:
             route_handlers=[*room_routes.controllers, *receipt_in_time_routes.controllers, *room_pages.controllers],
             dependencies={"visitor": Provide(_visitor)},
         ),
+        *receipt_in_time_pages.controllers,
+        Router("/", route_handlers=receipt_in_time_pages.own_controllers, dependencies={"caller": Provide(caller)}),
         Router(
             "/",
             route_handlers=operator_pages.controllers if has_gate else (),

@@ -34,15 +34,17 @@ PLAN_IMPOSSIBLE = RefusalKind(
     "Rencana ini tidak dapat dihitung: {detail}.",
     "This plan cannot be made: {detail}.",
 )
-STAMP_MS = {"web": 2.3, "sealer": 2.0, "database": 0.7, "steward": 0.02}
+STAMP_MS = {"web": 2.3, "room": 0.0, "sealer": 2.0, "database": 0.7, "steward": 0.02}
 """Processor time of one stamp of 100 KB in each role, as docs/measured.md has it (`emeterai bench stamp`)."""
-PERSON_MS = {"web": 25.1, "sealer": 4.6, "database": 9.0, "steward": 0.4}
+PERSON_MS = {"web": 25.1, "room": 3.7, "sealer": 4.6, "database": 9.0, "steward": 0.4}
 """And of a person with one stamp, who also looks, waits, signs in, buys and fetches (`emeterai bench lastday`)."""
 BUSY_MAX = 0.7
 """Processors are planned to be so busy in the busiest hour: what is measured at the edge does not last."""
 _STORED_BYTES, _TAIL_BYTES = 3_271, 12_288
 _PEOPLE_ASK_EVERY_S = 10.0
-_ROLES = {"web": "web", "sealer": "sealer", "postgres": "database", "steward": "steward"}
+_ROLES = {"web": "web", "room": "room", "sealer": "sealer", "postgres": "database", "steward": "steward"}
+_MAY_BE_ABSENT = frozenset({"room", "steward"})
+"""Those outside may have no process of their own, and sweeps may cost less than is measured."""
 _COST_LINE = re.compile(r"CPU a (person|stamp): ([a-z]+)(?:-\d+)?(?:,.*)?")
 
 
@@ -174,6 +176,7 @@ def planned(arguments: argparse.Namespace) -> tuple[Plan, str]:
     campaign = Campaign(arguments.applicants, arguments.per_person, arguments.days, hour)
     person_ms, stamp_ms = measured_costs_ms(*arguments.rates) if arguments.rates else (PERSON_MS, STAMP_MS)
     costs_ms = {role: mean_cost_ms(campaign, person_ms[role], stamp_ms[role]) for role in person_ms}
+    costs_ms = {role: cost_ms for role, cost_ms in costs_ms.items() if cost_ms or role not in _MAY_BE_ABSENT}
     wishes = Wishes(campaign, deadline, arguments.wait_minutes * 60, costs_ms, int(arguments.file_kb * 1_000))
     plan = plan_of(wishes)
     if arguments.picture:
@@ -208,7 +211,7 @@ def measured_costs_ms(*files: Path) -> tuple[dict[str, float], dict[str, float]]
             if named and named[2] in _ROLES:
                 found_ms[named[1]][_ROLES[named[2]]] += float(figure["value"])
     for of, costs_ms in found_ms.items():
-        if not all(cost_ms for role, cost_ms in costs_ms.items() if role != "steward"):
+        if not all(cost_ms for role, cost_ms in costs_ms.items() if role not in _MAY_BE_ABSENT):
             names = " and ".join(file.name for file in files)
             raise PLAN_IMPOSSIBLE(detail=f"{names} lack the lines `CPU a {of}` of web, sealer and postgres")
     return found_ms["person"], found_ms["stamp"]

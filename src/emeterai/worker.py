@@ -23,7 +23,7 @@ from emeterai.gate.lanes import Lane, Lanes
 from emeterai.gate.now import NowFiles
 from emeterai.gate.room_routes import gate_folder
 from emeterai.gate.room_store import fold_counts
-from emeterai.infra import jobs, metrics
+from emeterai.infra import jobs, metrics, roster
 from emeterai.infra.bus import Bus
 from emeterai.infra.clock import utc_now
 from emeterai.infra.database import Database
@@ -80,6 +80,7 @@ Task = Callable[[], Awaitable[object]]
 
 async def run_sealer(settings: Settings) -> None:
     """Inspect and seal until SIGTERM. The only process that holds the sealing key."""
+    roster.here("sealer")
     async with _parts(settings) as (db, bus), AsyncExitStack() as stack:
         place, blobs, wanted = key_place(settings), blob_store(settings), level_wanted(settings)
         signer = await patiently_loaded(place)
@@ -124,6 +125,7 @@ async def run_sealer(settings: Settings) -> None:
 
 async def run_steward(settings: Settings) -> None:
     """Run every sweep at its own pace until SIGTERM. Several stewards at once do no harm."""
+    roster.here("steward")
     async with _parts(settings) as (db, bus), AsyncExitStack() as stack:
         providers = payment_providers(settings)
         for provider in providers:

@@ -81,6 +81,50 @@ def test_a_lender_never_waits_longer_than_the_bound_though_nobody_gives_back() -
     assert [] == slots.admit(GIVE_BACK_S + 10)
 
 
+def test_what_cannot_wait_is_let_in_at_once_up_to_its_lanes_guarantee() -> None:
+    """Above the limit when all is lent; beyond the guarantee, or without one, only where something is free."""
+    slots = Slots(4, {"retail": 0.5, "partners": 0.5})
+    assert [True] * 4 + [False] == [slots.ask_now("retail", Work.FINISH) for _ in range(5)]
+    assert [True, True, False] == [slots.ask_now("partners", Work.BUY) for _ in range(3)]
+    assert not slots.ask_now("campaign", Work.FINISH)
+    for _ in range(2):
+        slots.end("retail")
+    assert not slots.ask_now("campaign", Work.FINISH)
+    slots.end("retail")
+    assert slots.ask_now("campaign", Work.FINISH)
+
+
+def test_who_cannot_wait_takes_no_slot_that_somebody_waits_for() -> None:
+    """Unless it is of its lane's guarantee."""
+    slots = Slots(4, {"partners": 0.25})
+    for _ in range(4):
+        slots.ask("retail", Work.FINISH, now_s=0)
+    first = waits(slots.ask("retail", Work.FINISH, now_s=0))
+    slots.end("retail")
+    assert not slots.ask_now("retail", Work.FINISH)
+    assert slots.ask_now("partners", Work.FINISH)
+    slots.end("retail")
+    assert [first] == slots.admit(0.01)
+
+
+@given(weights, st.integers(1, 60), st.lists(st.tuples(st.sampled_from(LANES), st.booleans()), max_size=300))
+def test_places_are_never_more_than_there_are_and_the_guarantees(
+    found: dict[str, float], limit: int, moves: list[tuple[str, bool]]
+) -> None:
+    """Whoever comes and goes in whatever order; and a lane below its guarantee is never turned away."""
+    slots = Slots(limit, fair_shares(found))
+    for lane, comes in moves:
+        if comes:
+            is_owed = slots.used_by(lane) < slots.guaranteed_to(lane)
+            is_in = slots.ask_now(lane, Work.FINISH)
+            assert is_in or not is_owed
+            assert is_in or slots.used >= limit
+        elif slots.used_by(lane):
+            slots.end(lane)
+        assert slots.used <= limit + sum(slots.guaranteed_to(one) for one in LANES)
+        assert slots.used == sum(slots.used_by(one) for one in LANES)
+
+
 def test_a_queue_that_stands_is_cut_down_to_those_who_came_just_now() -> None:
     """Patience is long after a quiet time and short in a queue that does not end."""
     slots = Slots(1, {})

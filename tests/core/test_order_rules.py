@@ -14,8 +14,10 @@ from emeterai.core.ordering import (
     ChargeState,
     OrderMove,
     OrderState,
+    Price,
     Seen,
     after_order_move,
+    channel_fee,
     order_move,
     order_number,
     order_price,
@@ -103,6 +105,38 @@ def test_tax_and_fee_are_separate_lines_of_the_price(quantity: int, duty_idr: in
     price = order_price(quantity, duty_idr=duty_idr, fee_idr=fee_idr)
     assert (quantity * duty_idr, quantity * fee_idr) == (price.duty_idr, price.fee_idr)
     assert quantity * (duty_idr + fee_idr) == price.total_idr
+
+
+@given(
+    st.integers(1, 1_000),
+    st.integers(1, 100_000),
+    st.integers(0, 100_000),
+    st.integers(0, 10**6),
+    st.integers(0, 10**4),
+)
+def test_a_channel_s_fee_is_a_whole_part_of_the_fee_line(
+    quantity: int, duty_idr: int, fee_idr: int, flat_idr: int, bps: int
+) -> None:
+    """The tax stays as it is, duty and fee are the total, and the share of a rupiah is rounded up, never by more."""
+    plain = order_price(quantity, duty_idr=duty_idr, fee_idr=fee_idr)
+    added_idr = channel_fee(plain, flat_idr=flat_idr, bps=bps)
+    price = plain.with_fee(added_idr)
+    assert (plain.duty_idr, price.duty_idr + price.fee_idr) == (price.duty_idr, price.total_idr)
+    assert plain.total_idr + added_idr == price.total_idr
+    assert 0 <= (added_idr - flat_idr) * 10_000 - plain.total_idr * bps < 10_000
+
+
+@given(st.lists(st.integers(1, 50), min_size=1, max_size=8), st.integers(1, 20_000), st.integers(0, 10**6))
+def test_parts_that_follow_one_another_are_the_whole(units: list[int], duty_idr: int, fee_idr: int) -> None:
+    """However an order is handed back, its buyer has all of it in the end, to the rupiah, and never more."""
+    quantity = sum(units)
+    price = Price(quantity * duty_idr, fee_idr)
+    parts = [price.part(some, of=quantity, after=sum(units[:place])) for place, some in enumerate(units)]
+    assert (price.duty_idr, price.fee_idr) == (
+        sum(part.duty_idr for part in parts),
+        sum(part.fee_idr for part in parts),
+    )
+    assert all(0 <= part.fee_idr for part in parts)
 
 
 @given(st.uuids())

@@ -20,6 +20,7 @@ from emeterai.core.returning import (
     excess_idr,
     refund_move,
     units_for,
+    units_within,
 )
 
 DIAGRAM = Path(__file__).parents[2] / "docs" / "money.md"
@@ -65,6 +66,19 @@ def test_money_pays_for_whole_stamps_or_for_none(quantity: int, duty: int, fee: 
         assert amount == 0 or amount % (duty + fee) != 0
     else:
         assert amount == units * (duty + fee) == price.part(units, of=quantity).total_idr
+
+
+@given(st.integers(1, 1_000), st.integers(1, 100_000), st.integers(0, 10**6), st.integers(1, 2_000))
+def test_a_fee_of_the_whole_order_pays_for_whole_stamps_too(quantity: int, duty: int, fee: int, units: int) -> None:
+    """What so many cost is so many, one rupiah more is none, and no more are taken than the money is worth."""
+    price = Price(quantity * duty, fee)
+    amount = price.part(units, of=quantity).total_idr
+    assert units == units_for(amount, price, quantity=quantity)
+    assert None is units_for(price.total_idr + 1, price, quantity=quantity) or price.total_idr + 1 == (
+        price.part(quantity + 1, of=quantity).total_idr
+    )
+    assert units == units_within(amount, price, quantity=quantity)
+    assert units - 1 == units_within(amount - 1, price, quantity=quantity)
 
 
 @given(st.integers(0, 10**9), st.integers(0, 10**9))

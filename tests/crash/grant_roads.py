@@ -41,7 +41,9 @@ class GrantTrial(Protocol):
 
 async def grants(trial: GrantTrial, point: str) -> None:
     """An agency funds a programme, an applicant claims, the end comes. These people are none of the crowd's."""
-    agency, applicant = await Person.sign_up(trial.service, quota=FUNDED), await Person.sign_up(trial.service)
+    agency, applicant = await Person.sign_up(trial.service), await Person.sign_up(trial.service)
+    await agency.act_for_organisation("Badan Uji")
+    await agency.buy(FUNDED)
     made = await _post(trial, agency, "/v1/programmes", _programme(datetime.now(UTC) + timedelta(days=1)))
     address = f"/v1/programmes/{made['id']}"
     hashed = identity_hash(IDENTITY, bytes.fromhex(made["identity_salt"])).hex()

@@ -1,9 +1,10 @@
-"""A killer who takes a process at a time, and breaks the world around: disk, blob store, clock. All by a seed."""
+"""A killer who takes a process at a time, and breaks the world around: files, blob store, clock. All by a seed."""
 
 from __future__ import annotations
 
 import asyncio
 import itertools
+import math
 import os
 import random
 import resource
@@ -15,14 +16,14 @@ from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from processes import children_of, family_of, kill_all, words_of
+from processes import alive, children_of, family_of, kill_all, words_of
 from running import RunningService
 
 WHOLE_WITHIN_S = 120.0
 FAULT_S = 3.0
 JUMP_S = 3_600
-DISK_BYTES = 4_096
-"""With a full disk no file grows beyond this."""
+FILE_BYTES = 4_096
+"""Files beyond this cannot be written; shorter ones can, so this is less than a full disk."""
 EVERY_CHILD = {"postgres", "sandbox", "web", "sealer-1", "sealer-2", "steward"}
 TARGETS: dict[str, list[str]] = {
     "kill -9": [
@@ -31,11 +32,12 @@ TARGETS: dict[str, list[str]] = {
     ],
     "kill -9 twice": ["postgres", "web", "sealer-1", "sealers", "steward", "everything"],
     "SIGSTOP": ["sealer-1", "sealers"],
-    "full disk": ["web and sealers", "postgres", "everything"],
+    "files end at 4 KB": ["web and sealers", "postgres", "everything"],
     "blob store": ["fail", "lose", "alter", "halve"],
     "clock": ["+1 h", "-1 h"],
 }
 """What can be done, to whom."""
+_OF_SWEEPS = {"postgres", "steward", "supervisor", "everything"}
 
 
 @dataclass(frozen=True)
@@ -47,6 +49,11 @@ class Deed:
 
     def __str__(self) -> str:
         return f"{self.kind} {self.target}"
+
+    @property
+    def stops_sweeps(self) -> bool:
+        """Whether it takes the steward or the database, or stops who may keep an account locked in its sleep."""
+        return self.kind == "SIGSTOP" or not _OF_SWEEPS.isdisjoint(self.target.split(" and "))
 
 
 @dataclass
@@ -60,15 +67,26 @@ class Killer:
     rng: random.Random
     done: list[tuple[float, Deed]] = field(default_factory=list)
     """When each began, in seconds since 1970."""
+    kills: list[int] = field(default_factory=list)
+    """For each stroke of kill -9 how many processes it took, in one moment; one that found nobody is none."""
+    calm_since_s: float = field(default_factory=time.monotonic)
+    """Since when nothing keeps the steward's sweeps from work, by `time.monotonic`; infinite while something does."""
 
     @property
     def environment(self) -> dict[str, str]:
         """What the service is started with, so that its clock and its blob store can be broken."""
         return {"PYTHONPATH": str(Path(__file__).with_name("faulty")), "FAULTS_FOLDER": str(self.faults)}
 
+    @property
+    def calm_s(self) -> float:
+        """For how long nothing has kept the steward's sweeps from their work."""
+        return max(0.0, time.monotonic() - self.calm_since_s)
+
     async def do(self, deed: Deed) -> None:
         """One deed, to its end."""
         self.done.append((time.time(), deed))
+        if deed.stops_sweeps:
+            self.calm_since_s = math.inf
         match deed.kind:
             case "kill -9":
                 await self._kill(deed.target)
@@ -78,25 +96,32 @@ class Killer:
                 await self._kill(deed.target)
             case "SIGSTOP":
                 await self._stop_for_a_while(self._victims(deed.target))
-            case "full disk":
-                with self._full_disk(deed.target):
+            case "files end at 4 KB":
+                with self._short_files(deed.target):
                     await asyncio.sleep(FAULT_S)
             case "blob store":
                 await self._break_for_a_while("blobs", deed.target)
             case "clock":
                 await self._break_for_a_while("clock", str(JUMP_S if deed.target == "+1 h" else -JUMP_S))
         await self._whole_again()
+        if deed.stops_sweeps:
+            self.calm_since_s = time.monotonic()
 
     async def _kill(self, target: str) -> None:
         if target not in {"supervisor", "everything"}:
-            kill_all(self._victims(target))
+            self._strike(self._victims(target))
             return
         process = self.service.process
         assert process is not None
-        kill_all(family_of(process.pid) if target == "everything" else [process.pid])
+        self._strike(family_of(process.pid) if target == "everything" else [process.pid])
         await asyncio.to_thread(process.wait)
         # As an init system would, at once.
         self.service.spawn()
+
+    def _strike(self, pids: list[int]) -> None:
+        count = len(alive(pids))
+        kill_all(pids)
+        self.kills += [count] if count else []
 
     def _victims(self, target: str) -> list[int]:
         pids = self.service.pids()
@@ -128,13 +153,13 @@ class Killer:
             await asyncio.sleep(pause_s)
 
     @contextmanager
-    def _full_disk(self, target: str) -> Iterator[None]:
-        """No file of these processes and of their children grows any more: EFBIG where a full disk says ENOSPC."""
+    def _short_files(self, target: str) -> Iterator[None]:
+        """These processes and their children cannot write files beyond 4 KB: EFBIG, as a full disk would say ENOSPC."""
         process = self.service.process
         assert process is not None
         roots = [process.pid] if target == "everything" else self._victims(target)
         try:
-            self._limit_files(roots, DISK_BYTES)
+            self._limit_files(roots, FILE_BYTES)
             yield
         finally:
             self._limit_files([process.pid], resource.RLIM_INFINITY)

@@ -15,7 +15,7 @@ from market import Market
 from running import Person
 
 if TYPE_CHECKING:
-    from test_crash_points import Trial
+    from death_trial import Trial
 
 STOCK, MOVED, SOLD = 10, 4, 3
 PARTNER_POINTS = tuple(f"{step}.{moment}" for step in ("deposit", "move", "sale") for moment in ("written", "recorded"))

@@ -20,7 +20,7 @@ from processes import family_of
 from running import Person
 
 if TYPE_CHECKING:
-    from test_crash_points import Trial
+    from death_trial import Trial
 
 RETURN_POINTS = tuple(f"return.{moment}" for moment in ("written", "recorded", "asked", "answered", "ending", "ended"))
 SETTLEMENT_POINTS = ("settlement.applied", "settlement.recorded")

@@ -4,108 +4,43 @@ from __future__ import annotations
 
 import ast
 import asyncio
-import secrets
 from collections.abc import AsyncIterator, Awaitable, Callable
+from hashlib import sha256
 from pathlib import Path
 from typing import Any
 from uuid import UUID
 
 import pytest
-from crowd import Asked, Bought, Crowd
+from case_roads import CASE_POINTS, cases
+from crowd import Asked, Bought
+from death_trial import DIES_WITHIN_S, ENDS_WITHIN_S, QUOTA, Trial, trial_in
 from grant_roads import GRANT_POINTS, grants
 from partner_roads import PARTNER_POINTS, partners
+from raise_roads import RAISE_POINTS, TimedTrial, raises, timed_trial
 from return_roads import RETURN_POINTS, SETTLEMENT_POINTS, returns, settlements
-from verdict import judge
 from voucher_roads import VOUCHER_POINTS, vouchers
 
 import emeterai
 from emeterai.infra.database import Database
 from papers import letter
 from processes import asleep, family_of
-from running import Person, RunningService
+from running import Person
 
-ENDS_WITHIN_S = 10
-"""After whoever died is there again."""
-DIES_WITHIN_S = 60
-QUOTA = 3
-SETTINGS = {"EMETERAI_LEASE_S": "60", "EMETERAI_SEALER_PROCESSES": "2"}
-"""Whoever comes after a dead sealer frees what it held: nobody waits for the leases."""
 SOURCE = Path(emeterai.__file__).parent
-
-
-class Trial:
-    """A running service in which points can be armed, and everything that anybody was told there."""
-
-    def __init__(self, service: RunningService, armed: Path) -> None:
-        self.service = service
-        self.crowd = Crowd([])
-        self._armed = armed
-
-    async def person(self) -> Person:
-        """Somebody with quota, for the verdict too."""
-        person = await Person.sign_up(self.service, quota=QUOTA)
-        self.crowd.people.append(person)
-        return person
-
-    def arm(self, point: str) -> None:
-        """The next process that comes to the point dies there."""
-        (self._armed / point).touch()
-
-    def has_died(self, point: str) -> bool:
-        """Whether somebody came to the point that was armed."""
-        return not (self._armed / point).exists()
-
-    async def post(self, person: Person, path: str, **request: Any) -> dict[str, Any]:
-        """Send, and send again with the same key until there is an answer."""
-        headers = {"Idempotency-Key": secrets.token_hex(16)}
-        answer = await self.crowd.insist(lambda: person.api.post(path, headers=headers, **request))
-        assert answer.is_success, answer.text
-        said: dict[str, Any] = answer.json()
-        return said
-
-    async def until(self, point: str, is_over: Callable[[], Awaitable[bool]]) -> None:
-        """Look again and again, until somebody has died at the point and it is over."""
-        loop, again = asyncio.get_running_loop(), False
-        async with asyncio.timeout(DIES_WITHIN_S) as patience:
-            while not await is_over() or not again:
-                if self.has_died(point) and not again:
-                    await self.service.wait_ready()
-                    again = True
-                    patience.reschedule(loop.time() + ENDS_WITHIN_S)
-                await asyncio.sleep(0.05)
-
-    async def assert_ends(self, point: str, asked: Asked, state: str) -> None:
-        """Whoever looks meanwhile is told the truth, which never goes backwards; in the end it is `state`."""
-        person = asked.person
-
-        async def is_over() -> bool:
-            answer = await self.crowd.insist(lambda: person.api.get(f"/v1/stamps/{asked.said['id']}"))
-            self.crowd.told(Asked(person, asked.size_bytes, asked.sha256, answer.raise_for_status().json()))
-            quota = (await self.crowd.insist(lambda: person.api.get("/v1/quota"))).json()
-            assert QUOTA == quota["available"] + quota["held"] + quota["used"]
-            return bool(answer.json()["state"] != "held")
-
-        await self.until(point, is_over)
-        assert (state, []) == (self.crowd.asked[asked.said["id"]].said["state"], self.crowd.lies)
 
 
 @pytest.fixture(scope="module")
 async def trial(short_folder: Path) -> AsyncIterator[Trial]:
     """The service with two sealers and nothing armed; at the end the verdict on all that happened in it."""
-    armed = short_folder / "armed"
-    armed.mkdir()
-    service = RunningService(short_folder / "points", {**SETTINGS, "EMETERAI_CRASH_FOLDER": str(armed)})
-    trial = Trial(service, armed)
-    try:
-        await service.start()
+    async with trial_in(short_folder / "points") as trial:
         yield trial
-        verdict = await judge(service, trial.crowd, credited=QUOTA, patience_s=30, verify_max=100)
-        assert [] == verdict.faults, service.last_words()
-        assert 0 == await service.stop(), service.last_words()
-    finally:
-        service.kill_rest()
-        for person in trial.crowd.people:
-            await person.close()
+
+
+@pytest.fixture(scope="module")
+async def timed(short_folder: Path) -> AsyncIterator[TimedTrial]:
+    """The same with a timestamp authority, which is away."""
+    async with timed_trial(short_folder / "timed-points") as timed:
+        yield timed
 
 
 async def stamp_at_once(trial: Trial, point: str) -> None:
@@ -127,27 +62,63 @@ async def stamp_by_upload(trial: Trial, point: str) -> None:
 
 
 async def stamp_on_repaired(trial: Trial, point: str) -> None:
-    """A file that is repaired first: its stamp is not on the bytes that were sent, so the verdict leaves it out."""
-    person, original = await Person.sign_up(trial.service, quota=1), letter()
+    """A file that is repaired first: its stamp is on the repaired bytes; for the verdict those are what was sent."""
+    person, original = await trial.person(), letter()
+    broken = original[: original.rindex(b"startxref")]
     trial.arm(point)
-    files = {"file": ("surat.pdf", original[: original.rindex(b"startxref")], "application/pdf")}
-    said = await trial.post(person, "/v1/stamps", files=files)
-    assert trial.has_died(point)
-    assert "sealed" == (await person.ended(said["id"]))["state"]
-    await person.close()
+    files = {"file": ("surat.pdf", broken, "application/pdf")}
+    said = await trial.post_past(point, person, "/v1/stamps", files=files)
+    await trial.assert_ends(point, Asked(person, *await _repaired(trial, broken, said), said), "sealed")
+
+
+async def _repaired(trial: Trial, broken: bytes, said: dict[str, Any]) -> tuple[int, str]:
+    """How long the repaired file of a stamp is, and its SHA-256, on record beside the digest of what was sent."""
+    db = await Database.connect(trial.service.database_url, connections_max=1, wait_s=5)
+    try:
+        row = await db.fetchrow(
+            "SELECT digest, repaired_bytes, repaired_digest FROM stamping.documents WHERE id = $1",
+            UUID(said["document_id"]),
+        )
+    finally:
+        await db.close()
+    assert sha256(broken).digest() == row["digest"] != row["repaired_digest"]
+    return row["repaired_bytes"], row["repaired_digest"].hex()
 
 
 async def give_back(trial: Trial, point: str) -> None:
     """A stamp that cannot be made: the store loses the file after its inspection."""
     person, original = await trial.person(), letter()
-    document_id = await trial.crowd.upload(person, original, cut=700)
-    inspected = await person.api.get(f"/v1/documents/{document_id}", headers={"Prefer": "wait=10"})
-    assert "ready" == inspected.json()["state"]
-    (trial.service.data_path / "blobs" / "originals" / str(document_id)).write_bytes(letter())
+    document_id = await _inspected(trial, person, original)
+    (trial.service.data_path / "blobs" / "originals" / document_id).write_bytes(letter())
     trial.arm(point)
     wanted = {"document_id": document_id, "page": 1, "box": [430, 40, 530, 140], "cover": True}
     said = await trial.post(person, "/v1/stamps", json=wanted)
     await trial.assert_ends(point, Asked.of(person, original, said), "given_back")
+
+
+async def give_back_expired(trial: Trial, point: str) -> None:
+    """A hold that runs out while every sealer sleeps: the steward's sweep gives the unit back, and dies of it."""
+    person, original = await trial.person(), letter()
+    document_id, pids = await _inspected(trial, person, original), trial.service.pids()
+    with asleep([pid for name, pid in pids.items() if name.startswith("sealer-")]):
+        said = await trial.post(person, "/v1/stamps", json={"document_id": document_id})
+        assert "held" == said["state"]
+        trial.arm(point)
+        db = await Database.connect(trial.service.database_url, connections_max=1, wait_s=5)
+        async with db.transaction() as tx:
+            await tx.execute("UPDATE ledger.holds SET expires_at = now() WHERE subject = $1", UUID(said["id"]))
+        await db.close()
+        await trial.assert_ends(point, Asked.of(person, original, said), "given_back")
+        assert pids["steward"] != trial.service.pids()["steward"]
+    assert "expired" == trial.crowd.asked[said["id"]].said["reason"]
+
+
+async def _inspected(trial: Trial, person: Person, original: bytes) -> str:
+    """The id of a document that can be stamped."""
+    document_id = await trial.crowd.upload(person, original, cut=700)
+    inspected = await person.api.get(f"/v1/documents/{document_id}", headers={"Prefer": "wait=10"})
+    assert "ready" == inspected.json()["state"]
+    return str(document_id)
 
 
 async def buy(trial: Trial, point: str) -> None:
@@ -210,8 +181,11 @@ POINTS: dict[str, Road] = {
     **dict.fromkeys(VOUCHER_POINTS, vouchers),
     **dict.fromkeys(PARTNER_POINTS, partners),
     **dict.fromkeys(GRANT_POINTS, grants),
+    **dict.fromkeys(CASE_POINTS, cases),
 }
-"""Every point, and the road on which somebody comes to it."""
+"""The points of a service without a timestamp authority, and the road on which somebody comes to each."""
+STEWARD_POINTS = ("give_back.written", "give_back.recorded")
+"""Sealers come to these on the road above, the steward on its own."""
 
 
 @pytest.mark.parametrize("point", POINTS)
@@ -219,6 +193,20 @@ async def test_who_dies_exactly_there_loses_nothing(trial: Trial, point: str) ->
     """The process that comes there first is killed; the rest happens by itself within ten seconds of its return."""
     await POINTS[point](trial, point)
     assert trial.has_died(point)
+
+
+@pytest.mark.parametrize("point", STEWARD_POINTS)
+async def test_a_steward_that_dies_while_it_gives_back_loses_nothing(trial: Trial, point: str) -> None:
+    """Nobody seals any more: the unit comes back by the steward that is started again."""
+    await give_back_expired(trial, point)
+    assert trial.has_died(point)
+
+
+@pytest.mark.parametrize("point", RAISE_POINTS)
+async def test_who_dies_while_raising_a_level_leaves_a_file_that_is_raised_once(timed: TimedTrial, point: str) -> None:
+    """The file is genuine at every moment, and within ten seconds of the sealer's return it has its timestamp."""
+    await raises(timed, point)
+    assert timed.trial.has_died(point)
 
 
 def test_every_point_in_the_code_has_a_road_here() -> None:
@@ -230,4 +218,4 @@ def test_every_point_in_the_code_has_a_road_here() -> None:
         if isinstance(node, ast.Call) and isinstance(node.func, ast.Name) and node.func.id == "may_die_at"
         if isinstance(node.args[0], ast.Constant)
     ]
-    assert sorted(POINTS) == sorted(found)
+    assert sorted([*POINTS, *RAISE_POINTS]) == sorted(found)

@@ -17,6 +17,7 @@ from pathlib import Path
 from typing import Any
 
 from crowd import Asked, Bought, Crowd
+from overdue import Looks, Overdue
 
 from emeterai.infra.blobs import BlobMissingError, BlobStore
 from emeterai.infra.database import Database
@@ -43,17 +44,33 @@ class Verdict:
     blobs_read: int = 0
     orders_paid: int = 0
     bought: int = 0
+    held: Looks | None = None
+    """How long units were held beyond the lives of their holds, when somebody watched."""
 
 
-async def judge(service: RunningService, crowd: Crowd, *, credited: int, patience_s: float, verify_max: int) -> Verdict:
+async def judge(
+    service: RunningService,
+    crowd: Crowd,
+    *,
+    credited: int,
+    patience_s: float,
+    verify_max: int,
+    overdue: Overdue | None = None,
+) -> Verdict:
     """Wait until nothing is under way, then check everything. `credited` is what each person had at the beginning.
 
     With `patience_s` as the longest wait for the last hold to end by itself; `verify_max` files are verified over HTTP.
+    With `overdue`, which has watched from the beginning, and still does: no unit was held beyond the life of its hold.
     """
     verdict = Verdict(faults=list(crowd.lies))
     began_s = time.monotonic()
     await _orders_are_paid(crowd, verdict, patience_s=patience_s)
+    if overdue is not None:
+        await overdue.look_again()
     verdict.faults += await _nothing_held(crowd, patience_s)
+    if overdue is not None:
+        verdict.faults += overdue.faults()
+        verdict.held = overdue.looks
     verdict.quiet_after_s = time.monotonic() - began_s
     crowd.lies.clear()
     crowd.patience_s = QUIET_PATIENCE_S
@@ -178,17 +195,17 @@ async def _faults_of_blobs(db: Database, blobs: BlobStore, verdict: Verdict) -> 
     """Every blob that a sealed stamp points to is there, and together they have the digests on record."""
     rows = await db.fetch(
         """
-        SELECT stamps.id, sealed_digest, tail_key, documents.id AS document_id, repaired_key,
-               coalesce(repaired_digest, documents.digest) AS base_digest
+        SELECT stamps.id, sealed_digest, array_prepend(tail_key, addendum_keys) AS tail_keys,
+               documents.id AS document_id, repaired_key, coalesce(repaired_digest, documents.digest) AS base_digest
         FROM stamping.stamps JOIN stamping.documents ON documents.id = stamps.document_id
         WHERE stamps.state = 'sealed'
         """
     )
     for row in rows:
-        verdict.blobs_read += 2
+        verdict.blobs_read += 1 + len(row["tail_keys"])
         try:
             base = await blobs.read(row["repaired_key"] or f"originals/{row['document_id']}")
-            whole = base + await blobs.read(row["tail_key"])
+            whole = b"".join([base, *[await blobs.read(key) for key in row["tail_keys"]]])
         except BlobMissingError as error:
             yield f"a blob is missing: {error} of stamp {row['id']}"
             continue

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 from running import Person
 
 if TYPE_CHECKING:
-    from test_crash_points import Trial
+    from death_trial import Trial
 
 UNITS, VOUCHERS, STOCK = 3, 2, 10
 VOUCHER_POINTS = tuple(

@@ -32,6 +32,7 @@ class Someone:
 
     account_id: UUID
     actor: UUID
+    only_by: UUID | None = None
 
 
 async def visitor(request: Request[Any, Any, Any]) -> Someone | None:

@@ -16,6 +16,7 @@ from granian.server.embed import Server
 from litestar.types import Receive, Scope, Send
 
 from emeterai.gate.door import Door
+from emeterai.gate.listening import TEMPO, Tempo
 from emeterai.gate.shedding import Shedding
 from running import free_port
 
@@ -98,13 +99,15 @@ class FixedLimit:
 class ServedDoor:
     """The application, its door and its server, in this process."""
 
-    def __init__(self, *, limit: int = 2, shares: Mapping[str, float] | None = None) -> None:
+    def __init__(self, *, limit: int = 2, shares: Mapping[str, float] | None = None, tempo: Tempo = TEMPO) -> None:
         self.work, self.door = SlowWork(), Door(clock=time.monotonic, chance=random.Random(1))
         self.door.limit = FixedLimit(limit)  # type: ignore[assignment]
         self.door.work.slots.resize(limit)
         self.door.share(shares or {})
         self.lanes_of_keys: dict[bytes, str] = {}
-        app = Shedding(self.work, self.door, pass_of=plain_pass, lane_of_key=self.lanes_of_keys.get)
+        self.app = app = Shedding(
+            self.work, self.door, pass_of=plain_pass, lane_of_key=self.lanes_of_keys.get, tempo=tempo
+        )
         self.port = free_port()
         self._server = Server(
             app, address="127.0.0.1", port=self.port, interface=Interfaces.ASGI, log_enabled=False, websockets=False

@@ -12,7 +12,8 @@ from waiting_people import OPEN, SECRET, publish
 
 from emeterai.core.refusal import Refused
 from emeterai.gate.bearers import PASSES_MAX, SESSIONS_MAX
-from emeterai.gate.keeper import PASS_HEADER, pass_reader
+from emeterai.gate.carrying import PASS_HEADER
+from emeterai.gate.keeper import pass_reader
 from emeterai.gate.passes import PASS_LIFE_S, Pass, Passes
 from emeterai.gate.reception import Reception
 from emeterai.gate.tickets import Ticket, TicketPress

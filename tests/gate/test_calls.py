@@ -11,25 +11,32 @@ from pathlib import Path
 
 import msgspec
 import pytest
+from prometheus_client import REGISTRY
 from waiting_people import OPEN, changed, publish
 
 from emeterai.gate import calls, room_store
+from emeterai.gate import now as now_file
 from emeterai.gate.calls import Calls, callers_of, letter
-from emeterai.gate.now import NowFiles
+from emeterai.gate.now import NowFiles, NowServing
 from emeterai.infra.database import Database
 from emeterai.infra.settings import Settings, SettingsError
 
 
 @dataclass
 class PostOffice:
-    """A mail server and a web server of somebody else. `down`: the next letters are not taken."""
+    """A mail server and a web server of somebody else. `down`: the next letters are not taken. `meet_at`: it greets
+    nobody before so many have come.
+    """
 
     letters: list[bytes] = field(default_factory=list)
     hooks: list[dict[str, object]] = field(default_factory=list)
     down: bool = False
+    meet_at: asyncio.Barrier | None = None
 
     async def smtp(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        """Speak just enough of RFC 5321."""
+        """Speak just enough of RFC 5321; the goodbye (4.1.1.10) is answered wrongly, as if it were any other word."""
+        if self.meet_at is not None:
+            await self.meet_at.wait()
         writer.write(b"220 here\r\n")
         while line := (await reader.readline()).upper():
             if line.startswith(b"RCPT") and self.down:
@@ -94,6 +101,102 @@ async def test_people_are_called_when_their_turn_is_near(
     assert [("called", None), ("called", None), ("waiting", "warga50000@contoh.id")] == [
         (row["state"], row["email"]) for row in rows
     ]
+
+
+class Quick:
+    """Another way to call, which takes no time; when it has called `after` people, the line goes on to `then`."""
+
+    def __init__(self, folder: Path, *, after: int = 0, then: NowServing = OPEN) -> None:
+        self.folder, self.after, self.then = folder, after, then
+        self.called: list[int] = []
+
+    async def call(self, now: NowServing, number: int, turn: int, email: str) -> None:
+        """Note whom."""
+        self.called.append(number)
+        if len(self.called) == self.after:
+            publish(self.folder, self.then)
+
+
+def counted(name: str) -> float:
+    """What a metric says."""
+    return REGISTRY.get_sample_value(name) or 0.0
+
+
+async def test_in_a_rush_all_who_are_due_are_called_in_one_sweep(db: Database, tmp_path: Path) -> None:
+    """Share after share, nearest turn first, and those who are not due are not."""
+    publish(tmp_path, OPEN)
+    due = list(range(150, 150 + 2 * calls.AT_ONCE + 50))
+    for number in (*due, 50_000):
+        await room_store.add_call(db, "retail", number, number, f"warga{number}@contoh.id")
+    way = Quick(tmp_path)
+    assert len(due) == await Calls(db, NowFiles(tmp_path / "now"), [way]).call_due()
+    assert due == way.called
+
+
+async def test_one_lane_keeps_no_other_waiting_for_ever(
+    db: Database, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """However many are due, a sweep has its end; the rest is for the next one."""
+    publish(tmp_path, OPEN)
+    monkeypatch.setattr(calls, "ROUNDS_MAX", 2)
+    monkeypatch.setattr(calls, "AT_ONCE", 3)
+    for number in range(150, 160):
+        await room_store.add_call(db, "retail", number, number, f"warga{number}@contoh.id")
+    desk = Calls(db, NowFiles(tmp_path / "now"), [Quick(tmp_path)])
+    assert [6, 4, 0] == [await desk.call_due() for _ in range(3)]
+
+
+async def test_a_letter_that_was_taken_is_not_sent_again_for_a_wrong_goodbye(
+    db: Database, tmp_path: Path, office: tuple[PostOffice, Settings]
+) -> None:
+    """The answer to the letter itself is what counts."""
+    _, settings = office
+    publish(tmp_path, OPEN)
+    await room_store.add_call(db, "retail", 150, 150, "warga@contoh.id")
+    steward = await desk(db, tmp_path, Settings(public_url=settings.public_url, smtp_url=settings.smtp_url))
+    assert 1 == await steward.call_due()
+    assert "called" == await db.fetchval("SELECT state FROM gate.calls")
+
+
+async def test_letters_are_sent_side_by_side(db: Database, tmp_path: Path, office: tuple[PostOffice, Settings]) -> None:
+    """A mail server that takes its time for each keeps few from being called in time."""
+    post, settings = office
+    publish(tmp_path, OPEN)
+    together = calls.LETTERS_AT_ONCE
+    post.meet_at = asyncio.Barrier(together)
+    for number in range(150, 150 + together):
+        await room_store.add_call(db, "retail", number, number, f"warga{number}@contoh.id")
+    steward = await desk(db, tmp_path, Settings(public_url=settings.public_url, smtp_url=settings.smtp_url))
+    assert together == await steward.call_due()
+    assert together == len(post.letters)
+
+
+@pytest.mark.parametrize(
+    ("now_serving", "asked_ago_s", "ahead_at_most", "late"),
+    [(100, 3_600, "300.0", 0), (2_800, 3_600, "60.0", 1), (2_800, 30, "60.0", 0), (3_100, 3_600, "0.0", 1)],
+)
+async def test_how_long_before_the_turn_a_call_went_out_is_measured(
+    db: Database,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    *,
+    now_serving: int,
+    asked_ago_s: int,
+    ahead_at_most: str,
+    late: int,
+) -> None:
+    """By where the line is when the letter has gone; who asked only just now is not late, however near the turn."""
+    monkeypatch.setattr(now_file, "_LOOK_AGAIN_S", 0.0)
+    publish(tmp_path, changed(OPEN, now_serving=90))
+    await room_store.add_call(db, "retail", 3_000, 3_000, "warga@contoh.id")
+    await db.fetch("UPDATE gate.calls SET asked_at = now() - make_interval(secs => $1)", float(asked_ago_s))
+    way = Quick(tmp_path, after=1, then=changed(OPEN, now_serving=now_serving))
+    bucket = {"le": ahead_at_most}
+    before = REGISTRY.get_sample_value("emeterai_gate_call_ahead_seconds_bucket", bucket) or 0.0
+    lates = counted("emeterai_gate_calls_late_total")
+    assert 1 == await Calls(db, NowFiles(tmp_path / "now"), [way]).call_due()
+    assert 1 == (REGISTRY.get_sample_value("emeterai_gate_call_ahead_seconds_bucket", bucket) or 0.0) - before
+    assert late == counted("emeterai_gate_calls_late_total") - lates
 
 
 async def test_when_the_post_is_down_it_is_tried_again_and_then_given_up(

@@ -131,6 +131,14 @@ def test_a_line_that_stands_for_a_moment_is_not_said_to_stand_for_ever() -> None
         assert low_s == int(now.wait_of(100)[0])
 
 
+@pytest.mark.parametrize(("measured", "lever", "rests"), [(0, 4, 4), (3, 1, 3), (2, 0, 2)])
+def test_what_rests_in_a_lane_is_told_there(measured: int, lever: int, rests: int) -> None:
+    """As much as the service has measured, or as the operator has said for this lane."""
+    lane = msgspec.structs.replace(RETAIL, rests_from=lever)
+    _, now = step(later(ROW, 1.0), lane, Admission(1.0, pass_needed=False, brown_out=measured), Counts(), seed=SEED)
+    assert rests == now.brown_out
+
+
 def test_after_a_standstill_nobody_floods_in() -> None:
     """An hour without a conductor is not made up for at once."""
     day = Day()

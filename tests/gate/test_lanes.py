@@ -9,6 +9,7 @@ from typing import Any
 import asyncpg
 import msgspec
 import pytest
+from prometheus_client import REGISTRY
 
 from emeterai.core.refusal import Refused
 from emeterai.gate import lane_store, pace_store
@@ -175,17 +176,34 @@ async def test_one_of_several_stewards_decides_and_another_takes_over(db: Databa
 
 
 async def test_what_was_measured_becomes_a_pace_for_every_lane(db: Database, lanes: Lanes) -> None:
-    """Two web processes and a sealer are one service; every process reads the same."""
+    """Two web processes and two sealers are one service; every process reads the same, and for whom it was."""
     await put(db)
     await put(db, step=2)
-    await pace_store.put_reading(db, new_id(), '{"role": "sealer", "settled": 12}')
+    for lanes_settled in ('{"retail": {"settled": 5}, "partners": {"settled": 1}}', '{"retail": {"settled": 3}}'):
+        await pace_store.put_reading(db, new_id(), f'{{"role": "sealer", "settled": 6, "lanes": {lanes_settled}}}')
     await Controller(db, lanes, process=new_id()).second()
     paces = Paces(db, lanes)
     await paces.look()
     retail = paces.now(RETAIL)
-    assert (40, 6, 12.0, 2) == (retail.inside, retail.in_flight, retail.goodput, retail.step)
+    assert (40, 6, 8.0, 12.0, 2) == (retail.inside, retail.in_flight, retail.goodput, retail.settled, retail.step)
+    assert (1.0, 12.0) == (paces.now("partners").goodput, paces.now("partners").settled)
     assert not retail.pass_needed
     assert set(DEFAULTS) == set(await paces.admissions())
+
+
+async def test_what_decides_is_counted_and_what_cannot_is_not(db: Database, lanes: Lanes) -> None:
+    """An alarm hears that nobody decides, also when there is nobody to fail."""
+
+    def decisions() -> float:
+        return REGISTRY.get_sample_value("emeterai_gate_controller_decisions_total") or 0.0
+
+    before, one, other = decisions(), Controller(db, lanes, process=new_id()), Controller(db, lanes, process=new_id())
+    await one.second()
+    await other.second()
+    assert 1 == decisions() - before
+    await db.close()
+    await one.second()
+    assert 1 == decisions() - before
 
 
 async def test_a_paused_lane_and_one_before_its_dates_let_nobody_in(db: Database, lanes: Lanes) -> None:
@@ -230,9 +248,10 @@ async def test_nobody_measured_means_nobody_needs_a_pass(db: Database, lanes: La
 
 
 def test_a_sealer_tells_what_it_settled_since_it_was_asked() -> None:
-    """Not since it was started."""
-    metrics.batch("settle", 5)
+    """Not since it was started; and for which lanes."""
+    metrics.batch("settle", 5, lanes={RETAIL: 5})
     read = settled_reader()
-    metrics.batch("settle", 3)
-    assert {"role": "sealer", "settled": 3} == read()
-    assert {"role": "sealer", "settled": 0} == read()
+    metrics.batch("settle", 3, lanes={RETAIL: 1, "partners": 2})
+    told = {"role": "sealer", "settled": 3, "lanes": {RETAIL: {"settled": 1}, "partners": {"settled": 2}}}
+    assert told == read()
+    assert {"role": "sealer", "settled": 0, "lanes": {}} == read()

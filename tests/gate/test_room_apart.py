@@ -14,7 +14,7 @@ import httpx
 import msgspec
 import pytest
 
-from emeterai.gate.keeper import PASS_HEADER
+from emeterai.gate.carrying import PASS_HEADER
 from emeterai.gate.lanes import RETAIL, Lanes
 from emeterai.infra.bus import Bus
 from emeterai.infra.database import Database
@@ -22,6 +22,7 @@ from processes import asleep, family_of
 from running import Person, RunningService, free_port
 
 OPERATOR_MUST_MEND = 78
+ROLES = ("web", "room", "sealer", "steward")
 PAGE = {"accept": "text/html"}
 
 
@@ -123,6 +124,22 @@ async def test_numbers_and_passes_of_the_room_are_those_of_every_web_process(
         assert answer == (await parted.person.api.post("/v1/orders", json={"quantity": 1}, headers=headers)).status_code
     await pause(service, paused=False)
     await told_to_wait(parted, waits=False)
+
+
+async def test_who_should_run_is_counted_beside_who_does(parted: Parted) -> None:
+    """The room, too: an alarm hears when it is not there."""
+    async with asyncio.timeout(30):
+        while len(lines := await of_processes(parted)) < 8:
+            await asyncio.sleep(0.1)
+    expected = {f'emeterai_processes{which}{{role="{role}"}}': 1.0 for which in ("", "_wanted") for role in ROLES}
+    assert expected == lines
+
+
+async def of_processes(parted: Parted) -> dict[str, float]:
+    """What /metrics says of processes, those of which none runs left out."""
+    text = (await parted.room.get("/metrics")).raise_for_status().text
+    found = [line.rpartition(" ") for line in text.splitlines() if line.startswith("emeterai_processes")]
+    return {name: float(value) for name, _, value in found if float(value)}
 
 
 async def test_a_room_that_dies_comes_again(parted: Parted) -> None:

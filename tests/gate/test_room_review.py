@@ -9,6 +9,7 @@ from uuid import UUID
 
 import httpx
 import pytest
+from prometheus_client import REGISTRY
 from room_app import create_room_app
 from waiting_people import NOT_DRAWN, OPEN, SECRET, changed, publish
 
@@ -119,11 +120,13 @@ async def test_on_a_shared_phone_the_next_person_gets_a_number_of_their_own(gate
 async def test_who_walked_straight_in_is_no_proof_of_good_estimates(db: Database, gate: Gate) -> None:
     """Nobody promised them a wait; those who were promised one are judged."""
     desk, now_ms = gate.reception, int(utc_now().timestamp() * 1000)
+    broken = REGISTRY.get_sample_value("emeterai_gate_promises_total", {"outcome": "broken"}) or 0
     for number in range(91, 100):
         await desk.enter("retail", account_id=None, shown=desk.press.sign(_promised(number, now_ms, 0, 0)))
     late = desk.press.sign(_promised(100, now_ms - 60_000, 5, 9))
     await desk.enter("retail", account_id=None, shown=late)
     await desk._look()
+    assert 1 == (REGISTRY.get_sample_value("emeterai_gate_promises_total", {"outcome": "broken"}) or 0) - broken
     counts = (await room_store.read_counts(db))["retail"]
     assert (10, 1, 0) == (counts.came, counts.promised, counts.kept)
 

@@ -15,7 +15,7 @@ import pytest
 from room_app import create_room_app
 from waiting_people import DRAWN, NOT_DRAWN, OPEN, SECRET, changed, publish
 
-from emeterai.gate.receipts import Fact, InTime, Receipts, read_receipt
+from emeterai.gate.receipts import Fact, InTime, Moment, Receipts, read_receipt
 from emeterai.gate.reception import Reception
 from emeterai.gate.room_page import living_page, span_of
 from emeterai.gate.room_routes import Gate
@@ -27,9 +27,10 @@ SITI, ORDER = uuid4(), uuid4()
 PAID_AT = datetime(2026, 11, 20, 23, 59, 58, tzinfo=UTC)
 
 
-async def paid(account_id: UUID, order_id: UUID) -> Fact | None:
+async def paid(account_id: UUID, order_id: UUID, _only_by: UUID | None) -> Fact | None:
     """One order of one account is paid."""
-    return Fact(PAID_AT, str(order_id)) if (account_id, order_id) == (SITI, ORDER) else None
+    is_paid = (account_id, order_id) == (SITI, ORDER)
+    return Fact(PAID_AT, str(order_id), Moment.PROVIDER_TOLD) if is_paid else None
 
 
 @pytest.fixture
@@ -209,7 +210,8 @@ async def test_a_receipt_proves_a_moment_to_anybody(browser: httpx.AsyncClient, 
     assert InTime.IN_LINE is read_receipt(receipt, gate.receipts.public_key).what
     body = {"what": "paid", "id": str(ORDER)}
     proof = await browser.post("/v1/receipts-in-time", json=body, headers={"x-account": str(SITI)})
-    assert {"at": "2026-11-20T23:59:58Z", "reference": str(ORDER)}.items() <= proof.json()["says"].items()
+    says = {"at": "2026-11-20T23:59:58Z", "reference": str(ORDER), "moment": "provider_told"}
+    assert says.items() <= proof.json()["says"].items()
     for who in ({}, {"x-account": str(uuid4())}):
         assert 404 == (await browser.post("/v1/receipts-in-time", json=body, headers=who)).status_code
     openssl = need_program("openssl", "openssl")

@@ -1,4 +1,4 @@
-"""An agency grants stamps on a phone: it makes a programme, an applicant claims and stamps, the rest comes back."""
+"""An agency grants stamps on a phone once it is approved: an applicant claims and stamps, the rest comes back."""
 
 from __future__ import annotations
 
@@ -83,9 +83,16 @@ class Phone:
 
 
 async def make_programme(phone: Phone) -> UUID:
-    """A programme of two stamps for each applicant, six of them set aside; answers its id."""
+    """A programme of two stamps for each applicant, six of them set aside; answers its id.
+
+    For herself she is told why she cannot make one; she acts for her agency, which is approved, and can.
+    """
     await phone.open("/masuk?next=/program")
     await phone.sign_in()
+    assert "Akun ini belum dapat membuat program" in await phone.text()
+    await phone.press("Kelompok saya")
+    await phone.press("Bertindak untuk Badan Kepegawaian")
+    await phone.open("/program")
     await phone.page.fill("#name", "Seleksi Pegawai 2026")
     await phone.page.fill("#ends_on", f"{datetime.now(UTC) + timedelta(days=30):%Y-%m-%d}")
     await phone.page.fill("#message", "Dua meterai untuk surat lamaran Anda.")
@@ -140,7 +147,9 @@ async def test_an_agency_grants_and_has_its_units_back(
     service: RunningService, browser: Browser, tmp_path: Path
 ) -> None:
     """One of six is used; after the end date the agency has five, and its page says where each unit is."""
-    agency, applicant = await Person.sign_up(service, quota=6), await Person.sign_up(service)
+    agency, applicant = await Person.sign_up(service), await Person.sign_up(service)
+    await agency.act_for_organisation("Badan Kepegawaian")
+    await agency.buy(6)
     office, phone = await Phone.of(browser, service, agency), await Phone.of(browser, service, applicant)
     programme = await make_programme(office)
     await invite(office, tmp_path)

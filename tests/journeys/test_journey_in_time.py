@@ -35,8 +35,41 @@ async def test_an_order_that_was_paid_and_a_file_that_was_sent_are_proved(
         async with httpx.AsyncClient(base_url=service.base_url, trust_env=False) as agency:
             checked = await agency.get(httpx.URL(made["check_url"]).path)
         assert 200 == checked.status_code, checked.text
-        assert what == made["says"]["what"]
+        moment = {"paid": "provider_told", "uploaded": "file_safe"}[what]
+        assert (what, moment) == (made["says"]["what"], made["says"]["moment"])
         assert "receipt_not_possible" == (await shown(stranger, what=what, id=subject)).json()["code"]
+
+
+async def test_the_pages_of_an_order_and_of_a_file_lead_to_the_proof(
+    service: RunningService, buyer: Person, stranger: Person
+) -> None:
+    """To look at, to copy and to keep; a stranger is told nothing, and whoever is nobody signs in first."""
+    order = (await buyer.buy(1))["id"]
+    document = (await buyer.stamp(letter())).json()["document_id"]
+    for page in (f"/pesanan/{order}", f"/dokumen/{document}"):
+        async with browser_of(buyer) as browser:
+            proof = f"{page}/tepat-waktu"
+            assert f'href="{proof}"' in (await browser.get(page)).text
+            shown = await browser.get(proof)
+            assert (200, "no-store") == (shown.status_code, shown.headers["cache-control"])
+            receipt = shown.text.partition('<code class="copy">')[2].partition("<")[0]
+            assert receipt.startswith("r1.")
+            checked = await browser.get(f"/v1/receipts-in-time/{receipt}")
+            assert 200 == checked.status_code, checked.text
+            kept = (await browser.get(f"{proof}.txt")).text
+            assert receipt in kept
+            assert checked.json()["reference"] in kept
+        async with browser_of(stranger) as browser:
+            assert 404 == (await browser.get(proof)).status_code
+        async with httpx.AsyncClient(base_url=service.base_url, trust_env=False) as nobody:
+            assert 303 == (await nobody.get(proof)).status_code
+
+
+def browser_of(person: Person) -> httpx.AsyncClient:
+    """A browser in which the person is signed in."""
+    token = person.api.headers["authorization"].removeprefix("Bearer ")
+    cookies = {"emeterai_session": token}
+    return httpx.AsyncClient(base_url=person.service.base_url, trust_env=False, timeout=30, cookies=cookies)
 
 
 async def test_whoever_has_money_on_its_way_comes_in_without_a_ticket(service: RunningService, person: Person) -> None:

@@ -35,10 +35,13 @@ async def enter(walker: Walker, person: Person) -> Page:
 
 
 async def new_lane(walker: Walker) -> str:
-    """A campaign's lane of this test's own."""
+    """A campaign's lane of this test's own, which is shown before it is made."""
     name = f"uji-{secrets.token_hex(4)}"
     page = await walker.get("/operator/jalur-baru")
     page = await walker.send(page, "/operator/jalur-baru", name=name, title="Kampanye uji")
+    assert "Look first" in page.text
+    assert 404 == (await walker.http.get(f"/operator/jalur/{name}")).status_code
+    page = await walker.send(page, "/operator/jalur-baru")
     assert f"/operator/jalur/{name}" == page.path
     return name
 

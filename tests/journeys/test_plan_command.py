@@ -36,7 +36,7 @@ def test_a_plan_for_programs(capsys: pytest.CaptureFixture[str], tmp_path: Path)
     assert 10_000_000 == plan["stamps"]
     assert plan["longest_wait_s"] <= 1_800
     assert plan["planned_per_s"] < plan["busiest_hour_per_s"]
-    assert ["web", "sealer", "database", "steward"] == [machine["role"] for machine in plan["machines"]]
+    assert ["web", "room", "sealer", "database", "steward"] == [machine["role"] for machine in plan["machines"]]
     left = [less["left_at_deadline"] for less in plan["less"]]
     assert sorted(left) == left
     assert "svg" in ElementTree.parse(picture).getroot().tag  # noqa: S314 - our own file
@@ -50,7 +50,15 @@ def printed(file: Path, of: str, costs_ms: dict[str, float]) -> str:
 
 
 STAMP_MS = {"web": 3.0, "web, its opener": 1.0, "sealer-1": 3.5, "sealer-2": 0.5, "postgres": 2.0, "generator": 9.0}
-PERSON_MS = {"web": 30.0, "sealer-1": 4.0, "postgres": 7.0, "steward": 1.0, "sandbox": 3.0}
+PERSON_MS = {
+    "web": 30.0,
+    "room": 2.0,
+    "room, its opener": 0.5,
+    "sealer-1": 4.0,
+    "postgres": 7.0,
+    "steward": 1.0,
+    "sandbox": 3.0,
+}
 
 
 def test_measured_rates_take_the_place_of_ours(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
@@ -59,7 +67,16 @@ def test_measured_rates_take_the_place_of_ours(capsys: pytest.CaptureFixture[str
     assert 0 == main([*ASKED, "--rates", *rates, "--json"])
     plan = json.loads(capsys.readouterr().out)
     found = {machine["role"]: machine["cpu_ms_a_stamp"] for machine in plan["machines"]}
-    assert {"web": 14.4, "sealer": 4.0, "database": 4.0, "steward": 0.4} == pytest.approx(found)
+    assert {"web": 14.4, "room": 1.0, "sealer": 4.0, "database": 4.0, "steward": 0.4} == pytest.approx(found)
+
+
+def test_without_a_room_of_its_own_none_is_planned(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
+    """Where the web processes answered everybody, their cost has those outside in it."""
+    person_ms = {role: cost_ms for role, cost_ms in PERSON_MS.items() if not role.startswith("room")}
+    rates = [printed(tmp_path / "day", "person", person_ms), printed(tmp_path / "stamp", "stamp", STAMP_MS)]
+    assert 0 == main([*ASKED, "--rates", *rates, "--json"])
+    plan = json.loads(capsys.readouterr().out)
+    assert ["web", "sealer", "database", "steward"] == [machine["role"] for machine in plan["machines"]]
 
 
 def test_rates_of_stamps_alone_are_not_enough(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:

@@ -26,7 +26,7 @@ WAYS = {
 @pytest.fixture
 async def bureau(db: Database) -> Bureau:
     """A programme that ended: one unit used, three given back, six never claimed."""
-    bureau = Bureau(db)
+    bureau = await Bureau.open(db)
     made = await bureau.programme(funded=10, invited=3)
     people = [person(), person()]
     for number, who in enumerate(people, 1):

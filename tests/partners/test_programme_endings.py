@@ -8,13 +8,12 @@ from shop_floor import Floor
 
 from emeterai.app import Services
 from emeterai.infra.database import Database
-from market import person
 from programme_people import Bureau
 
 
 async def test_one_sweep_ends_every_programme_that_is_due(db: Database) -> None:
     """However many end at the same midnight."""
-    bureau = Bureau(db)
+    bureau = await Bureau.open(db)
     await bureau.credit(bureau.agency.account_id, 45)
     for number in range(45):
         made = await bureau.programmes.make(
@@ -31,13 +30,13 @@ async def test_one_sweep_ends_every_programme_that_is_due(db: Database) -> None:
 async def test_the_end_of_a_programme_is_asked_about(floor: Floor) -> None:
     """The first press shows what will happen and changes nothing; the second one does it."""
     services: Services = floor.app.state["services"]
-    account = await services.accounts.account(await person(floor.market.db))
+    partner = await floor.market.partner()
+    account = await services.accounts.account(partner.account_id)
     agency = await services.accounts.identify((await services.accounts.open_session(account)).token)
     made = await services.programmes.make(
         agency, name="Seleksi", message="", units_each=1, ends_at=datetime.now(UTC) + timedelta(days=1)
     )
-    visitor = await floor.visitor()
-    visitor.browser.cookies.set("emeterai_session", (await services.accounts.open_session(account)).token)
+    visitor = await floor.visitor(of=partner)
     page, end = f"/program/{made.id}/kelola", f"/program/{made.id}/akhiri"
     asked = await visitor.send(end, page=page)
     assert (200, True) == (asked.status_code, "Akhiri program sekarang?" in asked.text)

@@ -11,13 +11,13 @@ from emeterai.core.granting import ProgrammeState
 from emeterai.core.refusal import Refused
 from emeterai.infra.database import Database
 from emeterai.partners import programme_claims, programme_secrets, programmes
-from programme_people import Bureau, identity, person
+from programme_people import Bureau, identity, organisation, person
 
 
 @pytest.fixture
-def bureau(db: Database) -> Bureau:
+async def bureau(db: Database) -> Bureau:
     """An agency on this test's database."""
-    return Bureau(db)
+    return await Bureau.open(db)
 
 
 async def test_an_empty_programme_locks_nobody_out(bureau: Bureau) -> None:
@@ -100,8 +100,8 @@ async def test_a_programme_that_cannot_end_stops_no_other(bureau: Bureau) -> Non
 
 
 async def test_what_was_granted_cannot_be_hidden_in_a_programme_of_ones_own(bureau: Bureau) -> None:
-    """It would outlive the end of its grant there, or go on to strangers; what one bought oneself may go."""
-    made, siti = await bureau.programme(), person()
+    """It would outlive the end of its grant there; what an organisation bought itself may go."""
+    made, siti = await bureau.programme(), await organisation(bureau.db, "Siti")
     await bureau.claims.claim(siti, made.id, identity=identity(1))
     own = await bureau.programmes.make(
         siti, name="Titipan", message="", units_each=1, ends_at=datetime.now(UTC) + timedelta(days=9)

@@ -33,9 +33,9 @@ from programme_people import Bureau, chunks, identity, person
 
 
 @pytest.fixture
-def bureau(db: Database) -> Bureau:
+async def bureau(db: Database) -> Bureau:
     """An agency on this test's database."""
-    return Bureau(db)
+    return await Bureau.open(db)
 
 
 @given(granted=st.integers(1, 9), used_since=st.integers(0, 20), available=st.integers(0, 20))

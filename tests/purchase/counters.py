@@ -17,7 +17,7 @@ from emeterai.infra.settings import Settings
 from emeterai.ledger.service import Ledger
 from emeterai.purchase.jobs import sweep_orders
 from emeterai.purchase.midtrans import MidtransProvider
-from emeterai.purchase.model import ChargeRequest, Order, Wishes
+from emeterai.purchase.model import Channel, ChargeRequest, Order, Wishes
 from emeterai.purchase.provider import PaymentProvider
 from emeterai.purchase.provider_http import Chance, Patience
 from emeterai.purchase.service import Purchase
@@ -64,7 +64,13 @@ def xendit(twin: XenditTwin, *, clock: Callable[[], float] | None = None) -> Xen
     )
 
 
-def asked(twin: PaymentTwin, *, amount_idr: int = 25_000, life: timedelta = timedelta(hours=1)) -> ChargeRequest:
+def asked(
+    twin: PaymentTwin,
+    *,
+    amount_idr: int = 25_000,
+    life: timedelta = timedelta(hours=1),
+    channel: Channel = Channel.QRIS,
+) -> ChargeRequest:
     """A charge to be asked for."""
     order_id = new_id()
     return ChargeRequest(
@@ -73,6 +79,7 @@ def asked(twin: PaymentTwin, *, amount_idr: int = 25_000, life: timedelta = time
         expires_at=twin.now + life,
         notify_url="https://shop.example/v1/payments/x/notifications",
         return_url=f"https://shop.example/pesanan/{order_id}?kembali=1",
+        channel=channel,
     )
 
 
@@ -129,9 +136,11 @@ class Till(Generic[_Twin]):
         return [row["outcome"] for row in rows]
 
 
-def till(db: Database, twin: _Twin, providers: list[PaymentProvider]) -> Till[_Twin]:
+def till(
+    db: Database, twin: _Twin, providers: list[PaymentProvider], *, settings: Settings | None = None
+) -> Till[_Twin]:
     """A shop that sells through `providers`; the twin's time is ours."""
     twin.now = utc_now()
     ledger = Ledger(db)
-    settings = Settings(fee_idr=2_500, public_url="https://shop.example")
+    settings = settings or Settings(fee_idr=2_500, public_url="https://shop.example")
     return Till(db, ledger, Purchase(db, ledger, settings, providers=providers), twin, providers[0].name)

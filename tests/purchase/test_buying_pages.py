@@ -165,3 +165,41 @@ async def test_an_order_that_cannot_be_paid_yet_is_shown_with_the_reason_and_the
         assert "Penyedia pembayaran sedang tidak menjawab" in answer.text
         assert fields_of(answer, f"{path}/bayar")
         assert '<meta http-equiv="refresh"' not in answer.text
+
+
+async def test_whoever_buys_again_is_told_of_the_order_that_waits(browser: httpx.AsyncClient) -> None:
+    """With a way to it; what is paid or given up is not mentioned."""
+    assert "masih menunggu pembayaran" not in (await browser.get("/beli")).text
+    path = await ordered(browser, 2)
+    page = (await browser.get("/beli")).text
+    assert "masih menunggu pembayaran" in page
+    assert f'href="{path}"' in page
+    await browser.post(f"{path}/batal", data=fields_of(await browser.get(path), f"{path}/batal"))
+    assert path not in (await browser.get("/beli")).text
+
+
+async def test_a_limit_is_told_where_the_person_buys(open_shop: Shop, browser: httpx.AsyncClient) -> None:
+    """With the orders to pay or to give up, and the quantity as it was typed."""
+    form = fields_of(await browser.get("/beli", params={"quantity": "3"}), "/beli")
+    (account,) = await open_shop.db.fetchrow("SELECT id FROM accounts.accounts") or ()
+    for _ in range(open_shop.settings.person_orders_an_hour_max):
+        last = await open_shop.purchase.place_order(account, 1)
+    answer = await browser.post("/beli", data=form)
+    assert (429, True) == (answer.status_code, "retry-after" in answer.headers)
+    assert "Anda sudah membuat 100 pesanan dalam satu jam" in answer.text
+    assert f'href="/pesanan/{last.id}"' in answer.text
+    assert 'value="3"' in answer.text
+
+
+async def test_an_order_that_was_paid_meanwhile_is_shown_and_not_given_up(
+    open_shop: Shop, browser: httpx.AsyncClient
+) -> None:
+    """The page says why, and what became of it."""
+    path = await ordered(browser, 1)
+    form = fields_of(await browser.get(path), f"{path}/batal")
+    (account, order_id) = await open_shop.db.fetchrow("SELECT account_id, id FROM purchase.orders") or ()
+    await open_shop.notify(await open_shop.purchase.order(account, order_id))
+    answer = await browser.post(f"{path}/batal", data=form)
+    assert 409 == answer.status_code
+    for shown in ("tidak lagi menunggu pembayaran", "Pembayaran diterima"):
+        assert shown in answer.text

@@ -45,7 +45,7 @@ async def paid(shop: Till[Any], buyer: Caller, quantity: int) -> Order:
 
 async def one_left_and_four_granted(shop: Till[Any], db: Database) -> tuple[Bureau, Caller, Order]:
     """An agency, somebody who used two of three stamps that she paid for and was granted four, and her order."""
-    bureau, siti = Bureau(db), person()
+    bureau, siti = await Bureau.open(db), person()
     order = await paid(shop, siti, 3)
     await bureau.use(siti.account_id, 2)
     programme = await bureau.programme(funded=4, units_each=4, invited=1)

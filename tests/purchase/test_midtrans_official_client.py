@@ -22,6 +22,7 @@ from midtransclient.error_midtrans import MidtransAPIError
 from shops import free_port, listening
 
 from emeterai.purchase.midtrans import MidtransProvider
+from emeterai.purchase.model import Channel
 from emeterai.purchase.provider import VIRTUAL_ACCOUNT
 from twins.midtrans_twin import MidtransTwin, moment
 
@@ -283,8 +284,8 @@ async def test_no_wish_at_all(desk: Desk) -> None:
 async def test_both_clients_see_the_same_transaction(desk: Desk) -> None:
     """What our adapter charges and refunds, Midtrans's client finds, under the same ids and keys."""
     provider = MidtransProvider(desk.url, desk.twin.key, bank="bca", now=lambda: desk.twin.now)
-    for amount_idr in (AMOUNT_IDR, 10_000_001):
-        request = asked(desk.twin, amount_idr=amount_idr)
+    for amount_idr, channel in ((AMOUNT_IDR, Channel.QRIS), (10_000_001, Channel.VIRTUAL_ACCOUNT)):
+        request = asked(desk.twin, amount_idr=amount_idr, channel=channel)
         ours = await provider.create_charge(request)
         found = await desk.ask(desk.core.transactions.status, str(request.order_id))
         assert (ours.reference, f"{amount_idr}.00") == (found["transaction_id"], found["gross_amount"])

@@ -10,7 +10,7 @@ from returning import paid_order, work_returns, write
 
 from emeterai.infra.database import Database
 from emeterai.infra.ids import new_id
-from emeterai.purchase.money_audit import RULES, check_all_money
+from emeterai.purchase.money_audit import OF_NEW_MONEY, RULES, check_all_money, check_money
 from twins.midtrans_twin import MidtransTwin
 
 OWES, OWED, QUOTA, STAMPS, LOST, EYES = RULES
@@ -68,3 +68,29 @@ async def test_each_rule_is_named_when_it_is_broken(shop: Till[MidtransTwin], ru
     for statement in BREAKS[rule]:
         await write(shop.db, statement)
     assert [rule] == await broken(shop.db)
+
+
+async def broken_among_new(db: Database) -> list[str]:
+    """The rules that are broken on what a look finds when all money is new."""
+    subjects = "SELECT DISTINCT subject FROM ledger.transfers WHERE kind = 'money'"
+    async with db.connection() as connection, connection.transaction(isolation="repeatable_read"):
+        ids = [row["subject"] for row in await connection.fetch(subjects)]
+        return [rule.name for rule in await check_money(connection, ids) if rule.broken]
+
+
+@pytest.mark.parametrize("rule", OF_NEW_MONEY)
+async def test_a_look_at_new_money_names_the_same_rule(shop: Till[MidtransTwin], rule: str) -> None:
+    """And no other; before that none."""
+    assert [] == await broken_among_new(shop.db)
+    for statement in BREAKS[rule]:
+        await write(shop.db, statement)
+    assert [rule] == await broken_among_new(shop.db)
+
+
+async def test_a_look_at_new_money_leaves_the_old_to_the_audit(shop: Till[MidtransTwin]) -> None:
+    """It reads what new transfers name, and nothing else."""
+    for rule in OF_NEW_MONEY:
+        for statement in BREAKS[rule]:
+            await write(shop.db, statement)
+    async with shop.db.transaction() as tx:
+        assert [0] * len(OF_NEW_MONEY) == [rule.broken for rule in await check_money(tx, [new_id()])]

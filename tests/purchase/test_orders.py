@@ -9,7 +9,7 @@ from shops import Shop
 
 from emeterai.core.refusal import Refused
 from emeterai.infra.ids import new_id
-from emeterai.purchase.model import Charge, ChargeRequest
+from emeterai.purchase.model import Channel, Charge, ChargeRequest
 from emeterai.purchase.sandbox import SandboxProvider
 from emeterai.purchase.service import OrderState, Purchase
 
@@ -76,6 +76,7 @@ async def test_a_charge_whose_answer_was_lost_is_found_again(shop: Shop) -> None
             expires_at=order.expires_at,
             notify_url=f"{base}/v1/payments/sandbox/notifications",
             return_url=f"{base}/pesanan/{order.id}?kembali=1",
+            channel=Channel.QRIS,
         )
     )
     assert lost.reference == (await shop.purchase.open_charge(order.account_id, order.id)).provider_reference

@@ -12,8 +12,9 @@ from typing import Any
 import httpx
 import pytest
 from counters import Till, asked, midtrans, till, xendit
-from returning import audit, books, cases_of, paid_order, returns_of, states_of, work_returns
-from shops import Shop, token_of
+from litestar import Litestar
+from returning import audit, books, cases_of, paid_order, returns_of, states_of, work_returns, write
+from shops import WAIT_S, Shop, free_port, listening, token_of, until
 
 from emeterai.accounts.callers import SESSION_COOKIE
 from emeterai.core.refusal import Refused
@@ -24,6 +25,8 @@ from emeterai.infra.ids import new_id
 from emeterai.infra.logs import configure_logging
 from emeterai.purchase.jobs import sweep_orders
 from emeterai.purchase.model import Order
+from emeterai.purchase.routes import NotificationsController
+from emeterai.purchase.xendit import XenditProvider
 from twins.midtrans_twin import MidtransTwin, moment, signature
 from twins.payment_twin import BadDay
 from twins.xendit_twin import XenditTwin
@@ -56,6 +59,22 @@ class Two:
         self.first.pay(str(order.id))
         await self.first.deliver(self.shop.hear)
         return order
+
+
+class SilentLine(httpx.AsyncBaseTransport):
+    """A line to a twin on which it says nothing while `speaks` is not set; `asked` once somebody waits for that."""
+
+    def __init__(self, twin: XenditTwin) -> None:
+        self._line = twin.transport()
+        self.asked, self.speaks = asyncio.Event(), asyncio.Event()
+        self.speaks.set()
+
+    async def handle_async_request(self, request: httpx.Request) -> httpx.Response:
+        """Pass a request on when the twin may speak."""
+        if not self.speaks.is_set():
+            self.asked.set()
+            await self.speaks.wait()
+        return await self._line.handle_async_request(request)
 
 
 @pytest.fixture
@@ -150,8 +169,10 @@ async def test_pitfall_06_money_in_the_last_second_is_quota_or_goes_back(
     one.twin.pay(str(order.id))
     one.twin.day.down = True
     await one.end_time(order)
+    await write(one.db, "UPDATE purchase.orders SET checks = 100")
     await one.sweep(order)
     assert ("expired", 0) == await one.state_of(order)
+    assert await one.db.fetchval("SELECT next_check_at <= changed_at + interval '1 minute' FROM purchase.orders")
     one.twin.day = BadDay()
     await one.sweep(order)
     if pays is None:
@@ -172,21 +193,28 @@ async def test_pitfall_07_amount_and_currency_are_compared(one: Till[MidtransTwi
 
 
 async def test_pitfall_08_a_notification_is_answered_before_it_is_worked(two: Two) -> None:
-    """With the provider down and everything slow the answer is there at once, and the work is done later."""
-    two.first.day.down = True
-    order = await two.shop.order()
+    """Over HTTP: the answer is there and the notification on record while the provider, which is asked about it, still
+    says nothing. When it speaks the work is done.
+    """
+    line = SilentLine(two.second)
+    provider = XenditProvider(
+        "https://api.xendit.example", two.second.key, callback_token=two.second.token, transport=line
+    )
+    shop = till(two.shop.db, two.second, [provider])
+    order = await shop.order()
     two.second.pay(str(order.id))
-    two.second.day.slow_s = 60
     (letter,) = (one for one in two.second.post if b"payment.capture" in one.body)
-    async with asyncio.timeout(2):
-        received = await two.shop.purchase.receive_notification(
-            "xendit", dict(letter.headers), letter.body, now=utc_now()
-        )
-    assert received is not None
-    assert [None] == await two.shop.outcomes(order.id)
-    two.second.day.slow_s = 0
-    await two.shop.sweep(order)
-    assert ("paid", 2) == await two.shop.state_of(order)
+    line.speaks.clear()
+    app, port = Litestar([NotificationsController]), free_port()
+    app.state["services"] = shop
+    async with listening(app, port), httpx.AsyncClient(trust_env=False, timeout=WAIT_S) as http:
+        address = f"http://127.0.0.1:{port}/v1/payments/xendit/notifications"
+        answer = await http.post(address, content=letter.body, headers=letter.headers)
+        await line.asked.wait()
+        assert (200, [None]) == (answer.status_code, await shop.outcomes(order.id))
+        line.speaks.set()
+        await until(lambda: shop.state_of(order), lambda state: state == ("paid", 2))
+    await provider.close()
 
 
 async def test_pitfall_09_what_is_never_told_is_asked_in_bounded_steps_that_grow(one: Till[MidtransTwin]) -> None:
@@ -349,3 +377,17 @@ async def test_pitfall_15_a_provider_that_is_late_in_a_rush_loses_nothing(two: T
     two.first.now += timedelta(hours=1)
     await two.first.deliver(two.shop.hear)
     assert {("paid", 2)} == {await two.shop.state_of(order) for order in orders}
+
+
+async def test_pitfall_15_a_provider_that_is_late_is_asked_often_around_the_deadline(one: Till[MidtransTwin]) -> None:
+    """Paid in time, told by nobody: in the last minutes the next question does not wait for the deadline."""
+    order = await one.order()
+    one.twin.day = BadDay(loses=True)
+    near = "UPDATE purchase.orders SET checks = 100, expires_at = now() + interval '3 minutes'"
+    await write(one.db, near)
+    await one.sweep(order)
+    assert ("awaiting_payment", 0) == await one.state_of(order)
+    assert await one.db.fetchval("SELECT next_check_at < expires_at - interval '1 minute' FROM purchase.orders")
+    one.twin.pay(str(order.id))
+    await one.sweep(order)
+    assert ("paid", 2) == await one.state_of(order)

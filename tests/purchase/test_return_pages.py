@@ -104,6 +104,24 @@ async def test_a_person_hands_quota_back_and_sees_each_step(office: Office) -> N
     assert {"seen": 37_500, "returned": 37_500} == await books(office.shop.db)
 
 
+async def test_what_cannot_be_handed_back_is_told_where_the_form_is(office: Office) -> None:
+    """The form is open there; what went back is told beside what came."""
+    browser = await office.person("siti@contoh.id")
+    order = await office.bought(browser, 3)
+    path = f"/pesanan/{order.id}"
+    form = form_of(await browser.get(path), f"{path}/kembalikan")
+    for typed in ("9", "0", "dua", ""):
+        answer = await browser.post(f"{path}/kembalikan", data={**form, "quantity": typed})
+        assert 422 == answer.status_code
+        for shown in ("harus antara 1 dan 3", '<details class="card" open>', "3 kuota sudah masuk"):
+            assert shown in answer.text
+    assert "sudah Anda kembalikan" not in answer.text
+    await browser.post(f"{path}/kembalikan", data={**form, "quantity": "2"})
+    page = (await browser.get(path)).text
+    for shown in ("sudah Anda kembalikan: 2.", "Tersedia sekarang: 1.", '<details class="card">'):
+        assert shown in page
+
+
 async def test_a_return_s_own_address_leads_to_its_order(office: Office) -> None:
     """The quota's history links what it is about: for a return that is its order; for others there is nothing."""
     browser, other = await office.person("siti@contoh.id"), await office.person("budi@contoh.id")

@@ -108,8 +108,8 @@ async def test_a_charge_that_is_recorded_after_its_order_was_cancelled_is_cancel
     order = await counter.purchase.place_order(account, 2)
     charge = Providers.charge
 
-    async def slowly(providers: Providers, charged: Order) -> Any:
-        opened = await charge(providers, charged)
+    async def slowly(providers: Providers, charged: Order, **how: Any) -> Any:
+        opened = await charge(providers, charged, **how)
         await counter.purchase.cancel(account, charged.id)
         return opened
 

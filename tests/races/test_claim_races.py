@@ -29,6 +29,7 @@ from emeterai.partners.programme_model import Programme
 from emeterai.partners.programme_returns import GrantReturns
 from emeterai.partners.programme_secrets import ProgrammeSecrets
 from emeterai.partners.programmes import Programmes
+from programme_people import organisation
 
 Widen = Callable[[Any, str], None]
 IDENTITIES = ("3201011203900001", "3201011203900002")
@@ -42,11 +43,11 @@ def person() -> Caller:
 class Desk:
     """A programme of two identities with ten units, and two processes in which people claim."""
 
-    def __init__(self, db: Database) -> None:
+    def __init__(self, db: Database, agency: Caller) -> None:
         self.db = db
+        self.agency = agency
         self.ledger, self.keys = Ledger(db), ProgrammeSecrets(b"x" * 32)
         self.processes = [Claims(db, Ledger(db), self.keys) for _ in range(2)]
-        self.agency = person()
         self.programmes = Programmes(db, self.ledger, self.keys)
 
     async def open(self) -> Programme:
@@ -84,9 +85,9 @@ class Desk:
 
 
 @pytest.fixture
-def desk(db: Database) -> Desk:
+async def desk(db: Database) -> Desk:
     """On this test's own database."""
-    return Desk(db)
+    return Desk(db, await organisation(db))
 
 
 async def drop(db: Database, constraint: str) -> None:

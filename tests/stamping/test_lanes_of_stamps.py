@@ -3,18 +3,21 @@
 from __future__ import annotations
 
 import asyncio
+from collections import Counter
 from pathlib import Path
 from typing import Any
 from uuid import UUID
 
 import msgspec
 
+from emeterai.core.ledger import Reason
+from emeterai.infra import metrics
 from emeterai.infra.database import Database
 from emeterai.infra.lane import COMMON, lane_now, work_for
 from emeterai.stamping.documents import INSPECT
 from emeterai.stamping.service import SEAL
 from papers import letter
-from spine import Spine
+from spine import Spine, some_seal
 
 
 async def lanes(db: Database, kind: str) -> dict[UUID, str]:
@@ -36,6 +39,24 @@ async def test_stamps_asked_for_together_keep_their_own_lanes(db: Database, tmp_
     requests = [await spine.wanted(await spine.person(1)) for _ in wanted]
     ids = await asyncio.gather(*(asyncio.create_task(asked(lane)) for lane in wanted))
     assert {one: lane or COMMON for one, lane in zip(ids, wanted, strict=True)} == await lanes(db, SEAL)
+
+
+async def test_what_is_settled_is_counted_for_the_lane_that_asked(db: Database, tmp_path: Path) -> None:
+    """One batch of a sealer holds stamps of several; one that comes too late is nobody's."""
+    spine, held = Spine(db, tmp_path), {}
+    for lane in ("partners", "cpns-2026", "partners", "staff"):
+        work_for(lane, 0)
+        stamp = await spine.held()
+        held[stamp.id] = lane, stamp
+    stamps = {key: stamp for key, (_, stamp) in held.items()}
+    claims, before = await spine.claim(), metrics.done_by_lane("settle")
+    assert {key: lane for key, (lane, _) in held.items()} == {claim.id: claim.lane for claim in claims}
+    late = next(claim for claim in claims if claim.lane == "staff")
+    assert 1 == await spine.endings.give_back({late.id: (Reason.CANCELLED, None)})
+    assert 3 == await spine.endings.settle(claims, stamps, {key: some_seal(stamp) for key, stamp in stamps.items()})
+    counted = Counter(metrics.done_by_lane("settle"))
+    counted.subtract(before)
+    assert Counter({"partners": 2, "cpns-2026": 1}) == +counted
 
 
 async def test_a_request_for_a_stamp_knows_its_lane(db: Database, tmp_path: Path) -> None:

@@ -9,9 +9,11 @@ import asyncpg
 import msgspec
 import pytest
 
+from emeterai.audits import AUDITS
 from emeterai.infra.database import Database
 from emeterai.ledger import watch as watching
 from emeterai.ledger.check import Rule
+from emeterai.purchase.money_audit import OF_NEW_MONEY
 from emeterai.stamping.audit import check_all_stamps
 from emeterai.status import service as module
 from emeterai.status.lines import Line, SignedLine, verify_lines
@@ -19,6 +21,12 @@ from emeterai.status.service import Invariants, PublicLines
 from spine import Spine
 
 SECRET = b"s" * 32
+DOCS = Path(__file__).parents[2] / "docs"
+OWED_TO_NOBODY = """
+    INSERT INTO ledger.transfers (id, kind, reason, amount, debit, credit, subject)
+    SELECT gen_random_uuid(), 'money', 'paid_other', 5, '00000000-0000-0000-0000-00000000000b',
+        '00000000-0000-0000-0000-00000000000c', gen_random_uuid()
+"""
 
 
 @pytest.fixture
@@ -193,7 +201,27 @@ async def test_lines_are_read_a_page_at_a_time(spine: Spine) -> None:
     assert bytes.fromhex((await published(spine.db))[-1].key) == await lines.key()
 
 
+async def test_new_money_that_nobody_accounts_for_is_told_within_the_minute(spine: Spine) -> None:
+    """The look asks the rules of money too, on what is new; what was verified before is not read again."""
+    invariants = steward(spine.db)
+    await invariants.audit_if_due()
+    await spine._write(OWED_TO_NOBODY)
+    await invariants.minute()
+    (line,) = await published(spine.db)
+    assert 1 == read(line).broken
+    assert await invariants._watch.wants_audit(3_600)
+
+
+async def test_every_rule_of_every_capability_is_listed(db: Database) -> None:
+    """The page says of each by its name whether it is looked at each minute or once a day."""
+    text = " ".join((DOCS / "invariants.md").read_text(encoding="utf-8").split())
+    by_the_minute, _, by_the_day = text.partition("## Once a day only")
+    rules = [rule.name for audit in AUDITS for rule in await audit(db)]
+    assert list(OF_NEW_MONEY) == [rule for rule in rules if rule in by_the_minute]
+    assert [] == [rule for rule in rules if rule not in OF_NEW_MONEY and rule not in by_the_day]
+
+
 def test_what_is_added_up_is_named() -> None:
     """The rule over all accounts is one of those that the documentation lists."""
-    text = " ".join((Path(__file__).parents[2] / "docs" / "invariants.md").read_text(encoding="utf-8").split())
+    text = " ".join((DOCS / "invariants.md").read_text(encoding="utf-8").split())
     assert watching.ADDS_UP in text

@@ -78,6 +78,7 @@ _PROGRAMME_PAGE = {
     "programme": _PROGRAMME,
     "state": ("ok", "terbuka", "open"),
     "is_open": True,
+    "may_give": True,
     "figures": _FIGURES,
     "batches": [CodeBatch(id=ID, quantity=10, ready=10, created_at=AT)],
     "public_url": "https://meterai.example/program/x",
@@ -123,7 +124,15 @@ _INVITED = Invited(
     invited_by=HOSTILE,
     expires_at=LATER,
 )
-_NEW = {"newer_url": None, "older_url": None, "units_each_max": 100, "idempotency_key": str(ID), "form": Form()}
+_NEW = {
+    "newer_url": None,
+    "older_url": None,
+    "may_give": True,
+    "units_each_max": 100,
+    "idempotency_key": str(ID),
+    "form": Form(),
+}
+_NO_ORGANISATION = Form({}, (FieldError("lembaga", SAMPLE_REFUSAL.id, SAMPLE_REFUSAL.en),))
 
 GRANTS: list[tuple[str, str, dict[str, Any], bool]] = [
     ("groups", "accounts/groups.html", {"groups": [(_GROUP, _OWNER)], "acting_for": None, "form": Form()}, True),
@@ -208,7 +217,25 @@ GRANTS: list[tuple[str, str, dict[str, Any], bool]] = [
         },
         True,
     ),
+    ("programmes_none", "partners/programmes.html", {**_NEW, "programmes": [], "may_give": False}, True),
+    (
+        "programmes_refused",
+        "partners/programmes.html",
+        {
+            **_NEW,
+            "programmes": [(_PROGRAMME, ("ok", "terbuka", "open"))],
+            "may_give": False,
+            "form": _NO_ORGANISATION,
+        },
+        True,
+    ),
     ("programme", "partners/programme.html", _PROGRAMME_PAGE, True),
+    (
+        "programme_stopped",
+        "partners/programme.html",
+        {**_PROGRAMME_PAGE, "may_give": False, "form": _NO_ORGANISATION},
+        True,
+    ),
     ("programme_list", "partners/programme.html", {**_PROGRAMME_PAGE, "report": _REPORT}, True),
     (
         "programme_ended",

@@ -7,7 +7,9 @@ from typing import Any
 
 from emeterai.core.brownout import Step
 from emeterai.gate.lanes import DEFAULTS, Change, Lane, LaneKind
+from emeterai.gate.now import EstimateError
 from emeterai.gate.operator import LEVERS, STEPS, LaneView, RoomView, differences, fields_of, would_change
+from emeterai.gate.room_page import span_of
 from emeterai.web.forms import FieldError, Form
 
 CAMPAIGN = Lane(name="cpns-2026", title="CPNS 2026", share=0.1, message_id="Kami di sini.", message_en="We are here.")
@@ -35,7 +37,11 @@ def view(lane: Lane, *, waiting: int = 0) -> LaneView:
         in_flight=31,
         queued=12,
         refused={"browse": 2_104, "buy": 12},
-        minutes=waiting / 23.4 / 60 if waiting else None,
+        goodput=21.0 if waiting else 0.0,
+        wait=span_of(waiting / 27, waiting / 19) if waiting else None,
+        estimates=EstimateError(4_120, 0.9312, -12.4) if waiting else None,
+        step=STEPS[Step(lane.rests_from)],
+        step_number=lane.rests_from,
         pass_needed=waiting > 0,
         why=[("Pembubuhan sedang penuh.", "Stamping is at its limit.")] if waiting else [],
     )

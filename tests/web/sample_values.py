@@ -9,9 +9,11 @@ from uuid import UUID
 
 import msgspec
 
+from emeterai.core.ordering import Price
 from emeterai.core.refusal import RefusalKind, Refused
 from emeterai.core.returning import ReturnCause, ReturnState
 from emeterai.purchase.model import Channel, PaymentCode
+from emeterai.purchase.pricing import Quote
 from emeterai.purchase.returns_model import Action, Case, CaseKind, Proposal, Return
 from emeterai.purchase.returns_words import cause_in_words, state_in_words
 from emeterai.status.lines import Line
@@ -90,6 +92,7 @@ ORDER = {
     "duty_idr": 200_000,
     "fee_idr": 0,
     "total_idr": 200_000,
+    "channel": Channel.QRIS,
     "created_at": AT,
     "expires_at": LATER,
     "settled_at": None,
@@ -227,13 +230,23 @@ STAMP = {
     "size_bytes": 1_497_000,
 }
 QUOTE = {"quantity": 20, "duty_idr": 200_000, "fee_idr": 50_000, "total_idr": 250_000}
+WAYS = [
+    Quote(channel=Channel.QRIS, price=Price(200_000, 50_000), channel_fee_idr=0, amount_idr_max=10_000_000),
+    Quote(channel=Channel.VIRTUAL_ACCOUNT, price=Price(200_000, 50_000), channel_fee_idr=0, amount_idr_max=0),
+]
+DEAR_WAYS = [
+    Quote(channel=Channel.QRIS, price=Price(200_000, 51_750), channel_fee_idr=1_750, amount_idr_max=100_000),
+    Quote(channel=Channel.VIRTUAL_ACCOUNT, price=Price(200_000, 54_000), channel_fee_idr=4_000, amount_idr_max=0),
+]
 BUY = {
     "form": Form(),
     "quote": QUOTE,
     "duty_each_idr": 10_000,
     "fee_each_idr": 2_500,
     "quantity_max": 1_000,
-    "qris_allowed": True,
+    "ways": WAYS,
+    "has_channel_fees": False,
+    "open_orders": [],
     "order_life_h": 24,
     "idempotency_key": KEY,
 }
@@ -321,7 +334,7 @@ def keys(**more: Any) -> dict[str, Any]:
 
 
 FACTS = [{"id": "Satu meterai selesai dalam", "en": "One stamp is done in", "value": "0,4 detik"}]
-HOME = {"duty_idr": 10_000, "fee_idr": 0, "facts": FACTS}
+HOME = {"duty_idr": 10_000, "fee_idr": 0, "facts": FACTS, "lanes": []}
 LISTED = [
     {
         **DOCUMENT,

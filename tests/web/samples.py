@@ -7,6 +7,7 @@ from typing import Any
 
 from care_samples import CARE
 from grant_samples import GRANTS
+from in_time_samples import IN_TIME, LANES
 from operator_samples import OPERATOR
 from partner_samples import PARTNERS
 from sample_values import (
@@ -15,6 +16,7 @@ from sample_values import (
     AT,
     BROKEN_LINES,
     BUY,
+    DEAR_WAYS,
     DOCUMENT,
     HISTORY,
     HOME,
@@ -68,6 +70,7 @@ class Sample:
 SAMPLES = [
     Sample("home", "web/home.html", HOME, signed_in=False),
     Sample("home_signed_in", "web/home.html", {**HOME, "fee_idr": 2_500}, specimen=False),
+    Sample("home_lanes", "web/home.html", {**HOME, "lanes": LANES}, signed_in=False),
     Sample("error", "web/error.html", {"refusal": SAMPLE_REFUSAL, "case_number": None}),
     Sample("error_case", "web/error.html", {"refusal": STALLED, "case_number": "K-7F3Q-29"}, signed_in=False),
     Sample(
@@ -111,6 +114,9 @@ SAMPLES = [
     Sample("api_keys", "accounts/api_keys.html", keys(new_token="emt_4f7k2m9q7xw3n5v8b1c6d0f2g4h6j8k0")),
     Sample("api_keys_empty", "accounts/api_keys.html", keys(keys=[])),
     Sample("buy", "purchase/buy.html", BUY),
+    Sample("buy_once_more", "purchase/buy.html", {**BUY, "open_orders": [ORDER] * 4}),
+    Sample("buy_by_channel", "purchase/buy.html", {**BUY, "ways": DEAR_WAYS, "has_channel_fees": True}),
+    Sample("buy_too_much", "purchase/buy.html", {**BUY, "ways": DEAR_WAYS[:1], "has_channel_fees": True}),
     Sample(
         "buy_errors",
         "purchase/buy.html",
@@ -385,6 +391,7 @@ SAMPLES = [
     *(Sample(key, template, context, signed_in=signed_in) for key, template, context, signed_in in VOUCHERS),
     *(Sample(key, template, context, signed_in=signed_in) for key, template, context, signed_in in CARE),
     *(Sample(key, template, context) for key, template, context in OPERATOR),
+    *(Sample(key, "gate/in_time.html", context, signed_in=signed_in) for key, context, signed_in in IN_TIME),
     *(Sample(key, template, context) for key, template, context in PARTNERS),
     *(Sample(key, template, context, signed_in=signed_in) for key, template, context, signed_in in GRANTS),
     Sample("acting", "partners/grants.html", {"grants": []}, viewer=Viewer("Siti", "Asia/Makassar", HOSTILE)),

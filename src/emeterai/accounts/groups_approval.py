@@ -54,7 +54,7 @@ class GroupApprovals:
         self._enrol = enrol
 
     async def approve(self, group_id: UUID, note: str, *, by: str, staff_id: UUID | None = None) -> GroupInOffice:
-        """Let a group buy as an organisation and make vouchers; approved already changes nothing.
+        """Let a group buy as an organisation, make vouchers and programmes of grants; approved already changes nothing.
 
         `by` says who decides, `staff_id` is that person's account where there is one. Raises `group_unknown`,
         `approval_note_needed`, `approval_of_own_group`.

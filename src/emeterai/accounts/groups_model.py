@@ -39,7 +39,7 @@ class Group(msgspec.Struct, frozen=True, kw_only=True):
     created_at: datetime
     role: GroupRole
     approved: bool = False
-    """Until staff approve it, it buys under its founder's own limit and makes no vouchers."""
+    """Until staff approve it, it buys under its founder's own limit and makes neither vouchers nor programmes."""
 
 
 class GroupInOffice(msgspec.Struct, frozen=True, kw_only=True):

@@ -2,9 +2,9 @@
 
 A lane is guaranteed its share of the slots and may borrow what is idle. Whoever has a guarantee waits for the next slot
 that comes free, whoever it comes from, and never longer than GIVE_BACK_S: then it is let in above the limit, because a
-borrower that does not end must not cost a lender its share. Inside a lane finishing comes before buying before
-browsing. Waiting is bounded in time, not in length alone: a queue that has not been empty for a while is cut down to
-those who came just now (docs/decisions/0022).
+borrower that does not end must not cost a lender its share. What cannot wait is let in so at once. Inside a lane
+finishing comes before buying before browsing. Waiting is bounded in time, not in length alone: a queue that has not
+been empty for a while is cut down to those who came just now (docs/decisions/0022).
 """
 
 from __future__ import annotations
@@ -212,6 +212,16 @@ class Slots:
         queue.line.append(waiting)
         self.waiting += 1
         return waiting
+
+    def ask_now(self, lane: str, work: Work) -> bool:
+        """Whether the slot is yours at once, for what does not wait. Below its guarantee a lane always has one, if need
+        be above the limit: what others have borrowed may be theirs for hours. The excess is at most the guarantees.
+        """
+        found = self._lane(lane)
+        is_in = found.used < found.guaranteed or (self.waiting == 0 and self._has_room(found, work))
+        if is_in:
+            self._enter(found)
+        return is_in
 
     def end(self, lane: str) -> None:
         """A slot of the lane is free again; `admit` then says who gets it."""

@@ -86,9 +86,19 @@ class Price:
     duty_idr: int
     fee_idr: int
 
-    def part(self, units: int, *, of: int) -> Price:
-        """The price of `units` of the `of` stamps that this is the price of."""
-        return Price(self.duty_idr * units // of, self.fee_idr * units // of)
+    def part(self, units: int, *, of: int, after: int = 0) -> Price:
+        """The price of `units` of the `of` stamps that this is the price of, once `after` others were taken out.
+
+        Parts that follow one another make up the whole, to the rupiah, also of a fee that cannot be divided.
+        """
+        duty_idr, fee_idr = (
+            line_idr * (after + units) // of - line_idr * after // of for line_idr in (self.duty_idr, self.fee_idr)
+        )
+        return Price(duty_idr, fee_idr)
+
+    def with_fee(self, fee_idr: int) -> Price:
+        """The same with so much more service fee."""
+        return Price(self.duty_idr, self.fee_idr + fee_idr)
 
     @property
     def total_idr(self) -> int:
@@ -141,6 +151,13 @@ def order_move(seen: Seen | None, total_idr: int, *, overdue: bool) -> OrderMove
 def order_price(quantity: int, *, duty_idr: int, fee_idr: int) -> Price:
     """The price of `quantity` stamps at a tax of `duty_idr` and a service fee of `fee_idr` each."""
     return Price(duty_idr=quantity * duty_idr, fee_idr=quantity * fee_idr)
+
+
+def channel_fee(plain: Price, *, flat_idr: int, bps: int) -> int:
+    """What a way of paying adds to a plain price, in whole rupiah: a flat sum for the order, and `bps` hundredths of a
+    percent of it, rounded up.
+    """
+    return flat_idr - (-plain.total_idr * bps // 10_000)
 
 
 def order_number(order_id: UUID) -> str:

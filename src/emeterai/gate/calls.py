@@ -1,15 +1,19 @@
 """Leave and be called: an e-mail when one's turn is near, a webhook for every other channel.
 
-The steward calls, nearest turn first, so many at a time, and tries again when the post is down. An address is deleted
-as soon as its call was made or given up; the webhook gets no address at all.
+The steward calls, nearest turn first, a share at a time and on at once while there is more, and tries again when the
+post is down. An address is deleted as soon as its call was made or given up; the webhook gets no address at all.
 """
 
 from __future__ import annotations
 
 import asyncio
+import contextlib
+import functools
 import smtplib
 import ssl
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
 from email.message import EmailMessage
 from pathlib import Path
 from typing import Protocol
@@ -21,9 +25,11 @@ import structlog
 from emeterai.gate import room_store
 from emeterai.gate.now import NowFiles, NowServing
 from emeterai.gate.passes import room_path
+from emeterai.gate.room_store import Due
 from emeterai.infra import metrics
 from emeterai.infra.database import Database
 from emeterai.infra.settings import Settings, SettingsError
+from emeterai.infra.shares import while_there_is_more
 
 CALL_EVERY_S = 5.0
 CALLS_MAX = 200_000
@@ -31,11 +37,23 @@ CALLS_MAX = 200_000
 AHEAD_S = 300.0
 """People are called about five minutes before their turn."""
 AT_ONCE = 100
+ROUNDS_MAX, GOES_ON_S = 20, 10.0
+"""So many times a lane goes on while a whole share was due, and not for longer: the other lanes have theirs, too."""
+LETTERS_AT_ONCE = 32
+"""A letter is mostly waiting for the mail server."""
+LATE_S = 60.0
+"""A call that goes out so long after it was due came late."""
 TRIES_MAX = 5
 AGAIN_S = 60.0
 _TIMEOUT_S = 10.0
+_FAR_S = 3_600.0
+_AHEAD_S = (0.0, 15.0, 30.0, 60.0, 120.0, 180.0, 240.0, 300.0, 420.0, 600.0)
 _log = structlog.get_logger(__name__)
 _calls = metrics.counter("emeterai_gate_calls", "People called to their turn", ["outcome"])
+_late = metrics.counter("emeterai_gate_calls_late", "Calls that went out over a minute after they were due")
+_ahead_s = metrics.histogram(
+    "emeterai_gate_call_ahead_seconds", "How long before the turn a call went out", buckets=_AHEAD_S
+)
 _waiting = metrics.gauge_latest("emeterai_gate_calls_waiting", "People who wait to be called, in the fullest lane")
 for _outcome in ("made", "failed", "late"):
     _calls.labels(_outcome)
@@ -63,13 +81,14 @@ class Mail:
         self._tls = parts.scheme == "smtps"
         self._host, self._port = parts.hostname, parts.port or (465 if self._tls else 587)
         self._user, self._password, self._sender, self._base_url = user, password, sender, base_url
+        self._threads = ThreadPoolExecutor(LETTERS_AT_ONCE, thread_name_prefix="letter")
 
     async def call(self, now: NowServing, number: int, turn: int, email: str) -> None:
         """Send one message. Raises CallError."""
         message = letter(now, number, turn, sender=self._sender, base_url=self._base_url)
         message["To"] = email
         try:
-            await asyncio.to_thread(self._send, message)
+            await asyncio.get_running_loop().run_in_executor(self._threads, self._send, message)
         except (OSError, smtplib.SMTPException) as error:
             raise CallError(type(error).__name__) from error
 
@@ -88,6 +107,8 @@ class Mail:
             if self._user:
                 post.login(self._user, self._password)
             post.send_message(message)
+            with contextlib.suppress(OSError, smtplib.SMTPException):
+                post.quit()  # the letter was taken: however this is answered, it must not be sent again
 
 
 class Webhook:
@@ -143,6 +164,13 @@ def letter(now: NowServing, number: int, turn: int, *, sender: str, base_url: st
     return message
 
 
+@dataclass(slots=True)
+class _Made:
+    """How many were called in one sweep."""
+
+    count: int = 0
+
+
 class Calls:
     """What the steward does for those who left to be called."""
 
@@ -160,43 +188,69 @@ class Calls:
         """Call those whose turn is near and forget those whose turn is over; answers how many were called. Raises what
         the database raises.
         """
-        called, most, full = 0, 0, {}
+        calls, most, full = _Made(), 0, {}
         for lane in self._files.lanes() if self._callers else []:
             now = self._files.read(lane)
             waiting = await room_store.count_calls(self._db, lane, up_to=CALLS_MAX)
             full[lane] = waiting >= CALLS_MAX
             most = max(most, waiting)
-            near = now.now_serving + int(now.turns_per_s.high * AHEAD_S)
             late = await room_store.drop_late_calls(self._db, lane, now.grace_from)
             _calls.labels("late").inc(late)
             if now.state == "open":
-                called += await self._call(now, near)
+                await while_there_is_more(
+                    functools.partial(self._call, lane, calls),
+                    share_max=AT_ONCE,
+                    rounds_max=ROUNDS_MAX,
+                    goes_on_s=GOES_ON_S,
+                )
         self._full = full
         _waiting.set(most)
-        return called
+        return calls.count
 
-    async def _call(self, now: NowServing, near: int) -> int:
-        due = await room_store.due_calls(self._db, now.lane, near, limit=AT_ONCE, again_s=AGAIN_S)
+    async def _call(self, lane: str, calls: _Made, limit: int) -> int:
+        """Call a share of those who are due; answers how many that were."""
+        now = self._files.read(lane)
+        near = now.now_serving + int(now.turns_per_s.high * AHEAD_S)
+        due = await room_store.due_calls(self._db, lane, near, limit=limit, again_s=AGAIN_S)
         # What breaks on one letter must not keep all the others from being written.
-        outcomes = await asyncio.gather(*(self._one(now, *one) for one in due), return_exceptions=True)
+        outcomes = await asyncio.gather(*(self._one(now, one) for one in due), return_exceptions=True)
         for outcome in outcomes:
             if isinstance(outcome, BaseException):
                 _calls.labels("failed").inc()
                 _log.error("call_broken", lane=now.lane, error=type(outcome).__name__)
-        made = [number for (number, _, _), done in zip(due, outcomes, strict=True) if done is True]
-        failed = [number for (number, _, _), done in zip(due, outcomes, strict=True) if done is not True]
-        await room_store.end_calls(self._db, now.lane, made, tries_max=TRIES_MAX, made=True)
+        made = [one for one, done in zip(due, outcomes, strict=True) if done is True]
+        failed = [one.number for one, done in zip(due, outcomes, strict=True) if done is not True]
+        await room_store.end_calls(self._db, now.lane, [one.number for one in made], tries_max=TRIES_MAX, made=True)
         await room_store.end_calls(self._db, now.lane, failed, tries_max=TRIES_MAX, made=False)
-        return len(made)
+        calls.count += len(made)
+        _measure(self._files.read(lane), made)
+        return len(due)
 
-    async def _one(self, now: NowServing, number: int, turn: int, email: str) -> bool:
+    async def _one(self, now: NowServing, due: Due) -> bool:
         """Whether somebody was reached in at least one way."""
         reached = False
         for caller in self._callers:
             try:
-                await caller.call(now, number, turn, email)
+                await caller.call(now, due.number, due.turn, due.email)
                 reached = True
             except CallError as error:
-                _log.warning("call_failed", lane=now.lane, number=number, how=type(caller).__name__, error=str(error))
+                _log.warning(
+                    "call_failed", lane=now.lane, number=due.number, how=type(caller).__name__, error=str(error)
+                )
         _calls.labels("made" if reached else "failed").inc()
         return reached
+
+
+def _measure(now: NowServing, made: Sequence[Due]) -> None:
+    """How long before their turns these calls have gone out, and which of them were due long before."""
+    for due in made:
+        left_s = _ahead_of(now, due.turn)
+        _ahead_s.observe(left_s)
+        if min(AHEAD_S - left_s, due.asked_ago_s) > LATE_S:
+            _late.inc()
+
+
+def _ahead_of(now: NowServing, turn: int) -> float:
+    """How long it is until a turn, as the line moves now: 0 once it has come, an hour at most."""
+    ahead, per_s = max(0, turn - now.now_serving), now.turns_per_s.mid
+    return min(_FAR_S, ahead / per_s if per_s > 0 else _FAR_S) if ahead else 0.0

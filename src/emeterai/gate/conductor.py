@@ -206,7 +206,7 @@ def _published(
         closes_at=lane.closes_at,
         message=Sentence(lane.message_id, lane.message_en) if lane.message_id or lane.message_en else None,
         why=(admission.why or _SLOWER) if waiting and slower else None,
-        brown_out=admission.brown_out,
+        brown_out=max(admission.brown_out, lane.rests_from),
         estimate_error=_error_of(counts),
         calls=calls,
         updated_at=_whole_ms(row.at),

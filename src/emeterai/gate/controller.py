@@ -40,9 +40,11 @@ SETTLED = "settle"
 _log = structlog.get_logger(__name__)
 _window = metrics.gauge_latest("emeterai_gate_window", "People who may be inside at once")
 _goodput = metrics.gauge_latest("emeterai_gate_goodput", "Stamps settled in the last second")
+_lane_goodput = metrics.gauge_latest("emeterai_gate_lane_goodput", "Stamps settled in the last second", ["lane"])
 _per_s = metrics.gauge_latest("emeterai_gate_people_per_second", "People let in a second", ["lane"])
 _inside = metrics.gauge_latest("emeterai_gate_inside", "People inside", ["lane"])
 _step = metrics.gauge_latest("emeterai_gate_brown_out_step", "What rests: 0 nothing, 7 stamping")
+_decided = metrics.counter("emeterai_gate_controller_decisions", "Seconds in which paces were decided")
 _failed = metrics.counter("emeterai_gate_controller_failures", "Seconds in which nothing could be decided")
 
 
@@ -77,7 +79,7 @@ WHY: Mapping[str, Reason] = {
 
 
 class LaneReading(msgspec.Struct, frozen=True):
-    """What one web process measured of one lane in a second."""
+    """What one process measured of one lane in a second."""
 
     inside: int = 0
     in_flight: int = 0
@@ -86,6 +88,7 @@ class LaneReading(msgspec.Struct, frozen=True):
     refused: dict[str, int] = {}
     inside_refused: int = 0
     entered: int = 0
+    settled: int = 0
 
 
 class Reading(msgspec.Struct, frozen=True):
@@ -116,6 +119,9 @@ class LanePace(msgspec.Struct, frozen=True, kw_only=True):
     admitted: int = 0
     refused: dict[str, int] = {}
     goodput: float = 0.0
+    """Stamps that were settled for this lane in the last second."""
+    settled: float = 0.0
+    """The same of the whole chain, lanes that are no more with it."""
     window: float = 0.0
 
     def aged(self, age_s: float) -> LanePace:
@@ -190,6 +196,7 @@ class Controller:
             if await pace_store.hold_controller(self._db, self._process, lease_s=LEASE_S):
                 await self._lanes.look()
                 await self._decide()
+                _decided.inc()
         except (Refused, *INTERRUPTIONS) as error:
             _failed.inc()
             _log.warning("controller_interrupted", error=type(error).__name__)
@@ -209,6 +216,7 @@ class Controller:
             lane, whole = seen.lanes[name], _whole([one.lanes[name] for one in readings if name in one.lanes])
             _per_s.labels(name).set(pace.per_s)
             _inside.labels(name).set(lane.inside)
+            _lane_goodput.labels(name).set(whole.settled)
             decided = LanePace(
                 per_s=pace.per_s,
                 floor_per_s=lane.floor_per_s,
@@ -221,7 +229,8 @@ class Controller:
                 queued=whole.queued,
                 admitted=whole.admitted,
                 refused=whole.refused,
-                goodput=seen.settled,
+                goodput=whole.settled,
+                settled=seen.settled,
                 window=self._pacer.window,
             )
             published.append((name, msgspec.json.encode(decided).decode()))
@@ -278,17 +287,21 @@ def _whole(readings: list[LaneReading]) -> LaneReading:
         refused=refused,
         inside_refused=sum(one.inside_refused for one in readings),
         entered=sum(one.entered for one in readings),
+        settled=sum(one.settled for one in readings),
     )
 
 
 def settled_reader() -> Callable[[], dict[str, object]]:
-    """What a sealer measured since it was asked last: the stamps that it settled."""
-    before = metrics.done(SETTLED)
+    """What a sealer measured since it was asked last: the stamps that it settled, and for which lanes."""
+    before, before_by_lane = metrics.done(SETTLED), metrics.done_by_lane(SETTLED)
 
     def read() -> dict[str, object]:
-        nonlocal before
-        settled, before = metrics.done(SETTLED) - before, metrics.done(SETTLED)
-        return {"role": "sealer", "settled": settled}
+        nonlocal before, before_by_lane
+        done, by_lane = metrics.done(SETTLED), metrics.done_by_lane(SETTLED)
+        new = {lane: count - before_by_lane.get(lane, 0) for lane, count in by_lane.items()}
+        lanes = {lane: {"settled": count} for lane, count in new.items() if count}
+        settled, before, before_by_lane = done - before, done, by_lane
+        return {"role": "sealer", "settled": settled, "lanes": lanes}
 
     return read
 

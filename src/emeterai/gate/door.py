@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import asyncio
 import random
-from collections import Counter
+from collections import Counter, defaultdict
 from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass, field
 from math import inf
@@ -21,7 +21,7 @@ from emeterai.core.limiting import AdaptiveLimit
 
 ENTRIES_MAX, BODIES_MAX, WAITERS_MAX = 8, 1_000, 2_000
 BODIES_BYTES_MAX = 1_000_000_000
-"""Bodies on their way in may hold so much memory in all."""
+"""Bodies on their way in may hold so much memory in all; a lane's share of it is let in on top of what others hold."""
 TARGETS_S: Mapping[str, float] = {"stamp": 0.6, "upload": 0.3}
 """What takes longer than a page by its nature, and gets cheaper the more of it is done together."""
 INSIDE_S, KNOWN_S = 10.0, 120.0
@@ -70,12 +70,8 @@ class Budget:
             raise
 
     def enter_now(self, lane: str, work: Work) -> bool:
-        """Whether there is a slot for it at once."""
-        answer = self.slots.ask(lane, work, now_s=self._clock())
-        if isinstance(answer, Waiting):
-            self.slots.leave(answer)
-            return False
-        return answer
+        """Whether there is a slot for it at once, above the limit where its lane has less than it is guaranteed."""
+        return self.slots.ask_now(lane, work)
 
     def leave(self, lane: str) -> None:
         """A slot is free: the next one gets it at once."""
@@ -151,6 +147,7 @@ class Door:
         self.entries = Budget(ENTRIES_MAX, clock=clock, patience=_ENTRY_PATIENCE)
         self.bodies_bytes = 0.0
         """What the bodies on their way in say that they will come to."""
+        self._bodies_bytes_of: defaultdict[str, float] = defaultdict(float)
         self.bodies = Budget(BODIES_MAX, clock=clock, patience=_PLACE_PATIENCE)
         self.waiters = Budget(WAITERS_MAX, clock=clock, patience=_PLACE_PATIENCE)
         self._brown_out = BrownOut()
@@ -187,6 +184,28 @@ class Door:
         """The lanes' shares of everything, from now on."""
         for budget in (self.work, self.entries, self.bodies, self.waiters):
             budget.slots.share(shares)
+
+    def take_body(self, lane: str, work: Work, size_bytes: float) -> bool:
+        """Whether a large body may come in: then it has its place and its memory until `body_ended`.
+
+        Memory, too, is there for a lane that holds less than its share of it, though others have borrowed it all.
+        """
+        slots = self.bodies.slots
+        guaranteed_bytes = BODIES_BYTES_MAX * slots.guaranteed_to(lane) / slots.limit
+        is_owed = self._bodies_bytes_of[lane] < guaranteed_bytes
+        if not is_owed and self.bodies_bytes + size_bytes > BODIES_BYTES_MAX:
+            return False
+        if not self.bodies.enter_now(lane, work):
+            return False
+        self.bodies_bytes += size_bytes
+        self._bodies_bytes_of[lane] += size_bytes
+        return True
+
+    def body_ended(self, lane: str, size_bytes: float) -> None:
+        """A large body is here, or its sender has gone."""
+        self.bodies_bytes -= size_bytes
+        self._bodies_bytes_of[lane] -= size_bytes
+        self.bodies.leave(lane)
 
     def tally(self, lane: str) -> Tally:
         """The tally of a lane."""
@@ -227,6 +246,12 @@ class Door:
                 return
             self.tally(lane).entered += 1
         self._seen_at_s[key] = self._clock()
+
+    def sent_away(self, lane: str, who: bytes) -> None:
+        """Somebody inside was told to come again later: known, but in nobody's place until then."""
+        at_s = self._seen_at_s.get((lane, who))
+        if at_s is not None:
+            self._seen_at_s[lane, who] = min(at_s, self._clock() - INSIDE_S)
 
     def inside(self) -> Counter[str]:
         """How many people are inside, by lane."""

@@ -15,13 +15,16 @@ from emeterai.core.brownout import Step
 from emeterai.core.refusal import Refused
 from emeterai.gate import lane_store
 from emeterai.gate.bearers import Sharers
+from emeterai.gate.carrying import pass_text
 from emeterai.gate.connections import ConnectionTurns
 from emeterai.gate.controller import Paces, every_second, report
 from emeterai.gate.door import Door
 from emeterai.gate.lanes import Lanes
 from emeterai.gate.passes import Pass, Passes, is_withdrawn
+from emeterai.gate.renewing import RenewedByUse
 from emeterai.gate.room_crowd import Numbers
 from emeterai.gate.shedding import PassOf, Shedding
+from emeterai.gate.side_entrance import SideEntrance
 from emeterai.gate.sorting import session_of
 from emeterai.gate.turning_away import Answers
 from emeterai.infra import metrics
@@ -31,9 +34,6 @@ from emeterai.infra.database import Database
 from emeterai.infra.ids import new_id
 from emeterai.infra.interruption import INTERRUPTIONS
 
-PASS_COOKIE = "emeterai_pass"  # noqa: S105 - the name of a cookie
-PASS_HEADER = b"emeterai-pass"
-_COOKIE = PASS_COOKIE.encode() + b"="
 _KEYS_MAX = 10_000
 _KEYS_EVERY_S = 2
 _in_flight = metrics.gauge("emeterai_door_in_flight", "Requests that hold a slot", ["lane"])
@@ -68,14 +68,17 @@ class Kept:
 class Keeper:
     """Makes the door, wraps the application in it, and keeps it for as long as the application runs."""
 
-    def __init__(self, secret: bytes) -> None:
+    def __init__(self, secret: bytes, *, clock_s: Callable[[], float] = time.time) -> None:
         self.door = Door(clock=time.monotonic)
         self.revoked: Callable[[], Revoked] = frozenset
         """What passes are withdrawn; the waiting room's reception knows."""
         self.numbers: Numbers = no_numbers
         """Gives numbers in a rush; the waiting room knows how."""
         self.headers: Sequence[tuple[bytes, bytes]] = ()
-        self._pass_of = pass_reader(Passes(secret), self._revoked)
+        passes = Passes(secret)
+        self.by_use = RenewedByUse(passes, now_s=clock_s)
+        self.side = SideEntrance()
+        self._pass_of = pass_reader(passes, self._revoked, clock_s=clock_s)
         self._lanes_of_keys: Mapping[bytes, str] = {}
 
     def wrapped(self, app: ASGIApp, *, headers: Sequence[tuple[bytes, bytes]] = ()) -> ASGIApp:
@@ -88,6 +91,8 @@ class Keeper:
             lane_of_key=self._lane_of_key,
             answers=Answers(headers),
             numbers=self._numbers,
+            lengthen=self.by_use.watched,
+            side=self.side,
         )
 
     @contextlib.asynccontextmanager
@@ -160,18 +165,16 @@ class Keeper:
             await asyncio.sleep(_KEYS_EVERY_S)
 
 
-def pass_reader(passes: Passes, revoked: Callable[[], Revoked]) -> PassOf:
+def pass_reader(passes: Passes, revoked: Callable[[], Revoked], *, clock_s: Callable[[], float] = time.time) -> PassOf:
     """What reads the pass of a request: signed by us, not over, not withdrawn; of one that names no account not one of
     many copies. Whose it is the application checks.
     """
     sharers = Sharers()
 
     def pass_of(headers: Mapping[bytes, bytes]) -> Pass | None:
-        text = headers.get(PASS_HEADER) or headers.get(b"cookie", b"").partition(_COOKIE)[2].partition(b";")[0]
-        if not text or not text.isascii():
-            return None
-        found = passes.read(text.strip().decode())
-        if found is None or time.time() >= found.until_s or is_withdrawn(found, revoked()):
+        text = pass_text(headers)
+        found = passes.read(text) if text else None
+        if found is None or clock_s() >= found.until_s or is_withdrawn(found, revoked()):
             return None
         return found if sharers.may_use(found, session_of(headers)) else None
 

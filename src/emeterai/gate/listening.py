@@ -1,14 +1,30 @@
-"""What a client sends, piece by piece: a small body in one piece, a sender who falls silent, one who hangs up."""
+"""What a client sends, piece by piece: a small body in one piece, a sender who is too slow, one who hangs up."""
 
 from __future__ import annotations
 
 import asyncio
+from dataclasses import dataclass
 from typing import cast
 
 from litestar.types import HTTPReceiveMessage, Receive
 
-PIECE_S_MAX = 30.0
-"""A sender from whom nothing comes for so long has gone; what has come is kept where uploads can be resumed."""
+
+@dataclass(frozen=True, slots=True)
+class Tempo:
+    """How slowly a body may come in. Whoever is slower counts as gone; what came is kept where uploads can be resumed.
+
+    A phone at the edge of an EDGE cell has two slots up of the sturdiest coding, 17.6 kbit/s or 2,200 bytes a second
+    (3GPP TS 43.064, MCS-1), of which half may go into repeats and headers. Whoever would hold all places for ever
+    by dribbling must send a megabyte a second for it, and comes to the end of every body.
+    """
+
+    grace_s: float = 30.0
+    """So long it may send nothing, to begin with and whenever it has kept up: a tunnel, another cell. A sender who was
+    silent for a part of it has that part again once it has sent so much more than the floor asks for."""
+    floor_bytes_per_s: float = 1_000.0
+
+
+TEMPO = Tempo()
 
 
 class Gone:
@@ -43,27 +59,52 @@ async def _said(receive: Receive) -> HTTPReceiveMessage:
     return cast("HTTPReceiveMessage", await receive())
 
 
-async def next_piece(receive: Receive) -> HTTPReceiveMessage:
-    """The next piece of a body; a sender who has been silent for too long counts as gone."""
-    try:
-        async with asyncio.timeout(PIECE_S_MAX):
-            return cast("HTTPReceiveMessage", await receive())
-    except TimeoutError:
-        return {"type": "http.disconnect"}
+class Incoming:
+    """A body as it comes in. A sender who has fallen behind its tempo counts as gone, as one who hangs up."""
+
+    __slots__ = ("_left_s", "_receive", "_tempo", "has_gone", "is_over")
+
+    def __init__(self, receive: Receive, tempo: Tempo = TEMPO) -> None:
+        self._receive, self._tempo = receive, tempo
+        self._left_s = tempo.grace_s
+        """How long it may still be waited for: only waiting counts, not what is done with a piece."""
+        self.has_gone = False
+        self.is_over = False
+        """It is here whole, or its sender has gone."""
+
+    async def next_piece(self) -> HTTPReceiveMessage:
+        """The next piece, or `http.disconnect`; after the last one whatever else the client says."""
+        if self.has_gone:
+            return {"type": "http.disconnect"}
+        if self.is_over:
+            return await _said(self._receive)
+        loop = asyncio.get_running_loop()
+        asked_s = loop.time()
+        try:
+            async with asyncio.timeout(self._left_s):
+                message = await _said(self._receive)
+        except TimeoutError:
+            message = {"type": "http.disconnect"}
+        if message["type"] != "http.request":
+            self.has_gone = self.is_over = True
+            return message
+        self.is_over = not message["more_body"]
+        left_s = self._left_s - (loop.time() - asked_s) + len(message["body"]) / self._tempo.floor_bytes_per_s
+        self._left_s = min(self._tempo.grace_s, max(0.0, left_s))
+        return message
 
 
-async def whole_body(receive: Receive) -> Receive:
+async def whole_body(receive: Receive, tempo: Tempo = TEMPO) -> Receive:
     """A small body, read to its end; the application receives it in one piece."""
     pieces: list[bytes] = []
-    last: HTTPReceiveMessage
-    while True:
-        last = await next_piece(receive)
-        if last["type"] != "http.request":
-            break
-        pieces.append(last["body"])
-        if not last["more_body"]:
-            last = {"type": "http.request", "body": b"".join(pieces), "more_body": False}
-            break
+    incoming = Incoming(receive, tempo)
+    last: HTTPReceiveMessage = {"type": "http.disconnect"}
+    while not incoming.is_over:
+        last = await incoming.next_piece()
+        if last["type"] == "http.request":
+            pieces.append(last["body"])
+    if not incoming.has_gone:
+        last = {"type": "http.request", "body": b"".join(pieces), "more_body": False}
     said = False
 
     async def receive_kept() -> HTTPReceiveMessage:
@@ -71,6 +112,6 @@ async def whole_body(receive: Receive) -> Receive:
         if not said:
             said = True
             return last
-        return cast("HTTPReceiveMessage", await receive())
+        return await incoming.next_piece()
 
     return receive_kept

@@ -8,8 +8,11 @@ from datetime import UTC, datetime
 from zoneinfo import ZoneInfo
 
 from emeterai.core.brownout import Step
+from emeterai.core.refusal import Refused
 from emeterai.gate.controller import WHY, Paces
 from emeterai.gate.lanes import LANE_UNUSABLE, Change, Lane, LaneKind, Lanes, changed, in_order
+from emeterai.gate.now import EstimateError, NowFiles, NowServing
+from emeterai.gate.room_page import Words, span_of
 from emeterai.web.formats import ZONE_DEFAULT
 
 _ZONE = ZoneInfo(ZONE_DEFAULT)
@@ -47,7 +50,9 @@ STEPS: Mapping[Step, tuple[str, str]] = {
 
 @dataclass(frozen=True, slots=True)
 class LaneView:
-    """One lane as the room shows it. `minutes` is the estimate for the last in line, None when nobody waits."""
+    """One lane as the room shows it. `wait` is what the last in line is told, None when nobody waits or nobody is told;
+    `estimates` how good what was told has been; `step_number` what rests in this lane, measured or by its lever.
+    """
 
     lane: Lane
     waiting: int
@@ -57,38 +62,58 @@ class LaneView:
     in_flight: int
     queued: int
     refused: Mapping[str, int]
-    minutes: float | None
+    goodput: float
+    wait: Words | None
+    estimates: EstimateError | None
+    step: Words
+    step_number: int
     pass_needed: bool
     why: Sequence[tuple[str, str]]
 
 
 @dataclass(frozen=True, slots=True)
 class RoomView:
-    """All lanes, and what they share."""
+    """All lanes, and what they share: `goodput` is of all of them, the step what the service itself has measured."""
 
     lanes: Sequence[LaneView]
     goodput: float
     window: float
-    step: tuple[str, str]
+    step: Words
     step_number: int
 
 
-def room_view(lanes: Lanes, paces: Paces) -> RoomView:
-    """The room as it is now."""
-    views = [_lane_view(lane, paces) for lane in in_order(lanes.now)]
+def room_view(lanes: Lanes, paces: Paces, files: NowFiles) -> RoomView:
+    """The room as it is now; `files` are what those see who wait."""
+    views = [_lane_view(lane, paces, _published(files, lane.name)) for lane in in_order(lanes.now)]
     found = [paces.now(name) for name in lanes.now]
     step = Step(max((one.step for one in found), default=0))
     return RoomView(
         views,
-        goodput=max((one.goodput for one in found), default=0.0),
+        goodput=max((one.settled for one in found), default=0.0),
         window=max((one.window for one in found), default=0.0),
         step=STEPS[step],
         step_number=int(step),
     )
 
 
-def _lane_view(lane: Lane, paces: Paces) -> LaneView:
+def _published(files: NowFiles, lane: str) -> NowServing | None:
+    """What those see who wait; None for a lane that is too young to have its file."""
+    try:
+        return files.read(lane)
+    except Refused:
+        return None
+
+
+def _wait_of_last(now: NowServing | None) -> Words | None:
+    """What the last in line is told."""
+    if now is None or now.state != "open" or now.last_number <= now.now_serving:
+        return None
+    return span_of(*now.wait_of(now.last_number))
+
+
+def _lane_view(lane: Lane, paces: Paces, now: NowServing | None) -> LaneView:
     pace = paces.now(lane.name)
+    step = Step(max(pace.step, lane.rests_from))
     return LaneView(
         lane,
         waiting=pace.waiting,
@@ -98,7 +123,11 @@ def _lane_view(lane: Lane, paces: Paces) -> LaneView:
         in_flight=pace.in_flight,
         queued=pace.queued,
         refused=pace.refused,
-        minutes=pace.waiting / pace.per_s / 60 if pace.waiting and pace.per_s > 0 else None,
+        goodput=pace.goodput,
+        wait=_wait_of_last(now),
+        estimates=None if now is None else now.estimate_error,
+        step=STEPS[step],
+        step_number=int(step),
         pass_needed=pace.pass_needed,
         why=[(reason.id, reason.en) for code, reason in WHY.items() if code in pace.reasons],
     )

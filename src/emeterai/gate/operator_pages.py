@@ -22,7 +22,9 @@ from emeterai.gate.operator import (
     room_view,
     would_change,
 )
+from emeterai.gate.room_routes import gate_of
 from emeterai.web import paths
+from emeterai.web.confirming import Question, ask_first, is_confirmed
 from emeterai.web.csrf import Csrf, checked_form, texts_of
 from emeterai.web.forms import FieldError, Form
 from emeterai.web.pages import Pages
@@ -68,7 +70,7 @@ class OperatorPages(Controller):
         return _pages(request).render(
             request,
             "gate/operator.html",
-            room=room_view(kept.lanes, kept.paces),
+            room=room_view(kept.lanes, kept.paces, gate_of(request).reception.now),
             changes=changes,
             refresh_s=_REFRESH_S if request.query_params.get("refresh") != "0" else 0,
         )
@@ -80,10 +82,12 @@ class OperatorPages(Controller):
 
     @post(paths.OPERATOR_NEW)
     async def make(self, request: AnyRequest, staff: Staff) -> Response[Any]:
-        """Make a campaign's lane, with no share of its own yet."""
+        """Show what lane there would be; with `confirmed` make it, with no share of its own yet."""
         fields = await _fields(request)
         try:
             lane = new_lane(fields)
+            if not is_confirmed(fields):
+                return ask_first(_pages(request), request, _making(lane))
             await _kept(request).lanes.change(lane, by=_name_of(staff), seen=0)
         except Refused as refused:
             form = Form(fields, (FieldError("name", refused.id, refused.en),))
@@ -104,7 +108,7 @@ class OperatorPages(Controller):
         lane, seen = lanes.get(name), fields.get("seen", "")
         try:
             wanted = lane_from(lane, fields)
-            if fields.get("confirmed") != "ya":
+            if not is_confirmed(fields):
                 return _pages(request).render(
                     request,
                     "gate/operator_confirm.html",
@@ -154,6 +158,28 @@ def _pages(request: AnyRequest) -> Pages:
 async def _fields(request: AnyRequest) -> dict[str, str]:
     """The texts of a form that one of our pages showed. Raises `csrf_failed`, `request_malformed`."""
     return texts_of(await checked_form(request, cast("PageServices", request.app.state["services"]).csrf))
+
+
+def _making(lane: Lane) -> Question:
+    """What is asked before there is a new lane."""
+    return Question(
+        title=("Periksa dahulu", "Look first"),
+        sentences=(
+            (
+                "Jalur ini dibuka untuk semua orang dalam sekitar satu detik, dengan nama Anda dalam catatan.",
+                "This lane is open to everybody within about a second, with your name on record.",
+            ),
+            (
+                "Jatah, waktu buka, dan batasnya diatur sesudah itu.",
+                "Its share, its times and its limits are set after that.",
+            ),
+        ),
+        button=("Buat jalur", "Make the lane"),
+        action=f"{paths.OPERATOR}{paths.OPERATOR_NEW}",
+        back_url=paths.OPERATOR,
+        facts=((("Nama di alamat", "Name in the address"), lane.name), (LEVERS["title"], lane.title)),
+        fields={"name": lane.name, "title": lane.title},
+    )
 
 
 def _levers(request: AnyRequest, lane: Lane, form: Form, *, status_code: int = 200) -> Response[bytes]:

@@ -17,7 +17,7 @@ from emeterai.gate.tickets import Ticket, number_subject
 from emeterai.gate.tokens import NOBODY, Signer
 
 PASS_LIFE_S = 600
-"""Without use a pass ends after ten minutes; with use it is renewed, so whoever works is never sent away."""
+"""Without use a pass ends after ten minutes; with use it is renewed (renewing.py), so nobody is sent away from work."""
 STAY_S = 7_200
 """With use it lasts for two hours from entering; then only what is paid or under way lets its holder stay."""
 FINISH_LIFE_S = 1_800

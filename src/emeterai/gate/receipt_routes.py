@@ -11,9 +11,10 @@ from litestar.params import FromPath, JSONBody
 
 from emeterai.gate.receipts import RECEIPT_NOT_POSSIBLE, RECEIPT_UNKNOWN, InTime, Receipt
 from emeterai.gate.reception import TICKET_UNKNOWN
-from emeterai.gate.room_routes import AnyRequest, Visitor, gate_of
+from emeterai.gate.room_routes import AnyRequest, Gate, Visitor, gate_of
 from emeterai.infra.http import problems
 
+PATH = "/v1/receipts-in-time"
 _NO_STORE = {"cache-control": "no-store"}
 _KEPT = {"cache-control": "public, max-age=3600"}
 _ANYONE: list[dict[str, list[str]]] = [{}]
@@ -39,7 +40,7 @@ class ReceiptView(msgspec.Struct, frozen=True, kw_only=True):
 class ReceiptRoutes(Controller):
     """Proof of having been in time."""
 
-    path = "/v1/receipts-in-time"
+    path = PATH
     tags = ("Gate",)
 
     @post(
@@ -50,24 +51,17 @@ class ReceiptRoutes(Controller):
     )
     async def make(self, request: AnyRequest, visitor: Visitor, data: JSONBody[ReceiptWish]) -> Response[ReceiptView]:
         """It names no person; its holder shows who they are by its reference."""
-        gate, account_id = gate_of(request), None if visitor is None else visitor.account_id
+        gate = gate_of(request)
         if data.what is InTime.IN_LINE:
             ticket = gate.reception.press.read(data.ticket)
             if ticket is None:
                 raise TICKET_UNKNOWN(room="/")
             text = gate.receipts.of_ticket(ticket)
-        elif account_id is None or data.id is None:
+        elif visitor is None or data.id is None:
             raise RECEIPT_NOT_POSSIBLE()
         else:
-            text = await gate.receipts.of_fact(data.what, account_id, data.id)
-        says = gate.receipts.read(text)
-        view = ReceiptView(
-            receipt=text,
-            says=says,
-            check_url=f"{says.issuer}{self.path}/{text}",
-            key_url=f"{says.issuer}{self.path}/key.pem",
-        )
-        return Response(view, status_code=201, headers=_NO_STORE)
+            text = await gate.receipts.of_fact(data.what, visitor.account_id, data.id, only_by=visitor.only_by)
+        return Response(receipt_view(gate, text), status_code=201, headers=_NO_STORE)
 
     @get(
         "/{receipt:str}",
@@ -84,6 +78,17 @@ class ReceiptRoutes(Controller):
     async def key(self, request: AnyRequest) -> Response[bytes]:
         """The public key as `openssl` reads it."""
         return Response(gate_of(request).receipts.public_pem(), media_type="application/x-pem-file", headers=_KEPT)
+
+
+def receipt_view(gate: Gate, text: str) -> ReceiptView:
+    """A receipt of ours as its holder gets it."""
+    says = gate.receipts.read(text)
+    return ReceiptView(
+        receipt=text,
+        says=says,
+        check_url=f"{says.issuer}{PATH}/{text}",
+        key_url=f"{says.issuer}{PATH}/key.pem",
+    )
 
 
 controllers: tuple[type[Any], ...] = (ReceiptRoutes,)

@@ -55,6 +55,21 @@ class InTime(StrEnum):
     """A document whose SHA-256 is `reference` had been received whole."""
 
 
+class Moment(StrEnum):
+    """Which moment a receipt tells: the earliest one that proves it."""
+
+    UNSAID = "unsaid"
+    """In receipts from before it was said: it was so by then."""
+    NUMBER_TAKEN = "number_taken"
+    """The number was given."""
+    PROVIDER_TOLD = "provider_told"
+    """The payment provider's news of this very money was on record."""
+    CREDITED = "credited"
+    """The money became quota. It had been paid before."""
+    FILE_SAFE = "file_safe"
+    """The last byte of the file was safe, whenever it was inspected."""
+
+
 class Receipt(msgspec.Struct, frozen=True):
     """A statement: `what` was so at `at`. `lane` is empty where there was none."""
 
@@ -64,21 +79,27 @@ class Receipt(msgspec.Struct, frozen=True):
     reference: str
     issuer: str
     """The address of the service that says so."""
+    moment: Moment = Moment.UNSAID
+    """Which moment `at` is."""
 
 
 @dataclass(frozen=True, slots=True)
 class Fact:
-    """A moment on record, and the reference under which its holder can show it."""
+    """A moment on record, the reference under which its holder can show it, and which moment it is."""
 
     at: datetime
     reference: str
+    moment: Moment
 
 
-FactOf = Callable[[UUID, UUID], Awaitable[Fact | None]]
-"""Of an account and an order (or a document): when it was paid (received), or None when it was not, or is another's."""
+FactOf = Callable[[UUID, UUID, UUID | None], Awaitable[Fact | None]]
+"""Of an account and an order (or a document): when it was paid (received), or None when it was not, or is another's.
+
+With a third id only what that member of a group may see.
+"""
 
 
-async def nothing_on_record(_account_id: UUID, _subject_id: UUID) -> Fact | None:
+async def nothing_on_record(_account_id: UUID, _subject_id: UUID, _only_by: UUID | None) -> Fact | None:
     """Nothing can be proved."""
     return None
 
@@ -110,16 +131,17 @@ class Receipts:
     def of_ticket(self, ticket: Ticket) -> str:
         """The receipt that the holder of a ticket was in line when it was given."""
         at = datetime.fromtimestamp(ticket.issued_ms // 1000, UTC)
-        return self._sign(Receipt(InTime.IN_LINE, at, ticket.lane, str(ticket.number), self._issuer))
+        number = str(ticket.number)
+        return self._sign(Receipt(InTime.IN_LINE, at, ticket.lane, number, self._issuer, Moment.NUMBER_TAKEN))
 
-    async def of_fact(self, what: InTime, account_id: UUID, subject_id: UUID) -> str:
-        """The receipt of a payment or an upload of this account. Raises `receipt_not_possible`."""
+    async def of_fact(self, what: InTime, account_id: UUID, subject_id: UUID, *, only_by: UUID | None = None) -> str:
+        """The receipt of a payment or an upload of this account, or of one member. Raises `receipt_not_possible`."""
         fact_of = self._facts.get(what)
-        fact = await fact_of(account_id, subject_id) if fact_of else None
+        fact = await fact_of(account_id, subject_id, only_by) if fact_of else None
         if fact is None:
             raise RECEIPT_NOT_POSSIBLE()
         at = fact.at.astimezone(UTC).replace(microsecond=0)
-        return self._sign(Receipt(what, at, "", fact.reference, self._issuer))
+        return self._sign(Receipt(what, at, "", fact.reference, self._issuer, fact.moment))
 
     def read(self, text: str) -> Receipt:
         """The statement of a receipt of ours. Raises `receipt_unknown`."""

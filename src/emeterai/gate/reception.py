@@ -26,6 +26,7 @@ from emeterai.gate.lots import Lots
 from emeterai.gate.now import NowFiles, NowServing
 from emeterai.gate.passes import PASS_OF_ANOTHER, PASS_REVOKED, Pass, Passes, is_withdrawn, room_path
 from emeterai.gate.places import TICKET_OF_ANOTHER, Places, is_over
+from emeterai.gate.renewing import Renewing
 from emeterai.gate.tally import Tally
 from emeterai.gate.tickets import Ticket, TicketPress
 from emeterai.infra.clock import utc_now
@@ -128,16 +129,32 @@ class Entered:
     text: str
 
 
-class Reception:
-    """Tickets and passes. `folder` is the gate's in the data folder, `secret` this installation's."""
+def _wall_s() -> float:
+    """Seconds since 1970."""
+    return utc_now().timestamp()
 
-    def __init__(self, db: Database, folder: Path, secret: bytes, *, in_flight: InFlight = nothing_in_flight) -> None:
+
+class Reception:
+    """Tickets and passes. `folder` is the gate's in the data folder, `secret` this installation's, `clock_s` tells
+    seconds since 1970.
+    """
+
+    def __init__(
+        self,
+        db: Database,
+        folder: Path,
+        secret: bytes,
+        *,
+        in_flight: InFlight = nothing_in_flight,
+        clock_s: Callable[[], float] = _wall_s,
+    ) -> None:
         self._db = db
+        self.clock_s = clock_s
         self.press, self.passes, self.now = TicketPress(secret), Passes(secret), NowFiles(folder / "now")
         self.revoked: frozenset[tuple[str, bytes]] = frozenset()
-        self._in_flight = in_flight
         self._giver, self._tally, self._addresses = NumberGiver(db, folder), Tally(new_id()), Addresses()
         self._lots, self._bearers = Lots(db, secret), Bearers(db)
+        self._renewing = Renewing(self.passes, self._bearers, in_flight)
         self._places = Places(db, self.press, self._new, bearers=self._bearers)
         self._task: asyncio.Task[None] | None = None
 
@@ -208,7 +225,7 @@ class Reception:
         `pass_revoked`, `pass_of_another`, `number_in_use`, `turn_not_reached`, `turn_not_drawn`, `turn_over`,
         `lane_paused`, `lane_closed`.
         """
-        now, now_s = self.now.read(lane), utc_now().timestamp()
+        now, now_s = self.now.read(lane), self.clock_s()
         renewed = await self._renewed(lane, held, account_id, int(now_s)) if held else None
         if renewed is not None:
             return renewed
@@ -221,7 +238,7 @@ class Reception:
             # However the line stands, nobody is kept from what they have paid for.
             if account_id is None or not self._may_finish(lane, account_id, shown):
                 raise
-            if not await self._has_in_flight(account_id):
+            if not await self._renewing.has_in_flight(account_id):
                 raise
             self._tally.finishing(lane)
             return self._entered(self.passes.to_finish(lane, account_id, int(now_s)))
@@ -233,12 +250,25 @@ class Reception:
         self._tally.came(ticket, now_s=now_s, called_lately=called_lately)
         return self._entered(granted)
 
+    async def renewed(self, used: Pass, account_id: UUID | None, *, is_told: bool = True) -> Entered | None:
+        """A pass that its holder uses, for longer; None when it is another's, young, or its stay is over.
+
+        `is_told`: it is known who is signed in, `account_id` or nobody. Until then a pass is theirs who show it.
+        """
+        if is_withdrawn(used, self.revoked):
+            return None
+        is_own = account_id is not None and used.holder == self.passes.holder_of(account_id)
+        if used.is_bound and is_told and not is_own:
+            return None
+        longer = await self._renewing.longer(used, account_id, int(self.clock_s()))
+        return None if longer is None else self._entered(longer)
+
     async def tie(self, shown: Pass, account_id: UUID) -> None:
         """A pass that names no account is from now on, with its number, of the account that uses it first.
 
         Raises `pass_of_another`.
         """
-        if shown.is_bound or utc_now().timestamp() >= shown.until_s:
+        if shown.is_bound or self.clock_s() >= shown.until_s:
             return
         ticket = Ticket(shown.lane, shown.number, shown.entered_s * 1000)
         if not await self._places.tie(ticket, account_id):
@@ -303,7 +333,7 @@ class Reception:
         return Ticket(
             now.lane,
             number,
-            int(utc_now().timestamp() * 1000),
+            int(self.clock_s() * 1000),
             low_s=None if high_s is None or low_s is None else int(low_s),
             high_s=None if high_s is None else int(high_s + 0.999),
         )
@@ -319,29 +349,7 @@ class Reception:
             raise PASS_OF_ANOTHER(room=room_path(lane))
         if account_id is not None and not used.is_bound:
             return None
-        longer = self.passes.renewed(used, now_s)
-        if longer is not None and used.finish:
-            # With the database away nobody is sent off who had something under way when it was last seen.
-            still = account_id is not None and await self._has_in_flight(account_id, or_else=True)
-            longer = longer if still else None
-        elif longer is not None and not longer.is_bound:
-            longer = await self._prolonged(used, longer, now_s)
-        return self._entered(longer or used)
-
-    async def _prolonged(self, used: Pass, longer: Pass, now_s: int) -> Pass | None:
-        """A pass that names no account for longer; of copies of one that are shown too often none is."""
-        try:
-            await self._bearers.let_in(longer, now_s=now_s, instead=used)
-        except Refused:
-            return None
-        return longer
-
-    async def _has_in_flight(self, account_id: UUID, *, or_else: bool = False) -> bool:
-        """Whether something is under way; `or_else` while the database is away."""
-        try:
-            return await self._in_flight(account_id)
-        except (Refused, *INTERRUPTIONS):
-            return or_else
+        return self._entered(await self._renewing.longer(used, account_id, now_s) or used)
 
     def _may_finish(self, lane: str, account_id: UUID, shown: str) -> bool:
         """Whether whoever has something under way may do so in this lane: everywhere, or where they have a number."""

@@ -49,10 +49,12 @@ def _templates() -> Environment:
 
 @lru_cache(maxsize=2)
 def _part(name: str) -> str:
-    """A file of the page without comments, indents and blanks around signs, which a phone need not load."""
+    """A file of the page without comments, indents, blanks around signs and the ends of lines that a sign ends as well,
+    which a phone need not load.
+    """
     text = (_FOLDER / name).read_text(encoding="utf-8")
     lines = (re.sub(r"^\s*(//.*)?", "", line) for line in text.splitlines())
-    return "\n".join(_narrow(line) for line in lines if line)
+    return re.sub(r"(?<=[;{,])\n", "", "\n".join(_narrow(line) for line in lines if line))
 
 
 def _narrow(line: str) -> str:
@@ -63,10 +65,11 @@ def _narrow(line: str) -> str:
 
 
 def _bare(html: str, *kept: str) -> str:
-    """A page without the quotes and end tags that HTML does not ask for (13.1.2), the parts `kept` untouched."""
+    """A page without the quotes and tags that HTML does not ask for (13.1.2), the parts `kept` untouched."""
     parts = re.split("(" + "|".join(re.escape(part) for part in kept if part) + ")", html)
     parts[::2] = [re.sub(r'( [\w-]+=)"([\w.,/-]*[\w.,-])"', r"\1\2", part) for part in parts[::2]]
     parts[::2] = [re.sub(r"</(?:d[dt]|body|html)>(?=\n|$|<dd)\n?", "", part) for part in parts[::2]]
+    parts[::2] = [re.sub(r"</p>\n(?=<(?:p|dl|details)\b)|</head>\n<body>\n", "", part) for part in parts[::2]]
     return "".join(parts)
 
 

@@ -63,7 +63,7 @@ class RoomPages(Controller):
         try:
             now = gate.reception.now.read(lane)
         except Refused as refused:
-            return _refusal(request, refused)
+            return refusal_page(request, refused)
         page = living_page(now, inside=gate.inside)
         return _answer(request, page, cache=f"public, max-age={PAGE_CACHE_S}, stale-while-revalidate=600")
 
@@ -74,7 +74,7 @@ class RoomPages(Controller):
         try:
             now = gate.reception.now.read(lane)
         except Refused as refused:
-            return _refusal(request, refused)
+            return refusal_page(request, refused)
         given = _held(gate.reception.press.read(ticket_shown(request, lane)), now, request)
         called = request.query_params.get("dipanggil") == "1"
         return _still(request, now, given, refresh=refresh == 1, called=called)
@@ -86,7 +86,7 @@ class RoomPages(Controller):
         try:
             now = gate.reception.now.read(lane)
         except Refused as refused:
-            return _refusal(request, refused)
+            return refusal_page(request, refused)
         try:
             _check_origin(request)
             form = await sent_form(request)
@@ -103,7 +103,7 @@ class RoomPages(Controller):
             if now.draw is None:
                 raise LANE_UNKNOWN()
         except Refused as refused:
-            return _refusal(request, refused)
+            return refusal_page(request, refused)
         return _answer(request, draw_page(now, number), cache="public, max-age=5")
 
 
@@ -171,7 +171,7 @@ def _answer(request: AnyRequest, page: RoomPage, *, cache: str) -> Response[byte
     return Response(page.packed() if packed else page.content, media_type="text/html", headers=headers)
 
 
-def _refusal(request: AnyRequest, refused: Refused) -> Response[bytes]:
+def refusal_page(request: AnyRequest, refused: Refused) -> Response[bytes]:
     """People look here, although the address is one that programs use."""
     services = cast("PageServices", request.app.state["services"])
     return services.pages.refusal(request, refused, headers=refusal_headers(refused))

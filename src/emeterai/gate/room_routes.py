@@ -26,8 +26,8 @@ from emeterai.core.refusal import RefusalKind
 from emeterai.gate import room_store
 from emeterai.gate.addresses import CallBounds, address_of
 from emeterai.gate.bearers import NUMBER_IN_USE
+from emeterai.gate.carrying import PASS_COOKIE, pass_set_cookie
 from emeterai.gate.giver import NUMBERS_PAUSED
-from emeterai.gate.keeper import PASS_COOKIE
 from emeterai.gate.lanes import LANE_UNKNOWN
 from emeterai.gate.now import NowServing
 from emeterai.gate.passes import PASS_OF_ANOTHER, PASS_REVOKED, Pass
@@ -97,8 +97,8 @@ _COMING_IN = (
 AnyRequest = Request[Any, Any, Any]
 LaneName = FromPath[str]
 Visitor = NamedDependency[Any]
-"""Who is signed in, found out by the application: None, or something with `actor`, the person's account, and
-`account_id`, whose business it is about."""
+"""Who is signed in, found out by the application: None, or something with `actor`, the person's account,
+`account_id`, whose business it is about, and `only_by`, the member of a group who sees nothing but their own."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -376,15 +376,7 @@ def ticket_set_cookie(lane: str, text: str, *, https: bool) -> Cookie:
 
 def pass_cookie(request: AnyRequest, granted: Pass, text: str) -> Cookie:
     """Lets the browser keep a pass and show it everywhere."""
-    return Cookie(
-        key=PASS_COOKIE,
-        value=text,
-        path="/",
-        max_age=granted.until_s - granted.entered_s,
-        httponly=True,
-        samesite="lax",
-        secure=gate_of(request).https,
-    )
+    return pass_set_cookie(granted, text, now_s=gate_of(request).reception.clock_s(), https=gate_of(request).https)
 
 
 def ticket_name(lane: str) -> str:

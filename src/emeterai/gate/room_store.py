@@ -30,6 +30,16 @@ class RoomRow:
     at: datetime
 
 
+@dataclass(frozen=True, slots=True)
+class Due:
+    """Somebody to call now, who asked for it `asked_ago_s` ago."""
+
+    number: int
+    turn: int
+    email: str
+    asked_ago_s: float
+
+
 @dataclass(slots=True)
 class Counts:
     """What the web processes counted, added up: `kept` of `promised` waits held; in sum they were `late_s` late."""
@@ -304,8 +314,8 @@ async def count_calls(db: Database, lane: str, *, up_to: int) -> int:
     return found
 
 
-async def due_calls(db: Database, lane: str, up_to: int, *, limit: int, again_s: float) -> list[tuple[int, int, str]]:
-    """Those to call now: (number, turn, e-mail), nearest turn first. They are not given again for `again_s`."""
+async def due_calls(db: Database, lane: str, up_to: int, *, limit: int, again_s: float) -> list[Due]:
+    """Those to call now, nearest turn first. They are not given again for `again_s`."""
     rows = await db.fetch(
         """
         UPDATE gate.calls SET tries = tries + 1, again_at = now() + make_interval(secs => $4)
@@ -313,14 +323,14 @@ async def due_calls(db: Database, lane: str, up_to: int, *, limit: int, again_s:
             SELECT number FROM gate.calls WHERE lane = $1 AND state = 'waiting' AND turn <= $2 AND again_at <= now()
             ORDER BY turn LIMIT $3
         )) AND state = 'waiting' AND again_at <= now()
-        RETURNING number, turn, email
+        RETURNING number, turn, email, extract(epoch FROM now() - asked_at)::float8 AS asked_ago_s
         """,
         lane,
         up_to,
         limit,
         again_s,
     )
-    return sorted(((row["number"], row["turn"], row["email"]) for row in rows), key=lambda row: row[1])
+    return sorted((Due(**row) for row in rows), key=lambda due: due.turn)
 
 
 async def drop_late_calls(db: Database, lane: str, grace_from: int) -> int:

@@ -19,14 +19,16 @@ from litestar.types import ASGIApp, HTTPReceiveMessage, HTTPScope, Message, Rece
 
 from emeterai.core.admission import Work
 from emeterai.core.refusal import RefusalKind
-from emeterai.gate.door import BODIES_BYTES_MAX, Door
+from emeterai.gate.door import INSIDE_S, Door
 from emeterai.gate.kept_page import KeptPage
 from emeterai.gate.lanes import RETAIL, STAFF
-from emeterai.gate.listening import Gone, next_piece, whole_body
+from emeterai.gate.listening import TEMPO, Gone, Incoming, Tempo, whole_body
 from emeterai.gate.passes import PASS_NEEDED, room_path
+from emeterai.gate.renewing import Lengthen, as_it_is, is_served
 from emeterai.gate.room_crowd import Numbers, RoomCrowd
+from emeterai.gate.side_entrance import SideEntrance
 from emeterai.gate.sorting import Needs, Sort, seconds_of, session_of, sort_of
-from emeterai.gate.turning_away import CROWDED, ENTRANCE_CROWDED, RESTING, UPLOADS_CROWDED, Answers
+from emeterai.gate.turning_away import CROWDED, ENTRANCE_CROWDED, RESTING, UPLOADS_CROWDED, Answers, come_again_s
 from emeterai.infra import metrics
 from emeterai.infra.draining import DrainedRequests
 from emeterai.infra.lane import work_for
@@ -95,12 +97,17 @@ class Shedding:
         lane_of_key: Callable[[bytes], str | None] = lambda _: None,
         answers: Answers | None = None,
         numbers: Numbers | None = None,
+        tempo: Tempo = TEMPO,
+        lengthen: Lengthen = as_it_is,
+        side: SideEntrance | None = None,
     ) -> None:
         self._app = app
         self._door = door
         self._pass_of = pass_of
         self._lane_of_key = lane_of_key
         self._answers = answers or Answers()
+        self._tempo, self._lengthen = tempo, lengthen
+        self._side = side or SideEntrance()
         self._front = KeptPage(app)
         self._room = RoomCrowd(app, door, numbers)
         self._counted: dict[tuple[str, Work, str], Any] = {}
@@ -121,7 +128,7 @@ class Shedding:
             return
         request = Request(self._door, sort, receive, send)
         request.body_bytes = _body_bytes(scope, headers)
-        may_come = self._recognise(request, headers)
+        may_come = self._recognise(request, headers) or self._may_sign_in(request, scope)
         work_for(request.lane, request.work)
         if self._is_for_everybody(request, scope, headers):
             await self._front.answer(scope, receive, send)
@@ -162,6 +169,7 @@ class Shedding:
         who = b""
         if held is not None:
             request.lane, who = held.lane, held.subject
+            request.send = self._lengthen(held, request.sort, headers, request.send)
             if held.finish and request.work is not Work.FINISH:
                 request.work = Work(request.work - 1)
         elif authorization[: len(_API_KEY)].lower() == _API_KEY:
@@ -179,6 +187,14 @@ class Shedding:
             return request.walked_in > 0
         return True
 
+    def _may_sign_in(self, request: Request, scope: HTTPScope) -> bool:
+        """Whether one without a pass may say who they are. It makes nobody come in, whatever session they show."""
+        sort = request.sort
+        if not sort.signs_in or self._door.step_in(request.lane) >= sort.rests_from or not self._side.lets_in(scope):
+            return False
+        request.who, request.send = b"", self._side.watched(request.send)
+        return True
+
     def _is_for_everybody(self, request: Request, scope: HTTPScope, headers: Mapping[bytes, bytes]) -> bool:
         """Whether this is a look at the front page that shows nobody's name: who is a stranger here, or, while a pass
         is asked for, anybody who is not inside.
@@ -189,7 +205,9 @@ class Shedding:
 
     async def _serve(self, request: Request, scope: HTTPScope, headers: Mapping[bytes, bytes]) -> None:
         """The ordinary way: the body, if any, is here before the slot is asked for."""
-        request.receive = first = await whole_body(request.receive) if request.body_bytes else request.receive
+        request.receive = first = (
+            await whole_body(request.receive, self._tempo) if request.body_bytes else request.receive
+        )
         budget = self._door.entries if request.sort.needs is Needs.ENTRY else self._door.work
         asked_s, gone = time.monotonic(), None
         if budget.slots.used >= budget.slots.limit:
@@ -223,6 +241,8 @@ class Shedding:
             if message["type"] == "http.response.start":
                 status = message["status"]
                 self._leave(request, status)
+                if status == 503 and come_again_s(message["headers"]) >= INSIDE_S:
+                    request.door.sent_away(request.lane, request.who)
             await request.send(message)
 
         try:
@@ -238,23 +258,17 @@ class Shedding:
 
     async def _take_in(self, request: Request, scope: HTTPScope, headers: Mapping[bytes, bytes]) -> None:
         """A large body: refused before it is sent, or not at all for want of time; its slot is taken at its end."""
-        bodies = self._door.bodies
         size_bytes = min(request.body_bytes, _UNKNOWN_BYTES)
-        is_full = self._door.bodies_bytes + size_bytes > BODIES_BYTES_MAX
-        if is_full or not bodies.enter_now(request.lane, request.work):
+        if not self._door.take_body(request.lane, request.work, size_bytes):
             await self._refuse(request, scope, headers, UPLOADS_CROWDED)
             return
-        self._door.bodies_bytes += size_bytes
-        comes, is_coming = request.receive, True
+        incoming = Incoming(request.receive, self._tempo)
 
         async def receive_then_enter() -> HTTPReceiveMessage:
-            nonlocal is_coming
-            message = await next_piece(comes)
-            if is_coming and not (message["type"] == "http.request" and message["more_body"]):
-                is_coming = False
-                self._door.bodies_bytes -= size_bytes
-                bodies.leave(request.lane)
-                if message["type"] == "http.request":
+            was_over, message = incoming.is_over, await incoming.next_piece()
+            if incoming.is_over and not was_over:
+                self._door.body_ended(request.lane, size_bytes)
+                if not incoming.has_gone:
                     await self._enter_with_file(request)
             return message
 
@@ -262,9 +276,8 @@ class Shedding:
         try:
             await self._run(request, scope)
         finally:
-            if is_coming:
-                self._door.bodies_bytes -= size_bytes
-                bodies.leave(request.lane)
+            if not incoming.is_over:
+                self._door.body_ended(request.lane, size_bytes)
 
     async def _enter_with_file(self, request: Request) -> None:
         """The file is here: the most urgent class, whatever it was. Raises `service_crowded`."""
@@ -297,10 +310,13 @@ class Shedding:
             self._door.ended(request.lane, request.sort.name, took_s, failed=status == 503)
 
     async def _send_to_room(self, request: Request, scope: HTTPScope, headers: Mapping[bytes, bytes]) -> None:
-        """A browser goes to the waiting room; a program is told where it is."""
+        """A browser goes to the waiting room, or gets a pass to finish and asks again; a program is told where."""
         room = room_path(request.lane)
         if _form_of(scope, headers) == "json":
             await self._refuse(request, scope, headers, PASS_NEEDED, room=room)
+            return
+        if cookie := await self._side.finishing(scope, headers):
+            await self._drained(scope, request, lambda send: self._answers.once_more(send, scope, cookie))
             return
         self._count(request, "sent_to_room")
         await self._drained(scope, request, lambda send: self._answers.to_room(send, room))
@@ -352,8 +368,7 @@ def _watched(request: Request) -> Send:
 
 def _answered(request: Request, status: int, headers: Iterable[tuple[bytes, bytes]]) -> None:
     """Whoever is served has come in; who is refused, or sent to sign in, has not, and costs nobody's place."""
-    to_sign_in = status >= 300 and dict(headers).get(b"location", b"").startswith(paths.SIGN_IN.encode())
-    if status >= 400 or to_sign_in:
+    if not is_served(status, headers):
         return
     walked_in, request.walked_in = request.walked_in, 0
     acts = request.sort.work is not Work.BROWSE and request.lane not in request.door.passes_needed

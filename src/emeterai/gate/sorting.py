@@ -14,6 +14,9 @@ from enum import Enum
 from emeterai.core.admission import Work
 from emeterai.core.brownout import Step
 
+NEVER = max(Step) + 1
+"""Above every step of the brown-out."""
+
 
 class Needs(Enum):
     """What a request is about to hold."""
@@ -28,26 +31,37 @@ class Needs(Enum):
 
 @dataclass(frozen=True, slots=True)
 class Sort:
-    """One sort of request. `rests_from` is the brown-out step from which it is turned away."""
+    """One sort of request. `rests_from` is the brown-out step from which it is turned away; none is said: never."""
 
     name: str
     work: Work
     needs: Needs = Needs.WORK
-    rests_from: Step = Step.STAMPING
+    rests_from: int = NEVER
     stays: bool = False
     """Those who come for it stay for a while: where passes are asked for it needs one."""
+    signs_in: bool = False
+    """It is how one says who one is: a little of it goes without a pass (side_entrance.py)."""
     is_machine: bool = False
     """A payment provider or staff: never of a people's lane."""
 
 
 _LOOK = Sort("look", Work.BROWSE, rests_from=Step.LOOKING)
+"""Whatever no rule names and changes nothing."""
+_FORM = Sort("form", Work.BROWSE, rests_from=Step.BUYING)
+_ENTRANCE = Sort("entrance", Work.BROWSE, rests_from=Step.ENTERING)
+"""Forms rest with what they are for: a browser that cannot see one cannot send it."""
 _HISTORY = Sort("history", Work.BROWSE, rests_from=Step.HISTORY)
 _NEWS = Sort("news", Work.BROWSE, Needs.WAIT, rests_from=Step.HISTORY)
 _PREVIEW = Sort("preview", Work.BROWSE, rests_from=Step.PREVIEWS)
 _STATISTICS = Sort("statistics", Work.BROWSE, rests_from=Step.STATISTICS)
 _ENTER = Sort("enter", Work.BUY, Needs.ENTRY, rests_from=Step.ENTERING, stays=True)
+_SIGN_IN = Sort("enter", Work.BUY, Needs.ENTRY, rests_from=Step.ENTERING, stays=True, signs_in=True)
 _BUY = Sort("buy", Work.BUY, rests_from=Step.BUYING, stays=True)
 _STEP = Sort("step", Work.BUY, rests_from=Step.BUYING)
+_ACT = Sort("act", Work.BUY, rests_from=Step.BUYING)
+"""Whatever no rule names and changes something."""
+_TILL = Sort("till", Work.BUY, rests_from=Step.BUYING)
+"""A partner's stock and tills: somebody stands in front of them."""
 _UPLOAD = Sort("upload", Work.BUY, rests_from=Step.BUYING, stays=True)
 _STAMP = Sort("stamp", Work.FINISH, rests_from=Step.STAMPING)
 _FOLLOW = Sort("follow", Work.FINISH)
@@ -55,37 +69,49 @@ _FOLLOW_WAITING = Sort("follow_waiting", Work.FINISH, Needs.WAIT)
 _FETCH = Sort("fetch", Work.FINISH)
 _TRACK = Sort("track", Work.FINISH)
 """Where somebody's money is: it must be told just when all else hangs, and has connections of its own."""
+_PROVE = Sort("prove", Work.BUY)
+_CHECK = Sort("check", Work.BUY)
+"""Proof of having been in time, made and checked: needed most when all else rests. It gives way to those who finish."""
 _MONEY = Sort("money", Work.FINISH, is_machine=True)
 _OFFICE = Sort("office", Work.FINISH, is_machine=True)
+"""Staff: they decide about people's money, and one of them undoes what a lever did."""
 
 _FREE_EXACT = frozenset({"/healthz", "/readyz", "/metrics", "/favicon.ico", "/robots.txt"})
 _FREE_BELOW = ("/static/", "/gate/", "/status")
+_IN_TIME = r"/[^/]+/tepat-waktu(?:\.txt)?"
 _RULES: tuple[tuple[str, tuple[tuple[str, str, Sort], ...]], ...] = (
     ("v1/stamps", (("POST", "", _STAMP), ("GET", "/[^/]+.*", _FOLLOW), ("GET", "", _HISTORY))),
     ("v1/uploads", (("HEAD", ".*", _STEP), (".*", ".*", _UPLOAD))),
     ("v1/documents", (("GET", "/[^/]+", _STEP), ("GET", "", _HISTORY))),
     ("v1/orders", (("POST", "", _BUY), ("GET", "", _HISTORY), ("GET", "/[^/]+", _FOLLOW), (".*", ".*", _STEP))),
     ("v1/payments", (("POST", ".*", _MONEY),)),
-    ("v1/sessions", (("POST", "", _ENTER), (".*", ".*", _STEP))),
+    ("v1/sessions", (("POST", "", _SIGN_IN), (".*", ".*", _STEP))),
     ("v1/accounts", (("POST", "", _ENTER),)),
     ("v1/track", (("GET", "", _TRACK),)),
     ("lacak", (("GET|POST", "", _TRACK),)),
+    ("v1/receipts-in-time", (("POST", "", _PROVE), ("GET", "/.+", _CHECK))),
+    ("v1/partners", (("GET", "/me/(?:sales|deposits)", _HISTORY), (".*", ".*", _TILL))),
     ("v1/quota", (("GET", "/history", _HISTORY), ("GET", "/history/news", _NEWS))),
     ("v1/verify", (("POST", "", _PREVIEW),)),
     ("v1/invariants", ((".*", ".*", _STATISTICS),)),
-    ("masuk", (("POST", "", _ENTER),)),
-    ("daftar", (("POST", "", _ENTER),)),
+    ("masuk", (("POST", "", _SIGN_IN), ("GET", "", _ENTRANCE))),
+    ("daftar", (("POST", "", _ENTER), ("GET", "", _ENTRANCE))),
     ("keluar", (("POST", "", _STEP),)),
     ("kuota", (("GET", "/riwayat", _HISTORY), ("GET", "/riwayat/kabar", _NEWS))),
-    ("beli", (("POST", "", _BUY),)),
-    ("pesanan", (("GET", "", _HISTORY), ("GET", "/[^/]+", _FOLLOW), (".*", ".*", _STEP))),
-    ("unggah", (("POST", "", _UPLOAD),)),
-    ("dokumen", (("GET", "", _HISTORY), ("POST", "/[^/]+/bubuhkan", _STAMP), (".*", ".*", _STEP))),
+    ("beli", (("POST", "", _BUY), ("GET", "", _FORM))),
+    ("pesanan", ((".*", _IN_TIME, _PROVE), ("GET", "", _HISTORY), ("GET", "/[^/]+", _FOLLOW), (".*", ".*", _STEP))),
+    ("voucher", (("GET", "", _FORM), ("GET|POST", "/kasir", _TILL))),
+    ("unggah", (("POST", "", _UPLOAD), ("GET", "", _FORM))),
+    (
+        "dokumen",
+        ((".*", _IN_TIME, _PROVE), ("GET", "", _HISTORY), ("POST", "/[^/]+/bubuhkan", _STAMP), (".*", ".*", _STEP)),
+    ),
     ("meterai", ((".*", ".*", _FOLLOW),)),
     ("verifikasi", (("POST", ".*", _PREVIEW),)),
     ("invariants", ((".*", ".*", _STATISTICS),)),
     ("docs", ((".*", ".*", _STATISTICS),)),
-    ("operator", ((".*", ".*", _OFFICE),)),
+    ("mitra", (("GET", "/penjualan", _HISTORY), (".*", ".*", _TILL))),
+    *((head, ((".*", ".*", _OFFICE),)) for head in ("operator", "petugas", "perbendaharaan")),
 )
 _COMPILED = {
     head: tuple((re.compile(method), re.compile(rest), sort) for method, rest, sort in rules) for head, rules in _RULES
@@ -111,7 +137,7 @@ def sort_of(method: str, path: str, *, waits: bool = False) -> Sort | None:
         for methods, pattern, sort in rules:
             if methods.fullmatch(named) and pattern.fullmatch(below):
                 return _closer(sort, path, waits=waits and named == "GET")
-    return _LOOK if method in {"GET", "HEAD"} else _STEP
+    return _LOOK if method in {"GET", "HEAD"} else _ACT
 
 
 def _closer(sort: Sort, path: str, *, waits: bool) -> Sort:

@@ -28,6 +28,9 @@ _error_s = metrics.histogram(
     ["lane"],
     buckets=_ERRORS,
 )
+_promises = metrics.counter("emeterai_gate_promises", "Waits that were promised, of those who came in", ["outcome"])
+for _outcome in ("kept", "broken"):
+    _promises.labels(_outcome)
 _overtaken_s = metrics.histogram(
     "emeterai_gate_overtaken_seconds",
     "By how much somebody with a lower number had come later, of those who came in; 0 for most",
@@ -99,6 +102,7 @@ class Tally:
         counts.promised += 1
         counts.kept += int(kept)
         counts.late_s += late_s
+        _promises.labels("kept" if kept else "broken").inc()
         _error_s.labels(ticket.lane).observe(late_s)
 
     def _compare(self, ticket: Ticket) -> None:

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 
 import msgspec
-from litestar.types import Send
+from litestar.types import HTTPScope, Send
 
 from emeterai.core.refusal import RefusalKind
 
@@ -50,6 +50,12 @@ _KEPT_MAX = 1_000
 Headers = list[tuple[bytes, bytes]]
 
 
+def come_again_s(headers: Iterable[tuple[bytes, bytes]]) -> int:
+    """When an answer says to come again, in seconds; 0 where it does not say."""
+    later = dict(headers).get(b"retry-after", b"")
+    return int(later) if later.isdigit() else 0
+
+
 class Answers:
     """Ready-made refusals. `headers` go with every one of them: those of the whole service's answers."""
 
@@ -73,6 +79,19 @@ class Answers:
         """Send a browser to the waiting room."""
         headers = [(b"location", room.encode()), (b"cache-control", b"no-store"), (b"content-length", b"0")]
         await send({"type": "http.response.start", "status": 303, "headers": [*headers, *self._headers]})
+        await send({"type": "http.response.body", "body": b"", "more_body": False})
+
+    async def once_more(self, send: Send, scope: HTTPScope, cookie: str) -> None:
+        """Let a browser send the same again, its form or file with it, and the pass of this `Set-Cookie`."""
+        query = scope["query_string"]
+        place = scope["path"].encode() + (b"?" + query if query else b"")
+        headers = [
+            (b"location", place),
+            (b"set-cookie", cookie.encode()),
+            (b"cache-control", b"no-store"),
+            (b"content-length", b"0"),
+        ]
+        await send({"type": "http.response.start", "status": 307, "headers": [*headers, *self._headers]})
         await send({"type": "http.response.body", "body": b"", "more_body": False})
 
     def _made(self, kind: RefusalKind, retry_after_s: int, form: str, room: str) -> tuple[int, Headers, bytes]:

@@ -18,7 +18,7 @@ from uuid import UUID
 from emeterai.infra import metrics
 from emeterai.infra.database import Connection, Database
 from emeterai.infra.fair_turns import FairTurns
-from emeterai.infra.lane import lane_now
+from emeterai.infra.lane import COMMON, lane_now
 
 _CLAIMED = "UPDATE infra.jobs SET worker = $2, lease_until = now() + make_interval(secs => $4), attempts = attempts + 1"
 _RETURNED = "RETURNING jobs.id, kind, attempts, lane, extract(epoch FROM now() - run_at)::float8 AS waited_s"
@@ -67,12 +67,13 @@ _CLAIM_SHARED = f"""
 
 @dataclass(frozen=True, slots=True)
 class Claim:
-    """A job that this worker holds until its lease ends. `attempt` counts from 1."""
+    """A job that this worker holds until its lease ends. `attempt` counts from 1; `lane` is whose work it is."""
 
     id: UUID
     kind: str
     attempt: int
     worker: UUID
+    lane: str = COMMON
 
 
 async def enqueue(
@@ -107,7 +108,7 @@ async def claim(
         rows = await _claim(db, wanted, turns or FairTurns())
         for row in rows:
             metrics.stage_took(f"wait_{kind}", row["waited_s"])
-        found += [Claim(row["id"], kind, row["attempts"], worker) for row in rows]
+        found += [Claim(row["id"], kind, row["attempts"], worker, row["lane"]) for row in rows]
     return found
 
 

@@ -16,7 +16,7 @@ import re
 import shutil
 import time
 from collections import defaultdict
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -59,6 +59,7 @@ def gauge_latest(name: str, text: str, labels: Sequence[str] = ()) -> Gauge:
 
 _stage_s = histogram("emeterai_stage_seconds", "Time of each stage of the work, from 1 ms to 10 s", ["stage"])
 _done: dict[str, int] = defaultdict(int)
+_done_by_lane: dict[str, dict[str, int]] = defaultdict(lambda: defaultdict(int))
 _batch_size = histogram("emeterai_batch_size", "Things done together, by what they are", ["what"], buckets=_SIZES)
 
 
@@ -77,15 +78,22 @@ def stage_took(name: str, seconds: float) -> None:
     _stage(name).observe(seconds)
 
 
-def batch(name: str, size: int) -> None:
-    """So many things were done together, in one round trip or one transaction."""
+def batch(name: str, size: int, *, lanes: Mapping[str, int] | None = None) -> None:
+    """So many things were done together, in one round trip or one transaction; `lanes`: for whom, where it is known."""
     _done[name] += size
+    for lane, count in (lanes or {}).items():
+        _done_by_lane[name][lane] += count
     _batch(name).observe(size)
 
 
 def done(name: str) -> int:
     """How many things called so this process has done in batches since it started."""
     return _done[name]
+
+
+def done_by_lane(name: str) -> dict[str, int]:
+    """The same by the lane for which it was done, as far as that was said."""
+    return dict(_done_by_lane[name])
 
 
 @functools.cache

@@ -16,6 +16,7 @@ PortOrZero = Annotated[int, msgspec.Meta(ge=0, le=65_535)]
 Count = Annotated[int, msgspec.Meta(ge=1, le=1_000_000_000)]
 Seconds = Annotated[float, msgspec.Meta(ge=0.1, le=1e9)]
 Rupiah = Annotated[int, msgspec.Meta(ge=0, le=1_000_000_000)]
+BasisPoints = Annotated[int, msgspec.Meta(ge=0, le=10_000)]
 
 
 class Settings(msgspec.Struct, frozen=True, kw_only=True):
@@ -67,6 +68,14 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     """The tax of one stamp (UU 10/2020 art. 5)."""
     fee_idr: Rupiah = 0
     """The service fee of one stamp, a line of its own."""
+    qris_fee_bps: BasisPoints = 0
+    """What paying by QRIS adds to an order's service fee, in hundredths of a percent of its price."""
+    virtual_account_fee_idr: Rupiah = 0
+    """What paying to a virtual account adds to an order's service fee, once for each order."""
+    qris_amount_idr_max: Rupiah = 10_000_000
+    """The most that one QRIS payment may carry; 0: no limit."""
+    virtual_account_amount_idr_max: Rupiah = 0
+    """The most that one transfer to a virtual account may carry; 0: no limit."""
     order_quantity_max: Count = 1_000
     person_units_a_day_max: Count = 5_000
     """The most stamps that one account may order within 24 hours, by page or by API key."""

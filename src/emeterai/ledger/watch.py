@@ -75,15 +75,17 @@ class LedgerWatch:
         self._every_s = every_s
         self._margin_s = margin_s
 
-    async def look(self, more: MoreRules) -> Look | None:
+    async def look(self, more: MoreRules, *, of_money: MoreRules | None = None) -> Look | None:
         """Check what is new and move on, unless a rule is broken; then the whole audit is asked for.
+
+        `more` gets the subjects of new holds and their endings, `of_money` those of new transfers of money.
 
         None when there is nothing to start from (see `start_over`), before it is time to look again, and when the
         clock of the database was set back: then times do not tell what is new, until an audit has started over.
         """
-        return await _retried(lambda: self._look_once(more))
+        return await _retried(lambda: self._look_once(more, of_money))
 
-    async def _look_once(self, more: MoreRules) -> Look | None:
+    async def _look_once(self, more: MoreRules, of_money: MoreRules | None) -> Look | None:
         posted_from = await self._oldest_start()
         async with (
             self._db.connection() as tx,
@@ -101,6 +103,7 @@ class LedgerWatch:
             rules = [await _rule(tx, name, query) for name, query in [*RULES.items(), OPEN_HOLDS]]
             rules.append(_adds_up(position, totals))
             rules += await more(tx, totals["subjects"] or [])
+            rules += await of_money(tx, totals["money_subjects"] or []) if of_money else []
             broken = sorted({rule.name for rule in rules if rule.broken})
             if broken:
                 await tx.execute(_WANT_AUDIT, not set(broken) <= set(position["broken"]))

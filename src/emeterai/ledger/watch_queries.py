@@ -45,6 +45,7 @@ TOTALS = f"""
     SELECT count(*) AS fresh, min(posted_at) FILTER (WHERE may_grow) AS grows_from,
         array_agg(DISTINCT subject) FILTER (WHERE kind IN ('hold', 'settle', 'release') AND subject IS NOT NULL)
             AS subjects,
+        array_agg(DISTINCT subject) FILTER (WHERE kind = 'money' AND subject IS NOT NULL) AS money_subjects,
         coalesce(sum(amount) FILTER (WHERE debit = '{Counter.ISSUED}'), 0)::bigint AS bought,
         coalesce(sum(amount) FILTER (WHERE kind = 'settle'), 0)::bigint AS used,
         coalesce(sum(amount) FILTER (WHERE kind = 'refund'), 0)::bigint AS refunded,

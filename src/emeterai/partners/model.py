@@ -125,6 +125,30 @@ class Pace(NamedTuple):
     last_5_minutes: int
 
 
+class Level(NamedTuple):
+    """How full a stock is: units in it, its own limit, units sold in the last hour and in the last five minutes."""
+
+    available: int
+    warn_below: int
+    last_hour: int
+    last_5_minutes: int
+
+    @property
+    def empty_in_s(self) -> int | None:
+        """When it is empty. The faster of the two rates counts: a rush shows in minutes, a slow day in the hour.
+
+        None while nothing is being sold.
+        """
+        per_s = max(self.last_hour / 3600, self.last_5_minutes / 300)
+        return None if per_s == 0 else int(self.available / per_s)
+
+    @property
+    def is_low(self) -> bool:
+        """Whether it is under its own limit, or empty soon."""
+        empty_in_s = self.empty_in_s
+        return self.available < self.warn_below or (empty_in_s is not None and empty_in_s < SOON_S)
+
+
 class SerialBlockUse(msgspec.Struct, frozen=True, kw_only=True):
     """A block of serials that is a partner's: the five characters that its serials begin with, and how many are out."""
 
@@ -146,15 +170,14 @@ class Stock(msgspec.Struct, frozen=True, kw_only=True):
 
 
 def stock_of(available: int, pace: Pace, *, warn_below: int) -> Stock:
-    """What the numbers mean. The faster of the two rates counts: a rush shows in minutes, a slow day in the hour."""
-    per_s = max(pace.last_hour / 3600, pace.last_5_minutes / 300)
-    empty_in_s = None if per_s == 0 else int(available / per_s)
+    """What the numbers mean."""
+    level = Level(available, warn_below, pace.last_hour, pace.last_5_minutes)
     return Stock(
         available=available,
         sold_today=pace.today,
         sold_last_hour=pace.last_hour,
-        empty_in_s=empty_in_s,
+        empty_in_s=level.empty_in_s,
         warn_below=warn_below,
-        is_low=available < warn_below or (empty_in_s is not None and empty_in_s < SOON_S),
+        is_low=level.is_low,
         is_empty=available == 0,
     )

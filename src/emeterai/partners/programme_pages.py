@@ -20,6 +20,7 @@ from emeterai.core.refusal import RefusalKind, Refused
 from emeterai.infra.http import checked_idempotency_key, refusal_headers
 from emeterai.infra.ids import new_id
 from emeterai.infra.settings import Settings
+from emeterai.partners.organisations import ORGANISATION_NEEDED
 from emeterai.partners.pages import id_of
 from emeterai.partners.programme_claims import CODE_UNUSABLE, Claims
 from emeterai.partners.programme_model import Figures, ListReport, Programme
@@ -54,6 +55,7 @@ _FIELD_OF = {
     "codes_unusable": "quantity",
     "list_not_chosen": "file",
     CODE_UNUSABLE.code: "code",
+    ORGANISATION_NEEDED.code: "lembaga",
 }
 ProgrammeId = FromPath[UUID]
 WhoCalls = NamedDependency[Caller]
@@ -215,6 +217,7 @@ async def _programmes(
         programmes=[(programme, _STATES[programme.state]) for programme in shown],
         newer_url=paths.PROGRAMMES if after else None,
         older_url=older,
+        may_give=await services.programmes.may_give(caller),
         units_each_max=UNITS_EACH_MAX,
         form=form or Form(),
         idempotency_key=str(new_id()),
@@ -241,6 +244,7 @@ async def _programme(
         programme=programme,
         state=_STATES[programme.state],
         is_open=_is_open(programme),
+        may_give=await services.programmes.may_give(caller),
         figures=figures,
         batches=await services.programmes.batches(caller, programme_id),
         public_url=services.settings.base_url + paths.programme(programme_id),

@@ -32,6 +32,7 @@ from emeterai.infra.http import (
 )
 from emeterai.partners import programme_claims as claiming
 from emeterai.partners import programmes as running
+from emeterai.partners.organisations import ORGANISATION_NEEDED
 from emeterai.partners.programme_claims import Claim, Claims
 from emeterai.partners.programme_lists import LIST_TOO_LONG
 from emeterai.partners.programme_model import CodeBatch, Figures, ListReport, Programme
@@ -44,13 +45,8 @@ _NO_STORE = {"cache-control": "no-store"}
 _SIGNED_IN = (SIGN_IN_NEEDED, SESSION_EXPIRED)
 _RUNNING = (*_SIGNED_IN, GROUP_ROLE_NEEDED, running.PROGRAMME_UNKNOWN)
 _KEYED = (IDEMPOTENCY_KEY_BAD, IDEMPOTENCY_KEY_REUSED)
-_FUNDING = (
-    running.FUNDING_UNUSABLE,
-    running.GRANTS_NOT_YOURS_TO_GIVE,
-    running.PROGRAMME_OVER,
-    QUOTA_NOT_ENOUGH,
-    *PASSING_ON,
-)
+_GIVING = (*_RUNNING, running.PROGRAMME_OVER, ORGANISATION_NEEDED)
+_FUNDING = (running.FUNDING_UNUSABLE, running.GRANTS_NOT_YOURS_TO_GIVE, QUOTA_NOT_ENOUGH, *PASSING_ON)
 _CSV = "text/csv"
 WhoCalls = NamedDependency[Caller]
 ProgrammeId = FromPath[UUID]
@@ -162,12 +158,12 @@ class ProgrammeRoutes(Controller):
     @post(
         operation_id="make_programme",
         summary="Make a programme of grants",
-        responses=problems(*_SIGNED_IN, GROUP_ROLE_NEEDED, running.PROGRAMME_UNUSABLE, *_KEYED),
+        responses=problems(*_SIGNED_IN, GROUP_ROLE_NEEDED, ORGANISATION_NEEDED, running.PROGRAMME_UNUSABLE, *_KEYED),
     )
     async def make(
         self, request: AnyRequest, caller: WhoCalls, data: JSONBody[NewProgramme], idempotency_key: Key
     ) -> Response[ProgrammeAnswer]:
-        """Make a programme; fund it and invite applicants next."""
+        """For organisations. Fund it and invite applicants next."""
         made = await _services(request).programmes.make(
             caller,
             name=data.name,
@@ -210,7 +206,7 @@ class ProgrammeRoutes(Controller):
         "/{programme_id:uuid}/funding",
         operation_id="fund_programme",
         summary="Set quota aside for a programme",
-        responses=problems(*_RUNNING, *_FUNDING, *_KEYED),
+        responses=problems(*_GIVING, *_FUNDING, *_KEYED),
     )
     async def fund(
         self,
@@ -232,9 +228,7 @@ class ProgrammeRoutes(Controller):
         summary="Invite by a list of hashed identities (CSV)",
         status_code=200,
         request_max_body_size=LIST_SIZE_BYTES_MAX,
-        responses=problems(
-            *_RUNNING, running.PROGRAMME_OVER, running.PROGRAMME_FULL, LIST_TOO_LONG, MEDIA_TYPE_UNKNOWN
-        ),
+        responses=problems(*_GIVING, running.PROGRAMME_FULL, LIST_TOO_LONG, MEDIA_TYPE_UNKNOWN),
     )
     async def invite_list(
         self, request: AnyRequest, caller: WhoCalls, programme_id: ProgrammeId
@@ -251,7 +245,7 @@ class ProgrammeRoutes(Controller):
         "/{programme_id:uuid}/codes",
         operation_id="make_codes",
         summary="Make invitation codes",
-        responses=problems(*_RUNNING, running.PROGRAMME_OVER, running.PROGRAMME_FULL, running.CODES_UNUSABLE),
+        responses=problems(*_GIVING, running.PROGRAMME_FULL, running.CODES_UNUSABLE),
     )
     async def make_codes(
         self, request: AnyRequest, caller: WhoCalls, programme_id: ProgrammeId, data: JSONBody[CodesWanted]

@@ -27,6 +27,7 @@ from emeterai.infra.ids import new_id
 from emeterai.ledger.service import Ledger, OpenBook
 from emeterai.partners import programme_claim_store as claim_store
 from emeterai.partners import programme_store as store
+from emeterai.partners.organisations import is_organisation, locks_of_organisation, require_organisation
 from emeterai.partners.programme_lists import ListReader
 from emeterai.partners.programme_model import CodeBatch, Figures, ListReport, Programme
 from emeterai.partners.programme_secrets import ProgrammeSecrets
@@ -107,8 +108,12 @@ class Programmes:
     async def make(
         self, caller: Caller, *, name: str, message: str, units_each: int, ends_at: datetime, key: str | None = None
     ) -> Programme:
-        """Make a programme; the same key gives the same programme. Raises `programme_unusable`."""
+        """Make a programme; the same key gives the same programme.
+
+        Raises `organisation_needed`, so that nobody prepares what he cannot fund, and `programme_unusable`.
+        """
         require_overseer(caller)
+        await require_organisation(self._db, caller.account_id)
         tidy_name, tidy_message = " ".join(name.split()), message.strip()
         is_short = len(tidy_name) <= NAME_LENGTH_MAX and len(tidy_message) <= MESSAGE_LENGTH_MAX
         is_text = tidy_name.isprintable() and "\0" not in tidy_message
@@ -141,6 +146,10 @@ class Programmes:
             raise IDEMPOTENCY_KEY_REUSED()
         return found
 
+    async def may_give(self, caller: Caller) -> bool:
+        """Whether the caller's account may make, fund and fill programmes now: an organisation's."""
+        return await is_organisation(self._db, caller.account_id)
+
     async def public(self, programme_id: UUID) -> Programme:
         """A programme, for whoever has its link. Raises `programme_unknown`."""
         found = (await store.programmes(self._db, [programme_id])).get(programme_id)
@@ -169,19 +178,22 @@ class Programmes:
     async def fund(self, caller: Caller, programme_id: UUID, units: int, *, key: str) -> Figures:
         """Set units of the agency's quota aside for the programme, once for each key.
 
-        Raises `quota_not_enough`, `funding_unusable`, `programme_over`, `idempotency_key_reused`, and
-        `grants_not_yours_to_give` for what was granted to the agency itself and goes back when it is not used; of a
-        group's member `group_not_yours`, `passing_on_limited`.
+        This is what passes quota on to strangers, so whoever is no organisation at this very moment is refused with
+        `organisation_needed`. Raises `quota_not_enough`, `funding_unusable`, `programme_over`,
+        `idempotency_key_reused`, and `grants_not_yours_to_give` for what was granted to the agency itself and goes back
+        when it is not used; of a group's member `group_not_yours`, `passing_on_limited`.
         """
         if not 1 <= units <= FUNDING_MAX:
             raise FUNDING_UNUSABLE(units_max=FUNDING_MAX)
         programme = await self.of_agency(caller, programme_id)
         async with self._db.transaction() as tx:
-            book = await self._ledger.open_book(tx, [programme_id, programme.agency_id], opening=True)
+            locks = await locks_of_organisation(tx, programme.agency_id)
+            book = await self._ledger.open_book(tx, [programme_id, *locks], opening=True)
             before = await store.funding(tx, programme_id, key)
             if before is None:
                 await _open_under_lock(tx, programme)
                 await require_passing_on(tx, caller)
+                await require_organisation(tx, programme.agency_id)
                 await _require_own(tx, book, programme.agency_id, units)
                 funding_id = new_id()
                 await _pass_all_on(
@@ -203,10 +215,10 @@ class Programmes:
     async def invite_list(self, caller: Caller, programme_id: UUID, chunks: AsyncIterator[bytes]) -> ListReport:
         """Take in a list of hashed identities as it arrives; sent again it adds nothing.
 
-        Raises `programme_over`, `programme_full`, `list_too_long`; what was taken until then stays.
+        Raises `programme_over`, `organisation_needed`, `programme_full`, `list_too_long`; what was taken until then
+        stays.
         """
-        programme = await self.of_agency(caller, programme_id)
-        _require_open(programme)
+        programme = await self._inviting(caller, programme_id)
 
         async def add(keys: list[bytes]) -> int:
             return await self._invite(programme, keys)
@@ -216,10 +228,9 @@ class Programmes:
     async def make_codes(self, caller: Caller, programme_id: UUID, quantity: int) -> CodeBatch:
         """Make invitation codes, which `codes` gives as often as they are asked for.
 
-        Raises `codes_unusable`, `programme_over`, `programme_full`.
+        Raises `codes_unusable`, `programme_over`, `organisation_needed`, `programme_full`.
         """
-        programme = await self.of_agency(caller, programme_id)
-        _require_open(programme)
+        programme = await self._inviting(caller, programme_id)
         made = await store.batches(self._db, programme_id, limit=BATCHES_MAX)
         if not 1 <= quantity <= CODES_MAX or len(made) >= BATCHES_MAX:
             raise CODES_UNUSABLE(codes_max=CODES_MAX, batches_max=BATCHES_MAX)
@@ -262,6 +273,12 @@ class Programmes:
             except Refused as refused:
                 _log.warning("codes_not_finished", batch=str(batch.id), code=refused.code)
         return finished
+
+    async def _inviting(self, caller: Caller, programme_id: UUID) -> Programme:
+        programme = await self.of_agency(caller, programme_id)
+        _require_open(programme)
+        await require_organisation(self._db, programme.agency_id)
+        return programme
 
     async def _make_ready(self, programme: Programme, batch_id: UUID, quantity: int, *, ready: int) -> None:
         book = self._keys.codes(batch_id, quantity)

@@ -39,7 +39,9 @@ _CHANGES_SHOWN = 50
 _NAME_LENGTH_MAX = 120
 _CONTACT_LENGTH_MAX = 254
 _log = structlog.get_logger(__name__)
-_low = metrics.gauge_latest("emeterai_partners_low", "Active partners whose stock is under their own limit")
+_low = metrics.gauge_latest(
+    "emeterai_partners_low", "Active partners whose stock is under their own limit, or empty within a day"
+)
 _sold_out = metrics.gauge_latest("emeterai_partners_sold_out", "Active partners with a limit who have nothing left")
 
 PARTNER_ONLY = RefusalKind(
@@ -182,9 +184,9 @@ class Partners:
         lacking = await self._serials.lacking(await store.all_ids(self._db))
         for partner_id in lacking:
             await self.reserve_serials(partner_id)
-        warned = await store.warned(self._db)
-        _low.set(len(warned))
-        _sold_out.set(sum(available == 0 for _, available in warned))
+        levels = await store.levels(self._db)
+        _low.set(sum(level.is_low for level in levels))
+        _sold_out.set(sum(level.available == 0 and level.warn_below > 0 for level in levels))
         return len(lacking)
 
     async def _turn(self, partner_id: UUID, state: PartnerState, reason: str, *, by: str) -> None:

@@ -9,7 +9,7 @@ from uuid import UUID
 import asyncpg
 
 from emeterai.infra.database import Connection, Database
-from emeterai.partners.model import Change, Pace, Partner, PartnerKind, PartnerState
+from emeterai.partners.model import Change, Level, Pace, Partner, PartnerKind, PartnerState
 
 _PARTNER = "id, account_id, kind, distributor_id, name, contact, state, warn_below, registered_at"
 
@@ -124,16 +124,20 @@ async def all_ids(db: Database) -> list[UUID]:
     return [row["id"] for row in await db.fetch("SELECT id FROM partners.partners ORDER BY name, id")]
 
 
-async def warned(db: Database) -> list[tuple[str, int]]:
-    """The active partners whose stock is under their own limit, each with what is left."""
+async def levels(db: Database) -> list[Level]:
+    """How full the stock of every active partner is that ever had one. Reads an hour of each, not its day."""
     rows = await db.fetch(
         """
-        SELECT name, bought - held - used - refunded AS available
-        FROM partners.partners JOIN ledger.balances ON account = partners.id
-        WHERE state = 'active' AND bought - held - used - refunded < warn_below ORDER BY name, id
+        SELECT bought - held - used - refunded AS available, warn_below, last_hour, last_5_minutes
+        FROM partners.partners JOIN ledger.balances ON account = partners.id CROSS JOIN LATERAL (
+            SELECT coalesce(sum(units), 0)::bigint AS last_hour,
+                coalesce(sum(units) FILTER (WHERE minute > now() - interval '5 minutes'), 0)::bigint AS last_5_minutes
+            FROM partners.minutes WHERE partner_id = partners.id AND minute > now() - interval '1 hour'
+        ) AS sold
+        WHERE state = 'active'
         """
     )
-    return [(row["name"], row["available"]) for row in rows]
+    return [Level(**row) for row in rows]
 
 
 def _partner(row: asyncpg.Record) -> Partner:

@@ -13,7 +13,8 @@ from uuid import UUID
 import msgspec
 
 from emeterai.core.refusal import RefusalKind, Refused
-from emeterai.core.returning import RefundState, ReturnCause, ReturnMove, ReturnState, units_for
+from emeterai.core.returning import RefundState, ReturnCause, ReturnMove, ReturnState, units_for, units_within
+from emeterai.infra.crash_points import may_die_at
 from emeterai.infra.database import Connection, Database
 from emeterai.ledger.service import Ledger, OpenBook
 from emeterai.purchase import cases_store, postings, returns_store, steps, store
@@ -214,6 +215,8 @@ class Cases:
                 )
                 await _do(tx, book, proposal, back=back, case=case, order=order)
             decided = await cases_store.proposal_by_id(tx, proposal_id)
+            may_die_at("case.written")
+        may_die_at("case.recorded")
         assert decided is not None
         return decided
 
@@ -282,8 +285,7 @@ async def _check(
         stamps = await _stamps_of(tx, case, order)
         if stamps <= 0:
             raise CASE_WITHOUT_STAMPS()
-        each_idr = order.total_idr // order.quantity
-        missing = (case.amount_idr or 0) // each_idr
+        missing = units_within(case.amount_idr or 0, order.price, quantity=order.quantity)
         balance = book.balance(order.account_id)
         own = balance.available - await owed(tx, order.account_id, used=balance.used)
         quantity_max = max(0, min(own, missing, stamps))

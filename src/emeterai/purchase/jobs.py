@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-import time
 from collections.abc import Awaitable, Callable
 
+from emeterai.infra.shares import while_there_is_more
 from emeterai.purchase.service import Purchase
 
 SWEEP_EVERY_S = 5.0
@@ -40,20 +40,9 @@ async def _each(*parts: _Part) -> int:
     done, failures = 0, list[Exception]()
     for part in parts:
         try:
-            done += await _while_there_is_more(part)
+            done += await while_there_is_more(part, share_max=SHARE_MAX, rounds_max=ROUNDS_MAX, goes_on_s=_GOES_ON_S)
         except Exception as error:  # noqa: BLE001 - it is raised once the others had their turn
             failures.append(error)
     if failures:
         raise failures[0]
-    return done
-
-
-async def _while_there_is_more(part: _Part) -> int:
-    """Take on a share at a time, until there is less than one or enough was done."""
-    done, until = 0, time.monotonic() + _GOES_ON_S
-    for _ in range(ROUNDS_MAX):
-        found = await part(SHARE_MAX)
-        done += found
-        if found < SHARE_MAX or time.monotonic() >= until:
-            break
     return done

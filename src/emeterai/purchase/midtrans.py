@@ -100,6 +100,7 @@ class MidtransProvider:
     name = PROVIDER_NAME
     signs_notifications = True
     signs_states = False
+    has_channels = True
 
     def __init__(
         self,

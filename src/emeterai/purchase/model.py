@@ -12,15 +12,17 @@ import msgspec
 from emeterai.core.ordering import CURRENCY, ChargeState, OrderState, Price, Seen, order_number
 from emeterai.core.returning import RefundState, SecondPayment
 
-QRIS_AMOUNT_IDR_MAX = 10_000_000
-"""The most that one QRIS payment may carry."""
-
 
 class Channel(StrEnum):
     """How money is sent."""
 
     QRIS = "qris"
     VIRTUAL_ACCOUNT = "virtual_account"
+
+    @property
+    def label(self) -> str:
+        """What people call it, in both languages."""
+        return "QRIS" if self is Channel.QRIS else "Virtual account"
 
 
 class PaymentCode(msgspec.Struct, frozen=True):
@@ -67,6 +69,7 @@ class Order(msgspec.Struct, frozen=True, kw_only=True):
     code: PaymentCode | None
     second_payment: SecondPayment
     wanted_channel: Channel | None
+    """What its price is for, fixed when it was placed; None for orders that were placed when that was left open."""
     paid_provider: str | None
     paid_reference: str | None
     closing: bool
@@ -181,15 +184,8 @@ class ChargeRequest(msgspec.Struct, frozen=True, kw_only=True):
     expires_at: datetime
     notify_url: str
     return_url: str
+    channel: Channel
     currency: str = CURRENCY
-    wanted: Channel | None = None
-
-    @property
-    def channel(self) -> Channel:
-        """What the buyer wants; otherwise QRIS as far as it goes, a virtual account beyond."""
-        if self.wanted is not None:
-            return self.wanted
-        return Channel.QRIS if self.amount_idr <= QRIS_AMOUNT_IDR_MAX else Channel.VIRTUAL_ACCOUNT
 
     def is_for(self, amount: Decimal, currency: str) -> bool:
         """Whether this is what is to be collected."""

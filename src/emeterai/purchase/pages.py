@@ -17,10 +17,12 @@ from emeterai.core.returning import SecondPayment
 from emeterai.infra.http import checked_idempotency_key, refusal_headers
 from emeterai.infra.ids import new_id
 from emeterai.infra.settings import Settings
-from emeterai.purchase.model import QRIS_AMOUNT_IDR_MAX
+from emeterai.purchase.limits import LIMITS_REACHED
 from emeterai.purchase.qr_picture import qr_picture
+from emeterai.purchase.returns import NOTHING_HANDED_BACK
 from emeterai.purchase.returns_words import cause_in_words, state_in_words
 from emeterai.purchase.service import (
+    ORDER_NOT_OPEN,
     ORDER_QUANTITY_INVALID,
     ORDER_UNKNOWN,
     PROVIDER_UNAVAILABLE,
@@ -62,31 +64,37 @@ class BuyPages(Controller):
     dependencies = {"caller": Provide(caller)}  # noqa: RUF012 - Litestar's own way
 
     @get()
-    async def page(self, request: AnyRequest, caller: WhoCalls) -> Response[bytes]:  # noqa: ARG002
+    async def page(self, request: AnyRequest, caller: WhoCalls) -> Response[bytes]:
         """The form, with the price of `quantity`."""
-        services = _services(request)
         text = request.query_params.get("quantity")
         if text is None:
-            return _buy(request, Form(), 1)
-        quantity = _quantity(text, services.settings.order_quantity_max)
-        return _buy(request, _mistake(request, text) if quantity is None else Form({"quantity": text}), quantity or 1)
+            return await _buy(request, caller, Form(), 1)
+        quantity = _quantity(text, _services(request).settings.order_quantity_max)
+        form = _form_of(text, _refused_quantity(request)) if quantity is None else Form({"quantity": text})
+        return await _buy(request, caller, form, quantity or 1)
 
     @post()
     async def order(self, request: AnyRequest, caller: WhoCalls) -> Response[Any]:
-        """Make the order and show it; sent twice it is one order."""
+        """Make the order and show it; sent twice it is one order. What a limit refuses is said above the form."""
         services = _services(request)
         fields = await _checked_form(request)
         text = fields.get("quantity", "")
         quantity = _quantity(text, services.settings.order_quantity_max)
         if quantity is None:
-            return _buy(request, _mistake(request, text), 1, status_code=ORDER_QUANTITY_INVALID.status)
-        order = await services.purchase.place_order(
-            caller.account_id,
-            quantity,
-            idempotency_key=checked_idempotency_key(fields.get("idempotency_key")),
-            wishes=_wishes(fields),
-            made_by=caller.made_by,
-        )
+            wrong = _refused_quantity(request)
+            return await _buy(request, caller, _form_of(text, wrong), 1, refused=wrong)
+        try:
+            order = await services.purchase.place_order(
+                caller.account_id,
+                quantity,
+                idempotency_key=checked_idempotency_key(fields.get("idempotency_key")),
+                wishes=_wishes(fields),
+                made_by=caller.made_by,
+            )
+        except Refused as refused:
+            if refused.kind not in LIMITS_REACHED:
+                raise
+            return await _buy(request, caller, _form_of(text, refused), quantity, refused=refused)
         return _go(paths.order(order.id))
 
 
@@ -147,23 +155,38 @@ class OrderPages(Controller):
 
     @post("/{order_id:uuid}/batal")
     async def cancel(self, request: AnyRequest, caller: WhoCalls, order_id: OrderId) -> Response[Any]:
-        """Give up an order that awaits payment, and show it."""
+        """Give up an order that awaits payment, and show it; also when it turns out to be paid or over."""
         await _checked_form(request)
-        await _services(request).purchase.cancel(caller.account_id, order_id)
+        purchase = _services(request).purchase
+        try:
+            await purchase.cancel(caller.account_id, order_id)
+        except Refused as refused:
+            if refused.kind is not ORDER_NOT_OPEN:
+                raise
+            return await _order(request, await purchase.order(caller.account_id, order_id), refused=refused)
         return _go(paths.order(order_id))
 
     @post("/{order_id:uuid}/kembalikan")
     async def hand_back(self, request: AnyRequest, caller: WhoCalls, order_id: OrderId) -> Response[Any]:
-        """Hand unused quota back, and show the order with the steps of the money; sent twice it is one return."""
+        """Hand unused quota back, and show the order with the steps of the money; sent twice it is one return.
+
+        What cannot be handed back is said on the order's page, where the form is.
+        """
         services = _services(request)
         fields = await _checked_form(request)
         quantity = _quantity(fields.get("quantity", ""), services.settings.order_quantity_max)
-        back = await services.purchase.returns.hand_back(
-            caller.account_id,
-            order_id,
-            quantity or 0,
-            idempotency_key=checked_idempotency_key(fields.get("idempotency_key")),
-        )
+        try:
+            back = await services.purchase.returns.hand_back(
+                caller.account_id,
+                order_id,
+                quantity or 0,
+                idempotency_key=checked_idempotency_key(fields.get("idempotency_key")),
+            )
+        except Refused as refused:
+            if refused.kind not in NOTHING_HANDED_BACK:
+                raise
+            order = await services.purchase.order(caller.account_id, order_id)
+            return await _order(request, order, refused=refused)
         if back is None:
             raise ORDER_UNKNOWN()
         return _go(paths.order(order_id))
@@ -223,29 +246,41 @@ async def returns_shown(purchase: Purchase, order: Order) -> dict[str, Any]:
     }
 
 
-def _mistake(request: AnyRequest, text: str) -> Form:
-    refused: Refused = ORDER_QUANTITY_INVALID(quantity_max=_services(request).settings.order_quantity_max)
+def _refused_quantity(request: AnyRequest) -> Refused:
+    return ORDER_QUANTITY_INVALID(quantity_max=_services(request).settings.order_quantity_max)
+
+
+def _form_of(text: str, refused: Refused) -> Form:
+    """The form with what was typed, and why that is not ordered."""
     return Form({"quantity": text}, (FieldError("quantity", refused.id, refused.en),))
 
 
-def _buy(request: AnyRequest, form: Form, quantity: int, *, status_code: int = 200) -> Response[bytes]:
+async def _buy(
+    request: AnyRequest, caller: Caller, form: Form, quantity: int, *, refused: Refused | None = None
+) -> Response[bytes]:
+    """The buying page with the price of so many; with a refusal it is that refusal's answer."""
     services = _services(request)
-    price = services.purchase.quote(quantity)
+    newest = await services.purchase.orders(caller.account_id, before=None, limit=_ORDERS_A_PAGE)
+    ways = services.purchase.quotes(quantity)
+    plain_fee_idr = ways[0].price.fee_idr - ways[0].channel_fee_idr
     return services.pages.render(
         request,
         "purchase/buy.html",
-        status_code=status_code,
+        status_code=refused.kind.status if refused is not None else 200,
+        headers=refusal_headers(refused) if refused is not None else None,
         form=form,
         quote={
             "quantity": quantity,
-            "duty_idr": price.duty_idr,
-            "fee_idr": price.fee_idr,
-            "total_idr": price.total_idr,
+            "duty_idr": ways[0].price.duty_idr,
+            "fee_idr": plain_fee_idr,
+            "total_idr": ways[0].price.duty_idr + plain_fee_idr,
         },
+        ways=ways,
+        has_channel_fees=any(way.channel_fee_idr for way in ways),
         duty_each_idr=services.settings.duty_idr,
         fee_each_idr=services.settings.fee_idr,
         quantity_max=services.settings.order_quantity_max,
-        qris_allowed=price.total_idr <= QRIS_AMOUNT_IDR_MAX,
+        open_orders=[_shown(order) for order in newest if order.is_payable],
         order_life_h=max(1, services.settings.order_life_s // 3600),
         idempotency_key=str(new_id()),
     )
@@ -269,6 +304,7 @@ def _shown(order: Order) -> dict[str, Any]:
         "duty_idr": order.duty_idr,
         "fee_idr": order.fee_idr,
         "total_idr": order.total_idr,
+        "channel": order.wanted_channel,
         "created_at": order.created_at,
         "expires_at": order.expires_at,
         "settled_at": order.paid_at,

@@ -66,6 +66,11 @@ class PaymentProvider(Protocol):
         ...
 
     @property
+    def has_channels(self) -> bool:
+        """Whether it collects by the channel that it is asked for, and charges for it; a sandbox knows none."""
+        ...
+
+    @property
     def is_healthy(self) -> bool:
         """Whether asking it now makes sense."""
         ...

@@ -10,7 +10,7 @@ import structlog
 from emeterai.core.ordering import ChargeState, Seen
 from emeterai.core.refusal import RefusalKind, Refused
 from emeterai.core.returning import RefundState
-from emeterai.purchase.model import Charge, ChargeRequest, Order, RefundSeen, Source
+from emeterai.purchase.model import Channel, Charge, ChargeRequest, Order, RefundSeen, Source
 from emeterai.purchase.provider import (
     PROVIDER_UNAVAILABLE,
     RETRY_AFTER_S,
@@ -40,10 +40,10 @@ class Providers:
         self._base_url = base_url
 
     @property
-    def preferred(self) -> str:
-        """The name of the first provider that is worth asking now, or of the first of all when none is."""
-        names = [name for name, provider in self._providers.items() if provider.is_healthy]
-        return (names or list(self._providers))[0]
+    def preferred(self) -> PaymentProvider:
+        """The first provider that is worth asking now, or the first of all when none is."""
+        providers = list(self._providers.values())
+        return next((provider for provider in providers if provider.is_healthy), providers[0])
 
     def named(self, name: str) -> PaymentProvider:
         """The provider of that name. Raises `provider_unknown`."""
@@ -51,7 +51,7 @@ class Providers:
             raise PROVIDER_UNKNOWN()
         return self._providers[name]
 
-    async def charge(self, order: Order) -> tuple[str, Charge]:
+    async def charge(self, order: Order, *, channel: Channel) -> tuple[str, Charge]:
         """A charge by the order's provider or, when it gives none, by another: nobody has seen a code to pay by yet.
 
         Raises `provider_unavailable` when none of them gives one.
@@ -64,7 +64,7 @@ class Providers:
                 expires_at=order.expires_at,
                 notify_url=f"{self._base_url}/v1/payments/{provider.name}/notifications",
                 return_url=f"{self._base_url}{paths.order(order.id)}?kembali=1",
-                wanted=order.wanted_channel,
+                channel=channel,
             )
             try:
                 return provider.name, await provider.create_charge(request)

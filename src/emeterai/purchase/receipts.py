@@ -10,7 +10,6 @@ import msgspec
 
 from emeterai.core.refusal import RefusalKind
 from emeterai.infra.settings import Settings
-from emeterai.purchase.model import Channel
 from emeterai.purchase.service import Order, OrderState, Purchase
 from emeterai.purchase.tracking import tracking_code
 from emeterai.web import formats, paths
@@ -25,7 +24,6 @@ _ONES = (
     *("nol", "satu", "dua", "tiga", "empat", "lima", "enam", "tujuh", "delapan", "sembilan", "sepuluh", "sebelas"),
 )
 _SCALES = ((10**12, "triliun"), (10**9, "miliar"), (10**6, "juta"), (10**3, "ribu"), (100, "ratus"))
-_CHANNELS = {Channel.QRIS: "QRIS", Channel.VIRTUAL_ACCOUNT: "Virtual account"}
 
 
 class Receipt(msgspec.Struct, frozen=True, kw_only=True):
@@ -79,7 +77,7 @@ def receipt_of(order: Order, *, base_url: str) -> Receipt:
         fee_idr=order.fee_idr,
         total_idr=order.total_idr,
         total_in_words=f"{in_words(order.total_idr)} rupiah",
-        channel=f"{_CHANNELS[order.code.channel]}{bank}" if order.code else "Halaman bayar",
+        channel=f"{order.code.channel.label}{bank}" if order.code else "Halaman bayar",
         provider=(order.paid_provider or order.provider).capitalize(),
         tracking_code=tracking_code(order.id, order.payment_transfer),
         verify_url=f"{base_url}{paths.TRACK}?nomor={order.number}",

@@ -63,6 +63,14 @@ RETURN_IN_CARE = RefusalKind(
     "Uang pesanan ini ditarik kembali oleh penyedia pembayaran; petugas sedang memeriksanya, hubungi kami.",
     "The payment provider took this order's money back; staff are looking into it, please contact us.",
 )
+NOTHING_HANDED_BACK = (
+    RETURN_QUANTITY_INVALID,
+    RETURN_NOT_AVAILABLE,
+    RETURN_ALREADY_MADE,
+    RETURN_NOT_PAID,
+    RETURN_IN_CARE,
+)
+"""What `hand_back` answers whoever asks for what cannot be."""
 _FIRST_TRY_S = 60.0
 _TRY_S_MAX = 6 * 3600.0
 _DOUBLINGS_MAX = 12
@@ -227,12 +235,13 @@ class Returns:
 
 
 class _Paid(NamedTuple):
-    """A transaction that became quota: how many of its stamps were not handed back, and what was seen of it."""
+    """A transaction that became quota: how many of its stamps were not handed back, how many were; what was seen."""
 
     payment: Source
     left: int
     seen_amount: Decimal
     seen_currency: str
+    given_back: int = 0
 
 
 async def _check_hand_back(tx: Connection, book: OpenBook, order: Order, quantity: int, *, owed: Owed) -> _Paid:
@@ -267,7 +276,8 @@ def _payments_of(order: Order, returns: Sequence[Return]) -> list[_Paid]:
         if back.state is ReturnState.CREDITED:
             paid[back.payment] = known._replace(left=known.left + (back.quantity or 0))
         elif back.cause is ReturnCause.QUOTA_RETURNED:
-            paid[back.payment] = known._replace(left=known.left - (back.quantity or 0))
+            gone = back.quantity or 0
+            paid[back.payment] = known._replace(left=known.left - gone, given_back=known.given_back + gone)
     return list(paid.values())
 
 
@@ -282,7 +292,7 @@ async def _is_taken_back(connection: Connection | Database, order_id: UUID) -> b
 
 
 def _handed_back(order: Order, quantity: int, idempotency_key: str | None, digest: bytes, *, paid: _Paid) -> NewReturn:
-    price = order.price.part(quantity, of=order.quantity)
+    price = order.price.part(quantity, of=order.quantity, after=paid.given_back)
     return NewReturn(
         id=new_id(),
         order_id=order.id,

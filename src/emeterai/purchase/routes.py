@@ -30,6 +30,7 @@ from emeterai.infra.http import (
 )
 from emeterai.purchase.limits import LIMITS_REACHED
 from emeterai.purchase.model import Channel, PaymentCode, Wishes
+from emeterai.purchase.pricing import ORDER_CHANNEL_INVALID, Quote
 from emeterai.purchase.provider import (
     NOTIFICATION_FORGED,
     NOTIFICATION_STALE,
@@ -39,7 +40,6 @@ from emeterai.purchase.provider import (
 from emeterai.purchase.returns_model import Return
 from emeterai.purchase.returns_routes import ReturnView, return_view
 from emeterai.purchase.service import (
-    ORDER_CHANNEL_INVALID,
     ORDER_NOT_OPEN,
     ORDER_QUANTITY_INVALID,
     ORDER_UNKNOWN,
@@ -93,6 +93,9 @@ class OrderView(msgspec.Struct, frozen=True, kw_only=True):
     duty_idr: int
     fee_idr: int
     total_idr: int
+    channel: Annotated[
+        Channel | None, msgspec.Meta(description="How it is to be paid, and what its fee is for; null in older orders.")
+    ]
     provider: str
     pay_url: Annotated[str | None, msgspec.Meta(description="Where to pay; null when there is nothing to pay.")]
     payment_code: Annotated[
@@ -107,6 +110,27 @@ class OrderView(msgspec.Struct, frozen=True, kw_only=True):
     returns: Annotated[
         list[ReturnView], msgspec.Meta(description="Money of this order on its way back, oldest first.")
     ] = []
+
+
+class QuoteView(msgspec.Struct, frozen=True, kw_only=True):
+    """What an order would cost by one channel, in whole rupiah; `total_idr` is `duty_idr` and `fee_idr` together."""
+
+    channel: Channel
+    duty_idr: int
+    fee_idr: int
+    channel_fee_idr: Annotated[int, msgspec.Meta(description="How much of `fee_idr` this channel adds.")]
+    total_idr: int
+    amount_idr_max: Annotated[
+        int | None, msgspec.Meta(description="The most that one payment may carry; null where there is no limit.")
+    ]
+    fits: Annotated[bool, msgspec.Meta(description="Whether one payment may carry the total.")]
+
+
+class QuotesView(msgspec.Struct, frozen=True):
+    """The price of so many stamps, by each channel."""
+
+    quantity: int
+    quotes: list[QuoteView]
 
 
 class OrdersPage(msgspec.Struct, frozen=True, kw_only=True):
@@ -184,6 +208,22 @@ class OrdersController(Controller):
         return Response(page, headers=_NO_STORE)
 
     @get(
+        "/quote",
+        operation_id="quote_order",
+        summary="What an order would cost",
+        responses=problems(*_SIGNED_IN, ORDER_QUANTITY_INVALID),
+    )
+    async def quote(
+        self,
+        request: AnyRequest,
+        caller: WhoCalls,  # noqa: ARG002
+        quantity: Annotated[int, QueryParameter(description="How many stamps, at least 1.")],
+    ) -> Response[QuotesView]:
+        """The price by each channel as it is now. An order keeps the price that it was placed with."""
+        quotes = purchase_of(request).quotes(quantity)
+        return Response(QuotesView(quantity, [_quote_view(quote) for quote in quotes]), headers=_NO_STORE)
+
+    @get(
         "/{order_id:uuid}",
         operation_id="get_order",
         summary="One order",
@@ -256,6 +296,7 @@ def _view(order: Order, returns: Sequence[Return] = ()) -> OrderView:
         duty_idr=order.duty_idr,
         fee_idr=order.fee_idr,
         total_idr=order.total_idr,
+        channel=order.wanted_channel,
         provider=order.provider,
         pay_url=order.pay_url if order.is_payable else None,
         payment_code=order.code if order.is_payable else None,
@@ -265,6 +306,18 @@ def _view(order: Order, returns: Sequence[Return] = ()) -> OrderView:
         changed_at=order.changed_at,
         second_payment=order.second_payment,
         returns=[return_view(back) for back in returns],
+    )
+
+
+def _quote_view(quote: Quote) -> QuoteView:
+    return QuoteView(
+        channel=quote.channel,
+        duty_idr=quote.price.duty_idr,
+        fee_idr=quote.price.fee_idr,
+        channel_fee_idr=quote.channel_fee_idr,
+        total_idr=quote.price.total_idr,
+        amount_idr_max=quote.amount_idr_max or None,
+        fits=quote.fits,
     )
 
 

@@ -55,6 +55,7 @@ class SandboxProvider:
     name = PROVIDER_NAME
     signs_notifications = True
     signs_states = True
+    has_channels = False
 
     def __init__(
         self,

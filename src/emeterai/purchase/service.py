@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import asyncio
 import hashlib
-import random
 from collections.abc import Mapping, Sequence
 from datetime import datetime
 from uuid import UUID
@@ -18,7 +17,7 @@ import msgspec
 import structlog
 
 from emeterai.accounts.groups_buying import locks_of_buyer, note_order
-from emeterai.core.ordering import OrderMove, OrderState, Price, Seen, after_order_move, order_price
+from emeterai.core.ordering import OrderMove, OrderState, Seen, after_order_move
 from emeterai.core.refusal import RefusalKind, Refused
 from emeterai.infra import metrics
 from emeterai.infra.crash_points import may_die_at
@@ -29,10 +28,12 @@ from emeterai.infra.settings import Settings
 from emeterai.ledger.service import Ledger
 from emeterai.purchase import cases_store, store
 from emeterai.purchase.cases import Cases
+from emeterai.purchase.checking import FIRST_CHECK_S, claim_check
 from emeterai.purchase.limits import IsPartner, check_limits, no_partner
 from emeterai.purchase.looking import Looking
-from emeterai.purchase.model import NO_WISHES, QRIS_AMOUNT_IDR_MAX, Channel, Order, Source, Wishes
+from emeterai.purchase.model import NO_WISHES, Channel, Order, Source, Wishes
 from emeterai.purchase.noting import Noting
+from emeterai.purchase.pricing import Pricing, Quote
 from emeterai.purchase.provider import PROVIDER_UNAVAILABLE, PaymentProvider
 from emeterai.purchase.providers import PROVIDER_UNKNOWN, Providers
 from emeterai.purchase.returns import Owed, Returns, nothing_owed
@@ -61,20 +62,7 @@ ORDER_NOT_OPEN = RefusalKind(
     "This order is no longer awaiting payment; see its state on the order's page.",
 )
 
-ORDER_CHANNEL_INVALID = RefusalKind(
-    "order_channel_invalid",
-    422,
-    "Jumlah ini terlalu besar untuk QRIS (paling banyak Rp{amount_max}); pilih virtual account.",
-    "This amount is too large for QRIS (at most Rp{amount_max}); choose the virtual account.",
-)
-
 ORDERS_A_PAGE_MAX = 100
-_FIRST_CHECK_S = 20.0
-_OPEN_CHECK_S_MAX = 900.0
-_CLOSED_CHECK_S_MAX = 6 * 3600.0
-_DOUBLINGS_MAX = 12
-_CLOSED_WATCH_S = 3 * 86_400.0
-_JITTER = 0.25
 _CHECKS_AT_ONCE = 4
 _WORKED_AT_ONCE = 4
 _WAITING_MAX = 200
@@ -103,6 +91,7 @@ class Purchase:
         self._ledger = ledger
         self._settings = settings
         self._is_partner = is_partner
+        self._pricing = Pricing(settings)
         self._providers = Providers(providers, base_url=settings.base_url)
         self._settling = Settling(ledger, quota_due_s=settings.quota_due_s)
         self.returns = Returns(db, ledger, self._providers, silence_s=settings.provider_silence_s, owed=owed)
@@ -143,17 +132,19 @@ class Purchase:
     ) -> Order:
         """Make an order without asking a provider yet. Raises as `create_order` does, save `provider_unavailable`.
 
+        Price and channel are fixed with it; without a wish it is the channel that suits the amount. An order that is
+        there by its key keeps both, whatever the settings are now.
         `made_by` is the member who orders for a group. Beyond the account's limits it raises `units_a_day_reached`,
         `orders_an_hour_reached` or `open_orders_reached`.
         """
-        if not 1 <= quantity <= self._settings.order_quantity_max:
-            raise ORDER_QUANTITY_INVALID(quantity_max=self._settings.order_quantity_max)
-        if wishes.channel is Channel.QRIS and self.quote(quantity).total_idr > QRIS_AMOUNT_IDR_MAX:
-            raise ORDER_CHANNEL_INVALID(amount_max=QRIS_AMOUNT_IDR_MAX)
-        new = self._new_order(account_id, quantity, idempotency_key, wishes=wishes)
+        self._check_quantity(quantity)
+        provider = self._providers.preferred
+        quote = self._pricing.quote(quantity, wishes.channel, has_channels=provider.has_channels)
+        new = self._new_order(account_id, quantity, idempotency_key, wishes=wishes, quote=quote, provider=provider.name)
         async with self._db.transaction() as tx:
             order = await store.insert_order(tx, new)
             if order is not None:
+                quote.check()
                 await self._ledger.open_book(tx, await locks_of_buyer(tx, account_id), opening=True)
                 await check_limits(tx, account_id, quantity, settings=self._settings, is_partner=self._is_partner)
                 await note_order(tx, account_id, order.id, member_id=made_by)
@@ -175,16 +166,17 @@ class Purchase:
         if not order.is_payable:
             raise ORDER_NOT_OPEN()
         if order.pay_url is None:
-            provider, charge = await self._providers.charge(order)
+            provider, charge = await self._providers.charge(order, channel=self._pricing.channel_of(order))
             may_die_at("charge.opened")
             async with self._db.transaction() as tx:
                 await store.write_charge(tx, order.id, charge, provider=provider)
             may_die_at("charge.recorded")
         return await self.order(account_id, order_id)
 
-    def quote(self, quantity: int) -> Price:
-        """What an order of `quantity` costs now."""
-        return order_price(quantity, duty_idr=self._settings.duty_idr, fee_idr=self._settings.fee_idr)
+    def quotes(self, quantity: int) -> list[Quote]:
+        """What an order of `quantity` costs now by each channel. Raises `order_quantity_invalid`."""
+        self._check_quantity(quantity)
+        return self._pricing.quotes(quantity, has_channels=self._providers.preferred.has_channels)
 
     async def available(self, account_id: UUID) -> int:
         """How many stamps the account may use now."""
@@ -329,22 +321,8 @@ class Purchase:
         return len(closing)
 
     async def _claim_check(self, order: Order) -> store.Watch | None:
-        """Put the next check on record before this one: no crash forgets an order, no bug asks about one for ever.
-
-        Answers how long it has been watched; None when somebody else has claimed it.
-        """
-        delay_s = _FIRST_CHECK_S * 2 ** min(order.checks, _DOUBLINGS_MAX)
-        jitter = random.uniform(1 - _JITTER, 1 + _JITTER)  # noqa: S311 - spreads the load, guards nothing
         async with self._db.transaction() as tx:
-            return await store.write_next_check(
-                tx,
-                order.id,
-                checks_before=order.checks,
-                open_delay_s=min(delay_s, _OPEN_CHECK_S_MAX) * jitter,
-                closed_delay_s=min(delay_s, _CLOSED_CHECK_S_MAX) * jitter,
-                closed_watch_s=_CLOSED_WATCH_S,
-                silence_s=self._settings.provider_silence_s,
-            )
+            return await claim_check(tx, order, silence_s=self._settings.provider_silence_s)
 
     async def _work(self, notification_id: UUID) -> None:
         found = await store.unworked_notice(self._db, notification_id, silence_s=self._settings.provider_silence_s)
@@ -375,8 +353,19 @@ class Purchase:
         _notifications.labels(outcome).inc()
         _log.info("notification_worked", notification=str(notification_id), outcome=outcome)
 
+    def _check_quantity(self, quantity: int) -> None:
+        if not 1 <= quantity <= self._settings.order_quantity_max:
+            raise ORDER_QUANTITY_INVALID(quantity_max=self._settings.order_quantity_max)
+
     def _new_order(
-        self, account_id: UUID, quantity: int, idempotency_key: str | None, *, wishes: Wishes
+        self,
+        account_id: UUID,
+        quantity: int,
+        idempotency_key: str | None,
+        *,
+        wishes: Wishes,
+        quote: Quote,
+        provider: str,
     ) -> store.NewOrder:
         # What was always so is left out, so that a key of an earlier version still fits.
         asked: dict[str, object] = {"quantity": quantity}
@@ -386,12 +375,12 @@ class Purchase:
             id=new_id(),
             account_id=account_id,
             quantity=quantity,
-            price=self.quote(quantity),
-            provider=self._providers.preferred,
+            price=quote.price,
+            provider=provider,
             idempotency_key=idempotency_key,
             request_digest=hashlib.sha256(request).digest(),
             transfers=(new_id(), new_id(), new_id(), new_id()),
             life_s=self._settings.order_life_s,
-            first_check_s=_FIRST_CHECK_S,
-            wishes=wishes,
+            first_check_s=FIRST_CHECK_S,
+            wishes=msgspec.structs.replace(wishes, channel=quote.channel),
         )

@@ -49,6 +49,21 @@ class Watch(msgspec.Struct, frozen=True):
     is_hopeless: bool
 
 
+class Pace(msgspec.Struct, frozen=True, kw_only=True):
+    """How often an order is asked about: `near_s` from `near_before_s` before its deadline to `near_after_s` after it,
+    otherwise after `open_s` or, once it is closed, `closed_s`. Each pause is multiplied by `jitter`. Near a deadline a
+    check that came late makes the next pause four times as long as it was late, up to `late_s`.
+    """
+
+    open_s: float
+    closed_s: float
+    near_s: float
+    near_before_s: float
+    near_after_s: float
+    late_s: float
+    jitter: float
+
+
 async def insert_order(tx: Connection, new: NewOrder) -> Order | None:
     """Write a new order; None when the account has one with this idempotency key already."""
     row = await tx.fetchrow(
@@ -198,37 +213,45 @@ async def write_closed(tx: Connection, order_id: UUID) -> None:
 
 
 async def write_next_check(
-    tx: Connection,
-    order_id: UUID,
-    *,
-    checks_before: int,
-    open_delay_s: float,
-    closed_delay_s: float,
-    closed_watch_s: float,
-    silence_s: float,
+    tx: Connection, order_id: UUID, *, checks_before: int, pace: Pace, closed_watch_s: float, silence_s: float
 ) -> Watch | None:
     """Decide when to ask the provider next, should this time bring no answer; None when somebody else has done so.
 
-    An open order is asked about at its deadline at the latest.
+    An open order is asked about at its deadline at the latest; one with a charge when its deadline comes near, too.
     """
     row = await tx.fetchrow(
         """
-        UPDATE purchase.orders SET checks = checks + 1, next_check_at = CASE
-            WHEN state = 'awaiting_payment' AND now() < expires_at THEN
-                least(now() + make_interval(secs => $3), greatest(expires_at, now() + interval '2 seconds'))
-            WHEN state = 'awaiting_payment' THEN now() + make_interval(secs => $3)
-            ELSE now() + make_interval(secs => $4)
-            END
-        WHERE id = $1 AND checks = $2 AND next_check_at IS NOT NULL
-        RETURNING state <> 'awaiting_payment' AND now() >= expires_at + make_interval(secs => $5) AS is_last,
-            now() >= expires_at + make_interval(secs => $6) AS is_hopeless
+        WITH paced AS (
+            SELECT id, now() < expires_at AS in_time, greatest(expires_at, now() + interval '2 seconds') AS deadline_at,
+                expires_at - make_interval(secs => $6) AS near_from,
+                CASE WHEN state = 'awaiting_payment' THEN $3::float8 ELSE $4::float8 END AS pause_s,
+                CASE WHEN provider_reference IS NULL OR now() < expires_at - make_interval(secs => $6) THEN 'Infinity'
+                    ELSE greatest($5::float8, extract(epoch FROM now() - expires_at)::float8 - $7,
+                        least(4 * extract(epoch FROM now() - next_check_at)::float8, $11)) END AS near_pause_s
+            FROM purchase.orders WHERE id = $1
+        ), timed AS (
+            SELECT *, now() + make_interval(secs => $8 * least(pause_s, near_pause_s)) AS after_pause FROM paced
+        )
+        UPDATE purchase.orders SET checks = checks + 1, next_check_at = least(
+                after_pause,
+                CASE WHEN state = 'awaiting_payment' AND in_time THEN deadline_at END,
+                CASE WHEN provider_reference IS NOT NULL AND now() < near_from THEN near_from END
+            )
+        FROM timed WHERE orders.id = timed.id AND checks = $2 AND next_check_at IS NOT NULL
+        RETURNING state <> 'awaiting_payment' AND now() >= expires_at + make_interval(secs => $9) AS is_last,
+            now() >= expires_at + make_interval(secs => $10) AS is_hopeless
         """,
         order_id,
         checks_before,
-        open_delay_s,
-        closed_delay_s,
+        pace.open_s,
+        pace.closed_s,
+        pace.near_s,
+        pace.near_before_s,
+        pace.near_after_s,
+        pace.jitter,
         closed_watch_s,
         silence_s,
+        pace.late_s,
     )
     return Watch(**row) if row is not None else None
 

@@ -166,6 +166,7 @@ class XenditProvider:
     name = PROVIDER_NAME
     signs_notifications = False
     signs_states = False
+    has_channels = True
 
     def __init__(
         self,

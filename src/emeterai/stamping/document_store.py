@@ -48,15 +48,19 @@ async def insert_receiving(
 
 
 async def insert_arrived(tx: Connection, arrivals: Sequence[Arrived]) -> None:
-    """Documents that arrived whole in one request, with what is known of them."""
+    """Documents that arrived whole in one request, with what is known of them.
+
+    They were received when their bytes were safe, however late they go on record; no clock runs before this one.
+    """
     await tx.execute(
         """
         INSERT INTO stamping.documents (id, account_id, name, size_bytes, received_bytes, digest, state, report,
-                                        refusal_code, refusal_facts, made_by)
-        SELECT id, account_id, name, size_bytes, size_bytes, digest, state, report::jsonb, code, facts::jsonb, made_by
+                                        refusal_code, refusal_facts, made_by, received_at)
+        SELECT id, account_id, name, size_bytes, size_bytes, digest, state, report::jsonb, code, facts::jsonb, made_by,
+            least(received_at, now())
         FROM unnest($1::uuid[], $2::uuid[], $3::text[], $4::bigint[], $5::bytea[], $6::text[], $7::text[], $8::text[],
-                    $9::text[], $10::uuid[])
-            AS new(id, account_id, name, size_bytes, digest, state, report, code, facts, made_by)
+                    $9::text[], $10::uuid[], $11::timestamptz[])
+            AS new(id, account_id, name, size_bytes, digest, state, report, code, facts, made_by, received_at)
         """,
         [one.id for one in arrivals],
         [one.account_id for one in arrivals],
@@ -68,6 +72,7 @@ async def insert_arrived(tx: Connection, arrivals: Sequence[Arrived]) -> None:
         [one.refusal_code for one in arrivals],
         [msgspec.json.encode(one.refusal_facts).decode() if one.refusal_code else None for one in arrivals],
         [one.made_by for one in arrivals],
+        [one.received_at for one in arrivals],
     )
 
 
@@ -109,10 +114,15 @@ async def parts_of(db: Database, document_id: UUID) -> list[Part]:
 
 
 async def finish_receiving(tx: Connection, document_id: UUID, digest: bytes) -> bool:
-    """Receiving becomes received when every byte is there; False when someone else finished or abandoned it."""
+    """Receiving becomes received when every byte is there; False when someone else finished or abandoned it.
+
+    It was received when its last part went on record, the last change before this one, whoever finishes it and when.
+    """
     finished = await tx.fetchval(
         """
-        UPDATE stamping.documents SET state = 'received', digest = $2, changed_at = now(), expires_at = NULL
+        UPDATE stamping.documents
+        SET state = 'received', digest = $2, received_at = changed_at, changed_at = now(),
+            expires_at = NULL
         WHERE id = $1 AND state = 'receiving' AND received_bytes = size_bytes RETURNING true
         """,
         document_id,
@@ -160,7 +170,7 @@ async def accept(
         """
         UPDATE stamping.documents
         SET state = 'ready', report = new.report::jsonb, repaired_key = new.key, repaired_bytes = new.size_bytes,
-            repaired_digest = new.digest, changed_at = now()
+            repaired_digest = new.digest, received_at = coalesce(received_at, changed_at), changed_at = now()
         FROM unnest($1::uuid[], $2::text[], $3::text[], $4::bigint[], $5::bytea[])
             AS new(id, report, key, size_bytes, digest)
         WHERE documents.id = new.id AND state = 'received'
@@ -178,7 +188,8 @@ async def refuse(tx: Connection, refusals: Mapping[UUID, tuple[str, Mapping[str,
     await tx.execute(
         """
         UPDATE stamping.documents
-        SET state = 'refused', refusal_code = new.code, refusal_facts = new.facts::jsonb, changed_at = now()
+        SET state = 'refused', refusal_code = new.code, refusal_facts = new.facts::jsonb,
+            received_at = coalesce(received_at, changed_at), changed_at = now()
         FROM unnest($1::uuid[], $2::text[], $3::text[]) AS new(id, code, facts)
         WHERE documents.id = new.id AND state = 'received'
         """,
@@ -193,7 +204,8 @@ async def unlock(tx: Connection, document_id: UUID) -> bool:
     unlocked = await tx.fetchval(
         """
         UPDATE stamping.documents
-        SET state = 'received', refusal_code = NULL, refusal_facts = NULL, changed_at = now()
+        SET state = 'received', refusal_code = NULL, refusal_facts = NULL,
+            received_at = coalesce(received_at, changed_at), changed_at = now()
         WHERE id = $1 AND state = 'refused' AND refusal_code = ANY($2::text[]) RETURNING true
         """,
         document_id,

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import random
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from uuid import UUID
 
@@ -62,7 +63,8 @@ class Endings:
         with metrics.stage("settle"):
             done = await together_or_alone(claims, lambda some: self._settle(some, stamps, sealed))
         may_die_at("settle.recorded")
-        metrics.batch("settle", len(done))
+        lanes = {claim.id: claim.lane for claim in claims}
+        metrics.batch("settle", len(done), lanes=Counter(lanes[stamp.id] for stamp in done))
         self._bus.publish(stamp.id for stamp in done)
         if len(done) < len(claims):
             _too_late.inc(len(claims) - len(done))

@@ -17,6 +17,8 @@ from emeterai.stamping.service import SEAL
 
 KINDS = (INSPECT, SEAL, UPGRADE)
 """Every kind of job that a sealer works on."""
+GIVE_BACK_EVERY_S = 1.0
+"""The pause between two sweeps that give back units whose hold is over."""
 _RECLAIM_MAX = 1_000
 _leases_over = metrics.counter("emeterai_lease_expiries", "Jobs whose worker was silent for longer than its lease")
 
@@ -43,7 +45,7 @@ def steward_work(
 
     return {
         "reclaim_jobs": (1.0, reclaim),
-        "give_back_expired": (1.0, endings.sweep),
+        "give_back_expired": (GIVE_BACK_EVERY_S, endings.sweep),
         "finish_or_abandon_uploads": (2.0, documents.sweep),
         "remove_orphans": (60.0, orphans.sweep),
         "forget_passwords": (10.0, passwords.sweep),

@@ -21,6 +21,7 @@ from emeterai.core.stamping import StampState
 from emeterai.infra import jobs, metrics
 from emeterai.infra.blobs import BlobStore
 from emeterai.infra.bus import Bus
+from emeterai.infra.crash_points import may_die_at
 from emeterai.infra.database import Database
 from emeterai.infra.jobs import Claim
 from emeterai.seal.service import MadeAddendum, NeverError, NotNowError
@@ -101,6 +102,7 @@ class Levels:
             made = await self._engine.upgrade(original, tails, level=stamp.level, at=self._clock())
         key = f"tails/{stamp.id}.addendum-{len(stamp.tails)}.{claim.attempt}"
         await self._blobs.put(key, made.content)
+        may_die_at("raise.stored")
         return Raised(
             stamp_id=stamp.id,
             key=key,
@@ -117,6 +119,8 @@ class Levels:
             ours = bool(await jobs.finish(tx, [claim])) and await store.add_addendum(tx, raised)
             if ours and is_below(raised.level, self._level_wanted):
                 await jobs.enqueue(tx, UPGRADE, [raised.stamp_id])
+            may_die_at("raise.written")
+        may_die_at("raise.recorded")
         if ours:
             _raised.labels(raised.level).inc()
             self._bus.publish([raised.stamp_id])

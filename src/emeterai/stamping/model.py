@@ -41,6 +41,15 @@ class Document(msgspec.Struct, frozen=True):
     """A password belongs to it: before inspection its sender says so, afterwards it is true."""
     made_by: UUID | None = None
     """The member of a group who sent it; None: the account itself."""
+    received_at: datetime | None = None
+    """When its last byte was safe; None while it is not, and of files from before that was noted (`whole_since`)."""
+
+    @property
+    def whole_since(self) -> datetime | None:
+        """Since when it is certainly here whole; None while it is not. Never earlier than it was."""
+        if self.digest is None or self.state is DocumentState.RECEIVING:
+            return None
+        return self.received_at or self.changed_at
 
     @property
     def wants_password(self) -> bool:
@@ -74,6 +83,8 @@ class Arrived(msgspec.Struct, frozen=True):
     name: str
     size_bytes: int
     digest: bytes
+    received_at: datetime
+    """When its bytes were safe, by this process's clock."""
     enciphered_password: bytes | None = None
     report: Report | None = None
     refusal_code: str | None = None

@@ -11,6 +11,7 @@ from emeterai.infra import metrics
 from emeterai.infra.database import Database
 from emeterai.ledger.check import Rule, check_ledger
 from emeterai.ledger.watch import LedgerWatch, Look
+from emeterai.purchase.money_audit import check_money
 from emeterai.stamping.audit import check_all_stamps, check_stamps
 from emeterai.status import store
 from emeterai.status.lines import FIRST_PREVIOUS, Line, SignedLine, digest_of, sign
@@ -75,7 +76,7 @@ class Invariants:
 
     async def minute(self) -> None:
         """Look at what is new and publish a line about it. Whatever keeps the look from its end leaves no line."""
-        seen = await self._watch.look(check_stamps)
+        seen = await self._watch.look(check_stamps, of_money=check_money)
         if seen is None:
             return
         _tell(seen.rules)

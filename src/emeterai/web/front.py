@@ -24,6 +24,8 @@ OPENAPI_PATH = "/docs/openapi.json"
 AnyRequest = Request[Any, Any, Any]
 Viewer = NamedDependency[Any]
 """Whoever is signed in, found out by the application: a page shows it."""
+Lanes = NamedDependency[Any]
+"""The lanes that are open or open soon, told by the application from memory: this page is what a crowd looks at."""
 
 
 class FrontServices(Protocol):
@@ -40,12 +42,12 @@ def server_of(settings: Settings) -> Server:
 
 
 @get(paths.HOME, include_in_schema=False)
-async def home(request: AnyRequest, viewer: Viewer) -> Response[bytes]:  # noqa: ARG001 - the page shows who it is
+async def home(request: AnyRequest, viewer: Viewer, lanes: Lanes) -> Response[bytes]:  # noqa: ARG001 - the page shows who
     """What it is, how it goes, and the way in. Answers with the database away, too."""
     services = _services(request)
     settings = services.settings
     return services.pages.render(
-        request, "web/home.html", duty_idr=settings.duty_idr, fee_idr=settings.fee_idr, facts=[]
+        request, "web/home.html", duty_idr=settings.duty_idr, fee_idr=settings.fee_idr, facts=[], lanes=lanes
     )
 
 

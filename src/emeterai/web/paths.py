@@ -76,6 +76,16 @@ def order_receipt_file(order_id: object) -> str:
     return f"{order(order_id)}/bukti.pdf"
 
 
+def order_in_time(order_id: object) -> str:
+    """The proof that an order was paid in time, as a page."""
+    return f"{order(order_id)}/tepat-waktu"
+
+
+def order_in_time_file(order_id: object) -> str:
+    """The same as a text file."""
+    return f"{order_in_time(order_id)}.txt"
+
+
 def seller(number: object) -> str:
     """One official seller: where the QR code on a seller's sign leads."""
     return _below(SELLERS, number)
@@ -114,6 +124,16 @@ def office_money_decision(proposal_id: object) -> str:
 def document(document_id: object) -> str:
     """One document: what the inspection found."""
     return _below(DOCUMENTS, document_id)
+
+
+def document_in_time(document_id: object) -> str:
+    """The proof that a document was received in time, as a page."""
+    return f"{document(document_id)}/tepat-waktu"
+
+
+def document_in_time_file(document_id: object) -> str:
+    """The same as a text file."""
+    return f"{document_in_time(document_id)}.txt"
 
 
 def place(document_id: object) -> str:

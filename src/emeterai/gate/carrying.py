@@ -1,0 +1,34 @@
+"""How a request carries a pass and how a browser is given one: the names, and the one set of a cookie's attributes."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+from litestar.datastructures import Cookie
+
+from emeterai.gate.passes import Pass
+
+PASS_COOKIE = "emeterai_pass"  # noqa: S105 - the name of a cookie
+PASS_HEADER = b"emeterai-pass"
+_COOKIE = PASS_COOKIE.encode() + b"="
+
+
+def pass_text(headers: Mapping[bytes, bytes]) -> str:
+    """The pass that a request shows: that of the header, else that of the cookie, else nothing. Whoever asks what the
+    pass of a request is asks here: two answers would let one pass open and another say whose it is.
+    """
+    text = headers.get(PASS_HEADER) or headers.get(b"cookie", b"").partition(_COOKIE)[2].partition(b";")[0]
+    return text.strip().decode() if text.isascii() else ""
+
+
+def pass_set_cookie(granted: Pass, text: str, *, now_s: float, https: bool) -> Cookie:
+    """Lets the browser keep a pass for as long as it is good, and show it everywhere."""
+    return Cookie(
+        key=PASS_COOKIE,
+        value=text,
+        path="/",
+        max_age=max(0, int(granted.until_s - now_s)),
+        httponly=True,
+        samesite="lax",
+        secure=https,
+    )

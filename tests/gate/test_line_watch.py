@@ -1,0 +1,68 @@
+"""What an operator is told of the lines without looking: one that stands, and news that is no longer written."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from datetime import timedelta
+from pathlib import Path
+
+import pytest
+from prometheus_client import REGISTRY
+from waiting_people import AT, OPEN, changed, publish
+
+from emeterai.gate import now as now_file
+from emeterai.gate.now import NowFiles
+from emeterai.gate.watch import LineWatch
+
+Minute = Callable[..., tuple[float, float]]
+
+
+@pytest.fixture
+def minute(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Minute:
+    """Lets so many seconds pass, each with a new file of a lane, and answers how long a line has stood and how old the
+    oldest news is.
+    """
+    monkeypatch.setattr(now_file, "_LOOK_AGAIN_S", 0.0)
+    second = [0.0]
+    watch = LineWatch(NowFiles(tmp_path / "now"), lambda: ["retail"], clock=lambda: second[0])
+
+    def passes(seconds: int = 60, *, written: bool = True, per_s: int = 0, **values: object) -> tuple[float, float]:
+        for _ in range(seconds):
+            second[0] += 1
+            if written:
+                served, at = 100 + per_s * int(second[0]), AT + timedelta(seconds=second[0])
+                publish(tmp_path, changed(OPEN, now_serving=served, updated_at=at, **values))
+            watch.look()
+        shown = [REGISTRY.get_sample_value(f"emeterai_gate_{name}_seconds") for name in ("line_still", "news")]
+        return shown[0] or 0.0, shown[1] or 0.0
+
+    return passes
+
+
+def test_a_line_that_moves_is_no_news(minute: Minute) -> None:
+    """Nor is one where nobody waits, however long its turn stays."""
+    assert (0, 0) == minute(per_s=1)
+    assert (0, 0) == minute(last_number=100)
+
+
+def test_a_line_that_stands_while_people_wait_is_measured(minute: Minute) -> None:
+    """From when it last moved; and no more once it moves again."""
+    minute(10, per_s=1)
+    assert (59, 0) == minute()
+    assert (119, 0) == minute()
+    assert (0, 0) == minute(1, per_s=1)
+
+
+@pytest.mark.parametrize("state", ["paused", "closed", "before_opening"])
+def test_a_line_that_is_meant_to_stand_is_no_alarm(minute: Minute, state: str) -> None:
+    """Nor does it count as having stood when it opens again."""
+    assert (0, 0) == minute(state=state)
+    assert (9, 0) == minute(10)
+
+
+def test_news_that_nobody_writes_any_more_is_old(minute: Minute) -> None:
+    """Where there has never been any, since it was first missed."""
+    assert 59 == minute(written=False)[1]
+    assert 0 == minute(1)[1]
+    assert (60, 60) == minute(written=False)
+    assert 0 == minute(1, per_s=1)[1]
