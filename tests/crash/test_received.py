@@ -76,18 +76,16 @@ async def test_inspection_does_not_make_a_file_later(spine: Spine, engine: SealE
 
 
 async def test_a_file_that_goes_on_record_late_was_here_before(spine: Spine) -> None:
-    """As one that is inspected in its own request; and a clock that runs ahead of the database's makes no future."""
+    """As one that waits for its inspection or for the database, a minute here: never earlier than it was, either."""
+    before = await clock(spine)
     kept = await spine.documents.keep(new_id(), "surat.pdf", letter())
-    between = await clock(spine)
-    await spine.documents.record(kept)
-    document = await spine.documents.get(kept.account_id, kept.id)
-    assert document.whole_since is not None
-    assert document.whole_since <= between
-    ahead = await spine.documents.keep(new_id(), "surat.pdf", letter())
-    await spine.documents.record(msgspec.structs.replace(ahead, received_at=between + timedelta(hours=1)))
-    whole_since = (await spine.documents.get(ahead.account_id, ahead.id)).whole_since
-    assert whole_since is not None
-    assert whole_since <= await clock(spine)
+    await spine.documents.record(msgspec.structs.replace(kept, safe_at_s=kept.safe_at_s - 60))
+    late = (await spine.documents.get(kept.account_id, kept.id)).whole_since
+    at_once = (await received(spine, letter(text="lain"))).whole_since
+    assert late is not None
+    assert at_once is not None
+    assert before - timedelta(seconds=60) <= late <= await clock(spine) - timedelta(seconds=60)
+    assert before <= at_once <= await clock(spine)
 
 
 async def test_an_upload_in_pieces_is_received_with_its_last_piece(spine: Spine) -> None:

@@ -33,15 +33,18 @@ class Body:
         return piece
 
 
-async def answered(app: Callable[[Scope, Receive, Send], Awaitable[None]], body: Body) -> list[Message]:
+async def answered(
+    app: Callable[[Scope, Receive, Send], Awaitable[None]], body: Body, *, method: str = "POST"
+) -> list[Message]:
     """What is sent to whoever sent this body."""
     sent: list[Message] = []
+    scope: Any = {**SCOPE, "method": method}
 
     async def send(message: Message) -> None:
         sent.append(message)
 
     async with asyncio.timeout(5):
-        await DrainedRequests(app, size_bytes_max=1000)(SCOPE, body.receive, send)
+        await DrainedRequests(app, size_bytes_max=1000)(scope, body.receive, send)
     return sent
 
 
@@ -81,3 +84,10 @@ async def test_who_is_refused_at_the_end_of_the_body_hears_so_at_once() -> None:
     body = Body(refused=True)
     assert 503 == (await answered(late, body))[0]["status"]  # type: ignore[typeddict-item]
     assert 2 == body.asked
+
+
+async def test_the_body_of_a_look_is_not_waited_for() -> None:
+    """It means nothing, and whoever announced it may never send it."""
+    body = Body(refused=False)
+    assert 401 == (await answered(early, body, method="GET"))[0]["status"]  # type: ignore[typeddict-item]
+    assert 0 == body.asked

@@ -28,6 +28,7 @@ RENEWS_WITHIN_S = 1.0
 _AGAIN_S = 30.0
 _REMEMBERED_MAX = 20_000
 _NOT_SHARED = (b"no-store", b"private", b"no-cache")
+_SESSION = b"emeterai_session="
 Headers = Iterable[tuple[bytes, bytes]]
 Renew = Callable[[Pass, Mapping[bytes, bytes]], Awaitable[str]]
 """The `Set-Cookie` of a renewed pass for the request with these headers, or nothing."""
@@ -93,9 +94,10 @@ class RenewedByUse:
     def watched(self, held: object, sort: Sort, headers: Mapping[bytes, bytes], send: Send) -> Send:
         """The way of answering a request with this pass: as it was while the pass is young, which costs a comparison.
 
-        What only waits for news is a page left open, and no use. A pass in the header is a program's, which asks.
+        What only waits for news is a page left open, and no use; whoever signs in may be another than the one whose
+        pass this is. A pass in the header is a program's, which asks.
         """
-        if not isinstance(held, Pass) or sort.needs is Needs.WAIT or PASS_HEADER in headers:
+        if not isinstance(held, Pass) or sort.needs is not Needs.WORK or PASS_HEADER in headers:
             return send
         if self._passes.renewed(held, int(self._now_s())) is None:
             return send
@@ -109,7 +111,7 @@ class RenewedByUse:
 
     async def _add(self, held: Pass, headers: Mapping[bytes, bytes], start: HTTPResponseStartEvent) -> None:
         said = list(start["headers"])
-        if is_served(start["status"], said) and _is_for_one(said):
+        if is_served(start["status"], said) and _is_for_one(said) and not _changes_session(said):
             cookie = await self._cookie(held, headers)
             if cookie:
                 start["headers"] = [*said, (b"set-cookie", cookie.encode())]
@@ -124,6 +126,8 @@ class RenewedByUse:
         with contextlib.suppress(Refused, *INTERRUPTIONS):
             async with asyncio.timeout(RENEWS_WITHIN_S):
                 cookie = await self.renew(held, headers)
+        if not cookie and key in self._known:  # another answer of this session was told meanwhile
+            return self._known[key][0]
         self._known[key] = cookie, held.until_s if cookie else now_s + _AGAIN_S
         self._known.move_to_end(key)
         if len(self._known) > _REMEMBERED_MAX:
@@ -141,3 +145,8 @@ def _is_for_one(headers: Headers) -> bool:
     """Whether an answer says itself that no cache keeps it for others."""
     said = {name.lower(): value for name, value in headers}.get(b"cache-control", b"").lower()
     return b"public" not in said and any(word in said for word in _NOT_SHARED)
+
+
+def _changes_session(headers: Headers) -> bool:
+    """Whether an answer signs somebody in or out."""
+    return any(name.lower() == b"set-cookie" and _SESSION in value for name, value in headers)

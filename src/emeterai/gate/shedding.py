@@ -30,7 +30,7 @@ from emeterai.gate.side_entrance import SideEntrance
 from emeterai.gate.sorting import Needs, Sort, seconds_of, session_of, sort_of
 from emeterai.gate.turning_away import CROWDED, ENTRANCE_CROWDED, RESTING, UPLOADS_CROWDED, Answers, come_again_s
 from emeterai.infra import metrics
-from emeterai.infra.draining import DrainedRequests
+from emeterai.infra.draining import WITHOUT_BODY, DrainedRequests
 from emeterai.infra.lane import work_for
 from emeterai.web import paths
 
@@ -41,7 +41,6 @@ _UNKNOWN_BYTES = 25_000_000
 _API_KEY = b"bearer emk_"
 _outcomes = metrics.counter("emeterai_door_requests", "Requests at the door", ["lane", "work", "outcome"])
 _LANES_MEASURED_MAX = 64
-_WITH_BODY = frozenset({"POST", "PUT", "PATCH"})
 
 
 class HeldPass(Protocol):
@@ -383,11 +382,13 @@ def _stayed_out(request: Request) -> None:
 
 def _body_bytes(scope: HTTPScope, headers: Mapping[bytes, bytes]) -> float:
     """How large the body says it is; endless for one that does not say, which HTTP/2 allows without a word."""
+    if scope["method"] in WITHOUT_BODY:
+        return 0.0
     if b"transfer-encoding" in headers:
         return inf
     length = headers.get(b"content-length")
     if length is None:
-        return inf if scope["http_version"] == "2" and scope["method"] in _WITH_BODY else 0.0
+        return inf if scope["http_version"] == "2" else 0.0
     return int(length) if length.isdigit() and len(length) < 19 else inf
 
 

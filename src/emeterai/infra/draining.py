@@ -16,6 +16,8 @@ from litestar.types import ASGIApp, HTTPReceiveMessage, Message, Receive, Scope,
 from emeterai.core.refusal import Refused
 
 DRAIN_S_MAX = 20.0
+WITHOUT_BODY = frozenset({"GET", "HEAD", "DELETE", "OPTIONS"})
+"""Methods whose body, should there be one, means nothing."""
 
 
 class DrainedRequests:
@@ -59,7 +61,12 @@ class DrainedRequests:
 
 
 def _sends_body(scope: Scope) -> bool:
-    """Whether the body is on its way; one that waits for `100 Continue` (RFC 9110 section 10.1.1) never starts."""
+    """Whether the body is on its way; one that waits for `100 Continue` (RFC 9110 section 10.1.1) never starts.
+
+    What comes with a method that has none (section 9.3.1) is not waited for: nobody reads it, and it may never come.
+    """
+    if scope["type"] == ScopeType.HTTP and scope["method"] in WITHOUT_BODY:
+        return False
     headers = dict(scope["headers"])
     has_body = b"transfer-encoding" in headers or headers.get(b"content-length", b"0") != b"0"
     return has_body and b"expect" not in headers

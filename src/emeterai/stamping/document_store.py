@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Mapping, Sequence
 from datetime import datetime
 from uuid import UUID
@@ -11,6 +12,9 @@ import msgspec
 from emeterai.infra.database import Connection, Database
 from emeterai.seal.model import Report
 from emeterai.stamping.model import PASSWORD_CODES, Arrived, Document, RepairedFile, document_from
+
+_DOCUMENT = ", ".join(Document.__struct_fields__)
+"""By name: a column that a later version adds is nothing to a process of this one that still runs."""
 
 
 class Part(msgspec.Struct, frozen=True):
@@ -50,17 +54,18 @@ async def insert_receiving(
 async def insert_arrived(tx: Connection, arrivals: Sequence[Arrived]) -> None:
     """Documents that arrived whole in one request, with what is known of them.
 
-    They were received when their bytes were safe, however late they go on record; no clock runs before this one.
+    They were received when their bytes were safe, however late they go on record. The database's clock says when that
+    was: a host whose clock is slow proves no file earlier than it came.
     """
     await tx.execute(
         """
         INSERT INTO stamping.documents (id, account_id, name, size_bytes, received_bytes, digest, state, report,
                                         refusal_code, refusal_facts, made_by, received_at)
         SELECT id, account_id, name, size_bytes, size_bytes, digest, state, report::jsonb, code, facts::jsonb, made_by,
-            least(received_at, now())
+            clock_timestamp() - make_interval(secs => safe_for_s)
         FROM unnest($1::uuid[], $2::uuid[], $3::text[], $4::bigint[], $5::bytea[], $6::text[], $7::text[], $8::text[],
-                    $9::text[], $10::uuid[], $11::timestamptz[])
-            AS new(id, account_id, name, size_bytes, digest, state, report, code, facts, made_by, received_at)
+                    $9::text[], $10::uuid[], $11::float8[])
+            AS new(id, account_id, name, size_bytes, digest, state, report, code, facts, made_by, safe_for_s)
         """,
         [one.id for one in arrivals],
         [one.account_id for one in arrivals],
@@ -72,7 +77,7 @@ async def insert_arrived(tx: Connection, arrivals: Sequence[Arrived]) -> None:
         [one.refusal_code for one in arrivals],
         [msgspec.json.encode(one.refusal_facts).decode() if one.refusal_code else None for one in arrivals],
         [one.made_by for one in arrivals],
-        [one.received_at for one in arrivals],
+        [time.monotonic() - one.safe_at_s for one in arrivals],
     )
 
 
@@ -228,13 +233,13 @@ async def plans_of(db: Database, ids: Sequence[UUID]) -> dict[UUID, bytes]:
 
 async def find(db: Database, document_id: UUID) -> Document | None:
     """One document, whoever owns it."""
-    row = await db.fetchrow("SELECT * FROM stamping.documents WHERE id = $1", document_id)
+    row = await db.fetchrow(f"SELECT {_DOCUMENT} FROM stamping.documents WHERE id = $1", document_id)
     return None if row is None else document_from(row)
 
 
 async def find_many(db: Database, ids: Sequence[UUID]) -> dict[UUID, Document]:
     """Documents by id; those that do not exist are absent."""
-    rows = await db.fetch("SELECT * FROM stamping.documents WHERE id = ANY($1::uuid[])", list(ids))
+    rows = await db.fetch(f"SELECT {_DOCUMENT} FROM stamping.documents WHERE id = ANY($1::uuid[])", list(ids))
     return {row["id"]: document_from(row) for row in rows}
 
 
@@ -253,7 +258,7 @@ async def of_account(
     whose = "" if only_by is None else "AND made_by = $5"
     rows = await db.fetch(
         f"""
-        SELECT * FROM stamping.documents
+        SELECT {_DOCUMENT} FROM stamping.documents
         WHERE account_id = $1 {whose} AND state <> 'abandoned'
             AND ($2::timestamptz IS NULL OR (created_at, id) < ($2, $3))
         ORDER BY created_at DESC, id DESC LIMIT $4

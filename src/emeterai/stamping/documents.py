@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import hashlib
+import time
 from collections.abc import AsyncIterator, Callable, Sequence
 from datetime import datetime
 from uuid import UUID
@@ -17,7 +18,6 @@ from emeterai.infra import jobs
 from emeterai.infra.batching import Batcher
 from emeterai.infra.blobs import BlobMissingError, BlobStore
 from emeterai.infra.bus import Bus
-from emeterai.infra.clock import utc_now
 from emeterai.infra.crash_points import may_die_at
 from emeterai.infra.database import Database
 from emeterai.infra.ids import new_id
@@ -137,9 +137,9 @@ class Documents:
                 await self._passwords.take_try(account_id, digest)
                 kept = self._passwords.enciphered(document_id, password)
             await self._blobs.put(original_key(document_id), data)
-        received_at = utc_now()
+        safe_at_s = time.monotonic()
         may_die_at("upload.stored")
-        return Arrived(document_id, account_id, tidy_name(name), len(data), digest, received_at, kept, made_by=made_by)
+        return Arrived(document_id, account_id, tidy_name(name), len(data), digest, safe_at_s, kept, made_by=made_by)
 
     async def record(self, arrived: Arrived) -> None:
         """Put a kept file on record; when it is not inspected yet, it will be."""

@@ -83,8 +83,8 @@ class Arrived(msgspec.Struct, frozen=True):
     name: str
     size_bytes: int
     digest: bytes
-    received_at: datetime
-    """When its bytes were safe, by this process's clock."""
+    safe_at_s: float
+    """When its bytes were safe, by the monotonic clock of this process."""
     enciphered_password: bytes | None = None
     report: Report | None = None
     refusal_code: str | None = None
