@@ -19,7 +19,7 @@ from emeterai.core.refusal import Refused
 from emeterai.gate.bearers import Bearers
 from emeterai.gate.carrying import PASS_HEADER
 from emeterai.gate.passes import Pass, Passes
-from emeterai.gate.sorting import Needs, Sort, session_of
+from emeterai.gate.sorting import SESSION, Needs, Sort, session_of
 from emeterai.infra.interruption import INTERRUPTIONS
 from emeterai.web import paths
 
@@ -28,7 +28,6 @@ RENEWS_WITHIN_S = 1.0
 _AGAIN_S = 30.0
 _REMEMBERED_MAX = 20_000
 _NOT_SHARED = (b"no-store", b"private", b"no-cache")
-_SESSION = b"emeterai_session="
 Headers = Iterable[tuple[bytes, bytes]]
 Renew = Callable[[Pass, Mapping[bytes, bytes]], Awaitable[str]]
 """The `Set-Cookie` of a renewed pass for the request with these headers, or nothing."""
@@ -149,4 +148,4 @@ def _is_for_one(headers: Headers) -> bool:
 
 def _changes_session(headers: Headers) -> bool:
     """Whether an answer signs somebody in or out."""
-    return any(name.lower() == b"set-cookie" and _SESSION in value for name, value in headers)
+    return any(name.lower() == b"set-cookie" and SESSION in value for name, value in headers)

@@ -27,7 +27,7 @@ from emeterai.gate.passes import PASS_NEEDED, room_path
 from emeterai.gate.renewing import Lengthen, as_it_is, is_served
 from emeterai.gate.room_crowd import Numbers, RoomCrowd
 from emeterai.gate.side_entrance import SideEntrance
-from emeterai.gate.sorting import Needs, Sort, seconds_of, session_of, sort_of
+from emeterai.gate.sorting import SESSION, Needs, Sort, seconds_of, session_of, sort_of
 from emeterai.gate.turning_away import CROWDED, ENTRANCE_CROWDED, RESTING, UPLOADS_CROWDED, Answers, come_again_s
 from emeterai.infra import metrics
 from emeterai.infra.draining import WITHOUT_BODY, DrainedRequests
@@ -174,7 +174,7 @@ class Shedding:
         elif authorization[: len(_API_KEY)].lower() == _API_KEY:
             digest = hashlib.sha256(authorization[7:].strip()).digest()
             request.lane, who = self._lane_of_key(digest) or RETAIL, digest
-        elif authorization or b"emeterai_session=" in cookie:
+        elif authorization or SESSION in cookie:
             who = session_of(headers)
         request.who = who
         # Who came in while no pass was asked for stays inside.

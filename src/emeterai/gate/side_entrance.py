@@ -18,6 +18,7 @@ from litestar.types import HTTPScope, Message, Send
 from emeterai.core.refusal import Refused
 from emeterai.gate.addresses import Addresses, address_of, is_of_this_machine, networks_of
 from emeterai.gate.renewing import is_served
+from emeterai.gate.sorting import SESSION
 from emeterai.infra.interruption import INTERRUPTIONS
 
 ENTRIES_PER_S = 3.0
@@ -29,7 +30,6 @@ TRIES_AT_ONCE, TRIES_PER_S = 3, 0.2
 _BLOCK_TIMES = 4
 """A block of addresses may take so many times as much as one: it costs a program hardly more."""
 _TOLD_WITHIN_S = 1.0
-_SESSION = b"emeterai_session="
 Finish = Callable[[str], Awaitable[str]]
 """The `Set-Cookie` of a pass to finish for whoever holds this session token, or nothing."""
 
@@ -102,10 +102,10 @@ class SideEntrance:
 
 
 def _session_in(cookie: bytes) -> str:
-    return cookie.partition(_SESSION)[2].partition(b";")[0].strip().decode("latin-1")
+    return cookie.partition(SESSION)[2].partition(b";")[0].strip().decode("latin-1")
 
 
 def _new_session(headers: Iterable[tuple[bytes, bytes]]) -> str:
     """The token of the session that an answer begins."""
     cookies = (value for name, value in headers if name.lower() == b"set-cookie")
-    return next((token for value in cookies if value.startswith(_SESSION) and (token := _session_in(value))), "")
+    return next((token for value in cookies if value.startswith(SESSION) and (token := _session_in(value))), "")

@@ -18,6 +18,10 @@ NEVER = max(Step) + 1
 """Above every step of the brown-out."""
 
 
+SESSION = b"emeterai_session="
+"""How the cookie of a session begins."""
+
+
 class Needs(Enum):
     """What a request is about to hold."""
 
@@ -150,7 +154,7 @@ def session_of(headers: Mapping[bytes, bytes]) -> bytes:
     """The end of the session's or the program's token that a request carries, which tells them apart; or nothing."""
     token = headers.get(b"authorization")
     if not token:
-        token = headers.get(b"cookie", b"").partition(b"emeterai_session=")[2].partition(b";")[0]
+        token = headers.get(b"cookie", b"").partition(SESSION)[2].partition(b";")[0]
     return token[-16:]
 
 
