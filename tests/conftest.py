@@ -7,18 +7,66 @@ import shutil
 import tempfile
 from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
+from types import CodeType
 
 import asyncpg
 import pytest
+from jinja2 import BytecodeCache, Environment
+from jinja2.bccache import Bucket
 
 from emeterai.infra.bus import Bus
 from emeterai.infra.database import Database
 from emeterai.infra.ids import new_id
 from emeterai.infra.migrate import migrate
 from emeterai.infra.postgres import EmbeddedPostgres
+from emeterai.web import pages
+from handing_out import place_of
 from running import RunningService
 
 TEMPLATE = "migrated"
+MEMORY, MEMORY_BYTES_MIN = Path("/dev/shm"), 6 * 2**30  # noqa: S108 - a folder of our own is made there
+"""A disk's file system is slow where many files were deleted just now, as those of a thousand databases are."""
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    """Files are handed out in the order in which they were collected, not in that of how many tests they have."""
+    config.option.loadscopereorder = False
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Where several workers share the tests, the long files come first: nobody is left alone with one at the end."""
+    if "PYTEST_XDIST_WORKER" in os.environ:
+        items.sort(key=lambda item: place_of(item.path))
+
+
+class CompiledTemplates(BytecodeCache):
+    """What this process has compiled, in its memory."""
+
+    def __init__(self) -> None:
+        self._code: dict[tuple[str, str], CodeType | None] = {}
+
+    def load_bytecode(self, bucket: Bucket) -> None:
+        """What was compiled of this very source."""
+        bucket.code = self._code.get((bucket.key, bucket.checksum))
+
+    def dump_bytecode(self, bucket: Bucket) -> None:
+        """For the next one."""
+        self._code[bucket.key, bucket.checksum] = bucket.code
+
+
+@pytest.fixture(scope="session", autouse=True)
+def _templates_are_compiled_once() -> Iterator[None]:
+    """A service compiles all its templates as it starts; nearly every test has a service of its own in this process."""
+    compiled, make = CompiledTemplates(), pages._environment
+
+    def environment() -> Environment:
+        made = make()
+        made.bytecode_cache = compiled
+        return made
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(pages, "_environment", environment)
+        yield
 
 
 @pytest.fixture(scope="session")
@@ -31,10 +79,22 @@ def short_folder() -> Iterator[Path]:
 
 
 @pytest.fixture(scope="session")
-async def postgres(short_folder: Path) -> AsyncIterator[EmbeddedPostgres]:
+def quick_folder(short_folder: Path) -> Iterator[Path]:
+    """The same for what may be lost with the machine: in memory, where there is much of it."""
+    if not (MEMORY.is_dir() and shutil.disk_usage(MEMORY).free >= MEMORY_BYTES_MIN):
+        yield short_folder
+        return
+    folder = Path(tempfile.mkdtemp(prefix="emeterai-test-", dir=MEMORY))
+    folder.chmod(0o755)
+    yield folder
+    shutil.rmtree(folder, ignore_errors=True)
+
+
+@pytest.fixture(scope="session")
+async def postgres(quick_folder: Path) -> AsyncIterator[EmbeddedPostgres]:
     """A running PostgreSQL: the embedded one, or the one whose `bin` folder TEST_POSTGRES_BIN names."""
     bin_dir = os.environ.get("TEST_POSTGRES_BIN")
-    server = EmbeddedPostgres(short_folder / "data", bin_dir=Path(bin_dir) if bin_dir else None, durable=False)
+    server = EmbeddedPostgres(quick_folder / "data", bin_dir=Path(bin_dir) if bin_dir else None, durable=False)
     await server.start()
     await run_as_admin(server, f"CREATE DATABASE {TEMPLATE} OWNER emeterai")
     await migrate(url_of(server, TEMPLATE))

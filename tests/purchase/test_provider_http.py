@@ -197,7 +197,7 @@ async def test_in_a_rush_that_is_answered_those_who_wait_for_a_line_get_one() ->
 
 
 async def test_who_waited_for_a_line_until_the_circuit_opened_is_spared() -> None:
-    """The first of the sixteen that fails opens it; those behind them do not hang as well, however late each is seen."""
+    """The first of the sixteen that fails opens it; those behind them do not hang as well, however late it is seen."""
     hung = Hung()
     to_hung = line(hung, Still(), Patience(answer_s=0.05, tries=1, failures_max=1, line_s=60.0))
     answers = await asyncio.gather(*(to_hung.get("/status") for _ in range(48)), return_exceptions=True)

@@ -6,10 +6,12 @@ Each is a whole minute or more of an open-loop crowd that gives up, comes again 
 from __future__ import annotations
 
 import statistics
+from dataclasses import dataclass
+from functools import cache
 from typing import Any
 
 import pytest
-from simulated_door import PATIENCE_S, SimulatedDoor, mean_worth, steps
+from simulated_door import PATIENCE_S, Second, SimulatedDoor, mean_worth, steps
 from simulated_line import CAPACITY, HOLD_LIFE_S, UNITS_EACH, Chain, NaiveRate, SimulatedLine, Tick
 
 from emeterai.core.pacing import OPENING_PER_S, LaneSeen, Pacer, Seen
@@ -20,11 +22,21 @@ PEOPLE = CAPACITY / UNITS_EACH
 """People a second that the chain can serve."""
 
 
-def surge(seed: int, times: float, *, door: bool = True, storm: float = 0.3) -> SimulatedDoor:
-    """Ordinary load for 20 s, `times` the capacity for 30 s, ordinary load for 30 s."""
+@dataclass(frozen=True)
+class Surge:
+    """What happened in each second, and the limit of the door then."""
+
+    seconds: list[Second]
+    limits: list[int]
+
+
+@cache
+def surge(seed: int, times: float, *, door: bool = True, storm: float = 0.3) -> Surge:
+    """Ordinary load for 20 s, `times` the capacity for 30 s, ordinary load for 30 s. A seed's surge is simulated once,
+    however many tests look at it: it would be the same again.
+    """
     simulated = SimulatedDoor(seed, steps((0, 0.8), (20, times), (50, 0.8)), door=door, storm=storm)
-    simulated.run(80)
-    return simulated
+    return Surge(simulated.run(80), simulated.limits)
 
 
 @pytest.mark.parametrize("seed", SEEDS)
@@ -79,17 +91,16 @@ def test_it_follows_a_service_that_is_slow_for_a_while(seed: int) -> None:
     assert mean_worth(seconds[35:60]) >= 0.95
 
 
-def line(seed: int, *, capacity: object = None) -> SimulatedLine:
-    """Three times as many people as can be served, for ten minutes."""
-    found = SimulatedLine(seed, steps((0, 3 * PEOPLE)), **({"capacity": capacity} if capacity else {}))  # type: ignore[arg-type]
-    found.run(600)
-    return found
+@cache
+def line(seed: int, *capacities: tuple[float, float]) -> list[Tick]:
+    """Three times as many people as can be served, for ten minutes; simulated once. `capacities` change what works."""
+    return SimulatedLine(seed, steps((0, 3 * PEOPLE)), capacity=steps(*capacities or [(0, 1.0)])).run(600)
 
 
 @pytest.mark.parametrize("seed", SEEDS)
 def test_the_line_moves_as_fast_as_stamps_are_settled(seed: int) -> None:
     """After it has found out how fast: 90 % of the chain's capacity, units that wait for seconds, none lost."""
-    ticks = line(seed).ticks
+    ticks = line(seed)
     assert statistics.mean(tick.settled for tick in ticks[120:]) >= 0.9 * CAPACITY
     assert max(tick.oldest_s for tick in ticks) <= HOLD_LIFE_S / 2
     assert 0 == sum(tick.lost for tick in ticks)
@@ -98,7 +109,7 @@ def test_the_line_moves_as_fast_as_stamps_are_settled(seed: int) -> None:
 @pytest.mark.parametrize("seed", SEEDS)
 def test_the_line_settles(seed: int) -> None:
     """The number inside swings within bounds that do not grow: no more than a half around its mean."""
-    ticks = line(seed).ticks
+    ticks = line(seed)
     for part in (ticks[150:375], ticks[375:600]):
         inside = [tick.inside for tick in part]
         assert max(inside) <= 1.5 * statistics.mean(inside)
@@ -108,7 +119,7 @@ def test_the_line_settles(seed: int) -> None:
 @pytest.mark.parametrize("seed", SEEDS)
 def test_an_outage_lets_nobody_in_and_is_over_when_it_is_over(seed: int) -> None:
     """Only the floor comes in while nothing is settled; then the chain is full of work at once, and goes on."""
-    ticks = line(seed, capacity=steps((0, 1.0), (200, 0.0), (240, 1.0))).ticks
+    ticks = line(seed, (0, 1.0), (200, 0.0), (240, 1.0))
     assert sum(tick.called for tick in ticks[205:240]) <= 35
     assert statistics.mean(tick.settled for tick in ticks[240:245]) >= 0.9 * CAPACITY
     assert statistics.mean(tick.settled for tick in ticks[300:]) >= 0.85 * CAPACITY
@@ -118,7 +129,7 @@ def test_an_outage_lets_nobody_in_and_is_over_when_it_is_over(seed: int) -> None
 @pytest.mark.parametrize("seed", SEEDS)
 def test_a_slow_recovery_is_followed(seed: int) -> None:
     """A fifth, a half, then the whole capacity: neither flooded nor left idle."""
-    ticks = line(seed, capacity=steps((0, 1.0), (200, 0.2), (300, 0.5), (400, 1.0))).ticks
+    ticks = line(seed, (0, 1.0), (200, 0.2), (300, 0.5), (400, 1.0))
     assert statistics.mean(tick.settled for tick in ticks[240:300]) >= 0.8 * 0.2 * CAPACITY
     assert statistics.mean(tick.settled for tick in ticks[340:400]) >= 0.75 * 0.5 * CAPACITY
     assert statistics.mean(tick.settled for tick in ticks[500:]) >= 0.85 * CAPACITY
@@ -145,8 +156,11 @@ def controllers_own() -> Pacer:
     return Pacer(start=WINDOW_START, floor=WINDOW_MIN)
 
 
+@cache
 def last_day(seed: int, chain: Chain, *, late_s: float) -> list[Tick]:
-    """Three minutes at each of 1, 2, 10 times what the chain can do and 1 again, as `emeterai bench lastday` has it."""
+    """Three minutes at each of 1, 2, 10 times what the chain can do and 1 again, as `emeterai bench lastday` has it;
+    simulated once.
+    """
     levels = steps(*((180.0 * place, times * chain.capacity) for place, times in enumerate((1, 2, 10, 1))))
     line = SimulatedLine(seed, levels, controller=controllers_own(), chain=chain, late_s=late_s)
     return line.run(720)

@@ -14,6 +14,7 @@ from emeterai.web.static_files import StaticFiles
 
 STATIC = StaticFiles()
 CSRF = Csrf(b"s" * 32, https=False)
+REQUESTS = RequestFactory()
 
 
 @cache
@@ -24,7 +25,7 @@ def pages(*, specimen: bool = True) -> Pages:
 
 def request_of(sample: Sample | None = None, *, cookies: dict[str, str] | None = None) -> AnyRequest:
     """A request by the person of the sample."""
-    request = RequestFactory().get("/", cookies=[], headers={"cookie": cookie_header(cookies or {})})
+    request = REQUESTS.get("/", cookies=[], headers={"cookie": cookie_header(cookies or {})})
     if sample is not None and sample.signed_in:
         show_as(request, sample.viewer)
     return request
