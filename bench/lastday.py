@@ -3,8 +3,8 @@
 The service has one core, the crowd and the room, which answers those outside, the other. First the capacity: what
 the door lets through to the end while twice as many come as a closed loop without it gets through. Then the same crowd
 against the service with the door switched off, against the door, and, on a service of its own, outages under a retry
-storm. Every promise is checked at the end. Writes `report.html`; exit code 1 when a promise was broken, never for a
-missed goal.
+storm; `--only outages` has the last of these alone. Every promise is checked at the end. Writes `report.html`; exit
+code 1 when a promise was broken, never for a missed goal.
 """
 
 from __future__ import annotations
@@ -23,11 +23,12 @@ from figures import TESTS, Figures, parser
 from lastday_capacity import Capacity, capacity_of, closed_loop
 from lastday_ears import Ears
 from lastday_figures import goals_of, show
-from lastday_outages import BACK_S, WARM_S, lose_each, outages_of
-from lastday_page import Report, Waiting, write_report
+from lastday_outages import Rhythm, lose_each, outages_of, rounds_of, with_remarks
+from lastday_page import Ramp, Report, Storm, Waiting, write_report
 from lastday_promises import Promises, check_promises
 from lastday_stage import VUS, Cores, Day, Phase, Stage, people_of
 from lastday_sums import lags_ms, line_of, quantile, recovery_s, sums_of
+from lastday_twins import twins_in
 
 from running import RunningService
 
@@ -35,7 +36,7 @@ sys.path.insert(0, str(TESTS / "gate"))
 
 from million import minute
 
-SECONDS, OUTAGE_S = 180.0, 60.0
+SECONDS, OUTAGE_S, AROUND_S = 180.0, 60.0, 60.0
 STORM = 2.0
 """People come at this multiple of the capacity while dependencies are lost."""
 SCRIPTS_EACH = 0.3
@@ -45,11 +46,12 @@ WAITING = (100, 1_000, 10_000, 100_000, 1_000_000)
 
 @dataclass(frozen=True)
 class Chosen:
-    """What was asked for on the command line."""
+    """What was asked for on the command line. `rhythm` None: no outages; `ramp`: whether there is anything else."""
 
     seconds: float
     times: tuple[float, ...]
-    outage_s: float
+    rhythm: Rhythm | None
+    ramp: bool
     off: bool
     room: bool
     people_per_s: float
@@ -58,25 +60,8 @@ class Chosen:
 
 def main() -> None:
     """Measure, check, report; exit 1 when a promise was broken."""
-    options = parser(__doc__ or "")
-    options.add_argument("--times", default="1,2,5,10,1", help="multiples of the capacity, one phase each")
-    options.add_argument("--outage", type=float, default=OUTAGE_S, help="seconds that each dependency is lost; 0: none")
-    options.add_argument("--no-off", action="store_true", help="leave out the run with the door switched off")
-    options.add_argument("--no-room", action="store_true", help="those outside are answered by the web process too")
-    options.add_argument("--people", type=float, default=0.0, help="people a second that are 1 x; 0: measure it")
-    options.add_argument("--out", type=Path, default=Path("var/bench"), help="folder of the report")
-    asked = options.parse_args()
-    times = tuple(float(one) for one in asked.times.split(","))
-    chosen = Chosen(
-        asked.seconds or SECONDS,
-        times,
-        asked.outage,
-        off=not asked.no_off,
-        room=not asked.no_room,
-        people_per_s=asked.people,
-        out=asked.out / "lastday",
-    )
-    figures = Figures(as_json=asked.json)
+    chosen, as_json = asked()
+    figures = Figures(as_json=as_json)
     logging.getLogger("asyncpg").setLevel(logging.CRITICAL)  # the database goes away, as it is told to
     folder = Path(tempfile.mkdtemp(prefix="emeterai-lastday-"))
     folder.chmod(0o755)
@@ -93,6 +78,33 @@ def main() -> None:
         sys.exit(1)
 
 
+def asked() -> tuple[Chosen, bool]:
+    """What the command line says, and whether figures are wanted as JSON."""
+    options = parser(__doc__ or "")
+    options.add_argument("--times", default="1,2,5,10,1", help="multiples of the capacity, one phase each")
+    options.add_argument("--only", choices=["outages"], help="nothing but the outages: no multiples, no door off")
+    options.add_argument("--outage", type=float, default=OUTAGE_S, help="seconds that each dependency is lost; 0: none")
+    options.add_argument("--around", type=float, default=AROUND_S, help="seconds before and after each outage")
+    options.add_argument("--no-off", action="store_true", help="leave out the run with the door switched off")
+    options.add_argument("--no-room", action="store_true", help="those outside are answered by the web process too")
+    options.add_argument("--people", type=float, default=0.0, help="people a second that are 1 x; 0: measure it")
+    options.add_argument("--out", type=Path, default=Path("var/bench"), help="folder of the report")
+    found = options.parse_args()
+    if found.only and not found.outage:
+        options.error("--only outages and --outage 0 leave nothing to measure")
+    chosen = Chosen(
+        found.seconds or SECONDS,
+        tuple(float(one) for one in found.times.split(",")),
+        Rhythm(found.outage, warm_s=found.around, back_s=found.around) if found.outage else None,
+        ramp=not found.only,
+        off=not found.no_off,
+        room=not found.no_room,
+        people_per_s=found.people,
+        out=found.out / ("lastday-outages" if found.only else "lastday"),
+    )
+    return chosen, found.json
+
+
 def say(text: str) -> None:
     """A line for people."""
     print(text, file=sys.stderr, flush=True)
@@ -101,22 +113,31 @@ def say(text: str) -> None:
 async def run(folder: Path, chosen: Chosen, cores: Cores) -> Report:
     """All of it, one after another."""
     os.sched_setaffinity(0, cores.crowd)
+    promises, ramp, storm = Promises(), None, None
     async with Ears() as ears:
         capacity = await measured(folder, chosen, ears, cores)
-        off_stage = Stage(folder / "off", ears, cores, gate=False)
-        off_day = await door_off(off_stage, chosen, capacity) if chosen.off else None
-        day, promises = await door_on(Stage(folder / "on", ears, cores, gate=True, room=chosen.room), chosen, capacity)
-        storm = None
-        if chosen.outage_s:
-            storm_stage = Stage(folder / "storm", ears, cores, gate=True, room=chosen.room)
-            storm, others = await outages(storm_stage, chosen, capacity)
-            promises.add(others)
-    waiting = await cost_of_waiting(folder / "waiting", cores)
-    return reported(chosen, cores, capacity, day, storm, off_day, waiting, promises)
+        if chosen.ramp:
+            ramp = await ramped(folder, chosen, ears, cores, capacity, promises)
+        if chosen.rhythm:
+            storm = await outages(folder, chosen, ears, cores, capacity, promises)
+    day = ramp.day if ramp else storm.day if storm else None
+    lags = lags_ms(day.heard) if day else []
+    return Report(
+        parted=cores.parted,
+        room=chosen.room,
+        capacity=capacity,
+        ramp=ramp,
+        storm=storm,
+        promises=promises,
+        lags_ms=(quantile(lags, 0.5), quantile(lags, 0.99)),
+        goals=goals_of(ramp, storm, promises),
+    )
 
 
 async def measured(folder: Path, chosen: Chosen, ears: Ears, cores: Cores) -> Capacity:
     """The capacity, or what was asked for in its place."""
+    if chosen.people_per_s and not chosen.ramp:
+        return Capacity(chosen.people_per_s)
     off = Stage(folder / "closed", ears, cores, gate=False)
     if chosen.people_per_s:
         found = await closed_loop(off)
@@ -127,6 +148,26 @@ async def measured(folder: Path, chosen: Chosen, ears: Ears, cores: Cores) -> Ca
     return capacity
 
 
+async def ramped(
+    folder: Path, chosen: Chosen, ears: Ears, cores: Cores, capacity: Capacity, promises: Promises
+) -> Ramp:
+    """The crowd at each multiple, with the door switched off and on, and what waiting costs."""
+    off_day = await door_off(Stage(folder / "off", ears, cores, gate=False), chosen, capacity) if chosen.off else None
+    on_stage = Stage(folder / "on", ears, cores, gate=True, room=chosen.room)
+    day = await door_on(on_stage, chosen, capacity, promises)
+    return Ramp(
+        seconds=chosen.seconds,
+        day=day,
+        sums=sums_of(day),
+        line=line_of(day.heard),
+        recovered_s=recovered(day),
+        off_day=off_day,
+        off=sums_of(off_day) if off_day else [],
+        off_recovered_s=recovered(off_day) if off_day else None,
+        waiting=await cost_of_waiting(folder / "waiting", cores),
+    )
+
+
 async def door_off(stage: Stage, chosen: Chosen, capacity: Capacity) -> Day:
     """How the service fares with everybody inside at once."""
     phases = phases_of(chosen, capacity)
@@ -134,22 +175,33 @@ async def door_off(stage: Stage, chosen: Chosen, capacity: Capacity) -> Day:
         return await stage.live(db, phases)
 
 
-async def door_on(stage: Stage, chosen: Chosen, capacity: Capacity) -> tuple[Day, Promises]:
-    """The day itself, and what became of every promise."""
+async def door_on(stage: Stage, chosen: Chosen, capacity: Capacity, promises: Promises) -> Day:
+    """The day itself; `promises` get what became of each."""
     phases = phases_of(chosen, capacity)
     async with stage.open(int(1.3 * people_of(phases)) + VUS * 60) as db:
         day = await stage.live(db, phases)
         say("the day is over")
-        return day, await check_promises(stage, db, [day.heard])
+        promises.add(await check_promises(stage, db, [day.heard]))
+        return day
 
 
-async def outages(stage: Stage, chosen: Chosen, capacity: Capacity) -> tuple[Day, Promises]:
+async def outages(
+    folder: Path, chosen: Chosen, ears: Ears, cores: Cores, capacity: Capacity, promises: Promises
+) -> Storm:
     """The outages, on a fresh service: the line of the day holds numbers of people who have gone home."""
-    per_s, storm_s = capacity.people_per_s, 4 * (chosen.outage_s + WARM_S + BACK_S)
-    async with stage.open(int(1.3 * STORM * per_s * storm_s) + VUS * 60) as db:
-        storm = await lose_each(stage, db, seconds=chosen.outage_s, times=STORM, people_per_s=per_s)
-        say("the outages are over")
-        return storm, await check_promises(stage, db, [storm.heard])
+    rhythm = chosen.rhythm
+    assert rhythm is not None
+    with twins_in(folder / "twins") as twins:
+        stage = Stage(folder / "storm", ears, cores, gate=True, room=chosen.room, settings=twins.settings)
+        rounds = rounds_of(stage, twins)
+        people = 1.3 * STORM * capacity.people_per_s * len(rounds) * rhythm.round_s
+        say(f"{len(rounds)} outages, {len(rounds) * rhythm.round_s / 60:.0f} minutes")
+        async with stage.open(int(people) + VUS * 60) as db:
+            day = await lose_each(stage, db, rounds, rhythm, times=STORM, people_per_s=capacity.people_per_s)
+            say("the outages are over")
+            promises.add(await check_promises(stage, db, [day.heard]))
+            found = await with_remarks(outages_of(day, rhythm), day, twins, db)
+    return Storm(day, found, STORM, in_token=twins.token is not None)
 
 
 def phases_of(chosen: Chosen, capacity: Capacity) -> list[Phase]:
@@ -181,43 +233,6 @@ async def cost_of_waiting(folder: Path, cores: Cores, seconds: float = 2.0) -> W
     finally:
         service.kill_rest()
     return Waiting([(one.waiting, one.looks_per_s, one.origin_per_s) for one in simulated], look_ms, refusal_ms)
-
-
-def reported(
-    chosen: Chosen,
-    cores: Cores,
-    capacity: Capacity,
-    day: Day,
-    storm: Day | None,
-    off_day: Day | None,
-    waiting: Waiting,
-    promises: Promises,
-) -> Report:
-    """What was measured, added up."""
-    sums, off = sums_of(day), sums_of(off_day) if off_day else []
-    lost = outages_of(storm, chosen.outage_s) if storm else []
-    lags = lags_ms(day.heard)
-    recovered_s, off_recovered_s = (recovered(one) if one else None for one in (day, off_day))
-    line = line_of(day.heard)
-    return Report(
-        seconds=chosen.seconds,
-        parted=cores.parted,
-        room=chosen.room,
-        capacity=capacity,
-        day=day,
-        sums=sums,
-        line=line,
-        recovered_s=recovered_s,
-        off_day=off_day,
-        off=off,
-        off_recovered_s=off_recovered_s,
-        storm=storm,
-        outages=lost,
-        waiting=waiting,
-        promises=promises,
-        lags_ms=(quantile(lags, 0.5), quantile(lags, 0.99)),
-        goals=goals_of(sums, recovered_s, lost, promises),
-    )
 
 
 def recovered(day: Day) -> float | None:

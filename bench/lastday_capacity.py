@@ -12,18 +12,20 @@ from lastday_stage import VUS, Phase, Stage, people_of
 from lastday_sums import Sums, sums_of
 
 CLOSED_S, CLOSED_EACH = 15.0, 1
-RUSH_TIMES, WARM_S, RUSH_S = 2.0, 30.0, 60.0
+RUSH_TIMES, WARM_S, RUSH_S = 2.0, 60.0, 120.0
 """A rush is so many times what a closed loop gets through; it is measured for so long, once it is warm."""
 _PEOPLE_A_SECOND_MAX = 80.0
 
 
 @dataclass(frozen=True)
 class Capacity:
-    """`people_per_s`: served through the door in a rush; the others: in a closed loop, with the door off."""
+    """`people_per_s`: served through the door in a rush, or as given; the others: in a closed loop, with the door off,
+    and 0 when that was not measured.
+    """
 
     people_per_s: float
-    closed_people_per_s: float
-    closed_stamps_per_s: float
+    closed_people_per_s: float = 0.0
+    closed_stamps_per_s: float = 0.0
 
 
 async def closed_loop(stage: Stage) -> Sums:

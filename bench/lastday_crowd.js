@@ -11,7 +11,7 @@ const PLAN = JSON.parse(__ENV.PLAN); // [{people_per_s, scripts_per_s, until_s},
 const START = Number(__ENV.START), VUS = Number(__ENV.VUS), FIRST = Number(__ENV.FIRST), THINK = Number(__ENV.THINK);
 const SEED = __ENV.SEED, PASSWORD = __ENV.PASSWORD, KEY = __ENV.PARTNER_KEY, CLOSED = Number(__ENV.CLOSED || 0);
 const END = START + PLAN[PLAN.length - 1].until_s * 1000, HOME_S = Number(__ENV.HOME_S || 15);
-const BADLY = Number(__ENV.BADLY || 0.05);
+const BADLY = Number(__ENV.BADLY || 0.05), CALLED = Number(__ENV.CALLED || 0);
 const SLOW = 0.3, BREAKS = 0.15, RELOADS = 0.03, LEAVES = 0.05, SIGNED_IN = 7, PIECES = 4;
 const letter = open(__ENV.LETTER, 'b'), mark = Number(__ENV.MARK);
 const TUS = { 'Tus-Resumable': '1.0.0' }, OCTETS = { 'Content-Type': 'application/offset+octet-stream' };
@@ -128,6 +128,14 @@ async function joinLine(who) {
   const { number: mine, turn, ticket, wait } = got.given, { low_s, high_s } = wait || {}, { sent } = got;
   const one = { who, mine, turn, ticket, low_s, high_s, sent, got: Date.now(), reloads: Math.random() < RELOADS };
   lookAt(one, 0);
+  if (CALLED && Math.random() < CALLED) await askForCall(one);
+}
+
+// Some want an e-mail when their turn is near; here they go on looking all the same.
+async function askForCall(one) {
+  const body = JSON.stringify({ email: one.who.contact, ticket: one.ticket });
+  const answer = await send('POST', at('/gate/retail/calls'), body, one.who.headers(), { seconds: 15 });
+  bump('call', answer.status);
 }
 
 async function waitTogether() {

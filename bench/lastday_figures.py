@@ -6,23 +6,31 @@ from math import inf
 from statistics import fmean
 
 from figures import Figures
-from lastday_outages import Outage
-from lastday_page import Goal, Report, said_s
+from lastday_page import Goal, Ramp, Report, Storm, said_s
 from lastday_promises import Promises
 from lastday_sums import Spread, Sums
 
 GOODPUT, SLOWER, FINISH, PARTNER, RECOVERED_S = 0.95, 2.0, 0.995, 1.2, 5.0
 
 
-def goals_of(sums: list[Sums], recovered_s: float | None, outages: list[Outage], promises: Promises) -> list[Goal]:
-    """What was wanted of the day, and what was found. What nobody was answered is missed: it cannot be compared."""
+def goals_of(ramp: Ramp | None, storm: Storm | None, promises: Promises) -> list[Goal]:
+    """What was wanted, and what was found."""
+    back = [one.back_s for one in storm.outages] if storm else []
+    return [
+        *(_goals_of_ramp(ramp.sums, ramp.recovered_s) if ramp else []),
+        *([Goal("returns unaided after every outage", ", ".join(map(said_s, back)), None not in back)] if back else []),
+        Goal("zero lost", f"{len(promises.faults)} faults", not promises.faults),
+    ]
+
+
+def _goals_of_ramp(sums: list[Sums], recovered_s: float | None) -> list[Goal]:
+    """What nobody was answered is missed: it cannot be compared."""
     first, worst = sums[0], max(sums, key=lambda one: one.phase.times)
     peak = max(one.stamps_per_s for one in sums)
     goodput = worst.stamps_per_s / peak if peak else 0.0
     slower, partner = _times(worst.stamp_ms, first.stamp_ms), _times(worst.partner_ms, first.partner_ms)
     finish = min(one.classes["finish"] for one in sums)
     at = f"{worst.phase.times:g} x"
-    back = [one.back_s for one in outages]
     return [
         Goal(f"goodput at {at} at least 95 % of the peak", f"{100 * goodput:.1f} %", goodput >= GOODPUT),
         Goal(f"admitted p99 at {at} at most 2 x that at 1 x", f"{slower:.2f} x", slower <= SLOWER),
@@ -37,12 +45,6 @@ def goals_of(sums: list[Sums], recovered_s: float | None, outages: list[Outage],
             partner <= PARTNER and worst.partner_ok >= FINISH,
         ),
         Goal("recovered within 5 s", said_s(recovered_s), recovered_s is not None and recovered_s <= RECOVERED_S),
-        *(
-            [Goal("returns unaided after every outage", ", ".join(map(said_s, back)), None not in back)]
-            if outages
-            else []
-        ),
-        Goal("zero lost", f"{len(promises.faults)} faults", not promises.faults),
     ]
 
 
@@ -53,39 +55,56 @@ def _times(spread: Spread, beside: Spread) -> float:
 
 def show(figures: Figures, report: Report) -> None:
     """Every figure beside its yardstick."""
-    capacity = report.capacity.closed_stamps_per_s
-    for name, sums in (("door on", report.sums), ("door off", report.off)):
-        for place, one in enumerate(sums):
-            _show_phase(figures, f"{name}, {place + 1}: {one.phase.times:g} x", one, sums[0], capacity)
-    _show_costs(figures, report.sums[0].person_cpu_ms)
-    line, waiting = report.line, report.waiting
-    figures.say("inversions", line.inversions, "people", yardstick="came in by number", yardstick_value=line.people)
-    figures.say("overtaken, worst", line.overtaken_ms, "ms", yardstick="one second", yardstick_value=1e3)
-    figures.say("waits within the promised range", line.kept, "share", yardstick="all", yardstick_value=1.0)
-    figures.say("error of the estimate, median", line.error, "share", yardstick="the wait", yardstick_value=1.0)
-    for text, value in (("on", report.recovered_s), ("off", report.off_recovered_s)):
-        if value is not None:
-            figures.say(f"recovered, door {text}", value, "s", yardstick="goal, s", yardstick_value=RECOVERED_S)
-    for outage in report.outages:
-        if outage.back_s is not None:
-            away_s = max(1.0, outage.found_s - outage.lost_s)
-            figures.say(f"back: {outage.name}", outage.back_s, "s", yardstick="away, s", yardstick_value=away_s)
-    few = waiting.simulated[0]
-    for people, looks_per_s, origin_per_s in waiting.simulated:
-        figures.say(
-            f"origin, {people:,} waiting", origin_per_s, "requests/s", yardstick="looks/s", yardstick_value=looks_per_s
-        )
-    figures.say("CPU: a look at the line", waiting.look_ms, "ms", yardstick="goal, ms", yardstick_value=0.2)
-    figures.say("CPU: a refusal", waiting.refusal_ms, "ms", yardstick="goal, ms", yardstick_value=0.2)
+    if report.ramp:
+        _show_ramp(figures, report.ramp, report.capacity.closed_stamps_per_s)
+    if report.storm:
+        _show_storm(figures, report.storm)
     credit_ms = fmean(report.promises.credit_ms or [0.0])
     figures.say("provider's word to quota", credit_ms, "ms", yardstick="one second", yardstick_value=1e3)
     for part, lag_ms in zip(("p50", "p99"), report.lags_ms, strict=True):
         figures.say(f"money to quota, {part}", lag_ms, "ms", yardstick="provider late, ms", yardstick_value=1_100)
     promised = report.promises.stamps + report.promises.orders
     figures.say("lost or untrue", len(report.promises.faults), "faults", yardstick="promised", yardstick_value=promised)
-    figures.note(f"a line of {few[0]:,} asks the origin {few[2]:.1f} times a second")
     for goal in report.goals:
         figures.note(f"{'kept  ' if goal.kept else 'MISSED'} {goal.wanted}: {goal.found}")
+
+
+def _show_ramp(figures: Figures, ramp: Ramp, closed_stamps_per_s: float) -> None:
+    for name, sums in (("door on", ramp.sums), ("door off", ramp.off)):
+        for place, one in enumerate(sums):
+            _show_phase(figures, f"{name}, {place + 1}: {one.phase.times:g} x", one, sums[0], closed_stamps_per_s)
+    _show_costs(figures, ramp.sums[0].person_cpu_ms)
+    line, waiting = ramp.line, ramp.waiting
+    figures.say("inversions", line.inversions, "people", yardstick="came in by number", yardstick_value=line.people)
+    figures.say("overtaken, worst", line.overtaken_ms, "ms", yardstick="one second", yardstick_value=1e3)
+    figures.say("waits within the promised range", line.kept, "share", yardstick="all", yardstick_value=1.0)
+    figures.say("error of the estimate, median", line.error, "share", yardstick="the wait", yardstick_value=1.0)
+    for text, value in (("on", ramp.recovered_s), ("off", ramp.off_recovered_s)):
+        if value is not None:
+            figures.say(f"recovered, door {text}", value, "s", yardstick="goal, s", yardstick_value=RECOVERED_S)
+    for people, looks_per_s, origin_per_s in waiting.simulated:
+        figures.say(
+            f"origin, {people:,} waiting", origin_per_s, "requests/s", yardstick="looks/s", yardstick_value=looks_per_s
+        )
+    figures.say("CPU: a look at the line", waiting.look_ms, "ms", yardstick="goal, ms", yardstick_value=0.2)
+    figures.say("CPU: a refusal", waiting.refusal_ms, "ms", yardstick="goal, ms", yardstick_value=0.2)
+    few = waiting.simulated[0]
+    figures.note(f"a line of {few[0]:,} asks the origin {few[2]:.1f} times a second")
+
+
+def _show_storm(figures: Figures, storm: Storm) -> None:
+    for one in storm.outages:
+        if one.away_per_s is not None:
+            figures.say(
+                f"while {one.name}", one.away_per_s, "stamps/s", yardstick="before", yardstick_value=one.before_per_s
+            )
+        if one.back_s is not None:
+            away_s = max(1.0, one.found_s - one.lost_s)
+            figures.say(f"back: {one.name}", one.back_s, "s", yardstick="away, s", yardstick_value=away_s)
+        else:
+            figures.note(f"back: {one.name}: not in time")
+        if one.remark:
+            figures.note(f"{one.name}: {one.remark}")
 
 
 def _show_costs(figures: Figures, costs_ms: dict[str, float]) -> None:

@@ -7,13 +7,18 @@ import os
 import signal
 import sys
 import time
+from bisect import bisect
 from collections.abc import Awaitable, Callable
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from datetime import UTC, datetime
+from itertools import pairwise
+from statistics import fmean
 
 from figures import TESTS
 from lastday_stage import Day, Phase, Stage
 from lastday_sums import rates, recovery_s
+from lastday_twins import Twins
 
 from emeterai.infra.database import Database
 
@@ -21,9 +26,26 @@ sys.path.insert(0, str(TESTS))
 
 from processes import family_of
 
-WARM_S, BACK_S = 60.0, 60.0
 BADLY = 0.5
 """Half of all clients repeat without waiting."""
+CALLED = 0.2
+"""So many of those in line want to be called."""
+KEY, TIMESTAMPS, MAIL = "the signing key is away", "the timestamp authority is away", "the mail server is away"
+_POSTGRES_KILLED = "PostgreSQL is killed"
+
+
+@dataclass(frozen=True)
+class Rhythm:
+    """How long each outage is, and the time before and after it."""
+
+    away_s: float = 60.0
+    warm_s: float = 60.0
+    back_s: float = 60.0
+
+    @property
+    def round_s(self) -> float:
+        """One outage with what is around it."""
+        return self.warm_s + self.away_s + self.back_s
 
 
 @dataclass(frozen=True)
@@ -36,74 +58,163 @@ class Outage:
     found_s: float
     """When it was back."""
     before_per_s: float
+    away_per_s: float | None
+    """Goodput while it was away; None when that was but a moment."""
     back_s: float | None
+    given_back: int
+    """So many were told, until the next one went, that their unit is back."""
+    remark: str = ""
+
+
+@dataclass(frozen=True)
+class Round:
+    """One dependency, and how it is lost for some seconds."""
+
+    name: str
+    lose: Callable[[float], Awaitable[None]]
 
 
 async def lose_each(
-    stage: Stage,
-    db: Database,
-    *,
-    seconds: float,
-    times: float,
-    people_per_s: float,
-    warm_s: float = WARM_S,
-    back_s: float = BACK_S,
+    stage: Stage, db: Database, rounds: list[Round], rhythm: Rhythm, *, times: float, people_per_s: float
 ) -> Day:
-    """A day on which PostgreSQL, the blob folder and the payment provider go away one after another."""
-    rounds = [("PostgreSQL stops", _postgres_stops), ("PostgreSQL is killed", _postgres_is_killed)]
-    rounds += [("the blob store fails", _blobs_fail), ("the payment provider is away", _provider_is_away)]
-    length_s = warm_s + seconds + back_s
-    phases = [Phase(name, times, length_s, people_per_s * times) for name, _ in rounds]
+    """A day on which one dependency after another goes away."""
+    phases = [Phase(one.name, times, rhythm.round_s, people_per_s * times) for one in rounds]
     at_s = time.time() + 4.0
     doing = [
-        asyncio.create_task(_after(at_s + place * length_s + warm_s, lose, stage, seconds))
-        for place, (_, lose) in enumerate(rounds)
+        asyncio.create_task(_after(at_s + place * rhythm.round_s + rhythm.warm_s, one, rhythm.away_s))
+        for place, one in enumerate(rounds)
     ]
     try:
-        return await stage.live(db, phases, BADLY=str(BADLY), PARTNER_KEY="")
+        return await stage.live(db, phases, BADLY=str(BADLY), CALLED=str(CALLED), PARTNER_KEY="")
     finally:
         for task in doing:
             task.cancel()
         await asyncio.gather(*doing, return_exceptions=True)
 
 
-def outages_of(day: Day, seconds: float) -> list[Outage]:
+def rounds_of(stage: Stage, twins: Twins) -> list[Round]:
+    """What is lost, in this order: the files that were sealed without a timestamp need time to get theirs."""
+
+    async def postgres_stops(seconds: float) -> None:
+        await _stopped(stage.service.pids()["postgres"], seconds)
+
+    async def postgres_is_killed(_: float) -> None:
+        stage.service.kill("postgres")
+
+    async def provider_is_away(seconds: float) -> None:
+        await _stopped(stage.service.pids()["sandbox"], seconds)
+
+    async def blobs_fail(seconds: float) -> None:
+        fault = stage.faults / "blobs"
+        fault.write_text("fail")
+        try:
+            await asyncio.sleep(seconds)
+        finally:
+            fault.unlink()
+
+    async def key_is_away(seconds: float) -> None:
+        assert twins.token is not None
+        twins.token.take_away()
+        try:
+            await asyncio.sleep(seconds)
+        finally:
+            twins.token.put_back()
+
+    async def timestamps_stop(seconds: float) -> None:
+        await _stopped(twins.timestamps.pid, seconds)
+
+    async def mail_stops(seconds: float) -> None:
+        await _stopped(twins.mail.pid, seconds)
+
+    return [
+        Round("PostgreSQL stops", postgres_stops),
+        Round(_POSTGRES_KILLED, postgres_is_killed),
+        Round("the blob store fails", blobs_fail),
+        Round("the payment provider is away", provider_is_away),
+        *([Round(KEY, key_is_away)] if twins.token is not None else []),
+        Round(TIMESTAMPS, timestamps_stop),
+        Round(MAIL, mail_stops),
+    ]
+
+
+def outages_of(day: Day, rhythm: Rhythm) -> list[Outage]:
     """What became of each."""
     found, per_s = [], rates(day)
     for phase, began_s, ended_s in day.spans():
-        at_s = began_s - day.began_s
-        before = per_s[int(at_s + WARM_S / 3) : int(at_s + WARM_S)]
-        before_per_s = max(1.0, sum(before) / len(before))
-        lost_s, ends_s = at_s + WARM_S, at_s + WARM_S + (0.0 if "killed" in phase.name else seconds)
-        back_s = recovery_s(day, day.began_s + ends_s, good_per_s=before_per_s, until_s=ended_s)
-        found.append(Outage(phase.name, lost_s, ends_s, before_per_s, back_s))
+        at_s, killed = began_s - day.began_s, phase.name == _POSTGRES_KILLED
+        lost_s = at_s + rhythm.warm_s
+        found_s = lost_s if killed else lost_s + rhythm.away_s
+        before_per_s = max(1.0, _mean(per_s, at_s + rhythm.warm_s / 3, lost_s))
+        back_s = recovery_s(day, day.began_s + found_s, good_per_s=before_per_s, until_s=ended_s)
+        given_back = sum(
+            one[3] == "given_back" and day.began_s + lost_s <= one[0] / 1000 < ended_s + rhythm.warm_s
+            for one in day.heard.of("stamp")
+        )
+        away_per_s = None if killed else _mean(per_s, lost_s, found_s)
+        found.append(Outage(phase.name, lost_s, found_s, before_per_s, away_per_s, back_s, given_back))
     return found
 
 
-async def _after(at_s: float, lose: Callable[[Stage, float], Awaitable[None]], stage: Stage, seconds: float) -> None:
+def _mean(per_s: list[float], from_s: float, until_s: float) -> float:
+    return fmean(per_s[int(from_s) : int(until_s)] or [0.0])
+
+
+async def with_remarks(outages: list[Outage], day: Day, twins: Twins, db: Database) -> list[Outage]:
+    """The same, with what else is to be said of some, once all is quiet."""
+    remarks: dict[str, Callable[[Outage], Awaitable[str]]] = {
+        KEY: lambda _: _said_of_key(db),
+        TIMESTAMPS: lambda one: _said_of_timestamps(one, day, db),
+        MAIL: lambda one: _said_of_mail(one, day, twins.letters(), db),
+    }
+    return [replace(one, remark=await remarks[one.name](one)) if one.name in remarks else one for one in outages]
+
+
+async def _said_of_key(db: Database) -> str:
+    refused = await db.fetchval("SELECT count(*) FROM stamping.stamps WHERE refusal_code = 'sealing_key_away'")
+    return f"{refused:,} units went back because of it, each with that reason"
+
+
+async def _said_of_timestamps(one: Outage, day: Day, db: Database) -> str:
+    (row,) = await db.fetch(
+        """
+        SELECT count(*) FILTER (WHERE away) AS sealed, count(*) FILTER (WHERE away AND late) AS late,
+            count(*) FILTER (WHERE away AND raised) AS raised, count(*) FILTER (WHERE NOT away) AS else_sealed,
+            count(*) FILTER (WHERE NOT away AND late) AS else_late,
+            extract(epoch FROM min(sealed_at) FILTER (WHERE sealed_at > $2 AND NOT late) - $2)::float8 AS again_s
+        FROM (
+            SELECT sealed_at, sealed_at BETWEEN $1 AND $2 AS away, addendum_keys <> '{}' AS raised,
+                level = 'B-B' OR addendum_keys <> '{}' AS late
+            FROM stamping.stamps WHERE state = 'sealed'
+        ) AS seals
+        """,
+        *(datetime.fromtimestamp(day.began_s + at_s, UTC) for at_s in (one.lost_s, one.found_s)),
+    )
+    again = "none with one since" if row["again_s"] is None else f"the first with one {row['again_s']:.1f} s after"
+    return (
+        f"{row['late']:,} of {row['sealed']:,} files were sealed without a timestamp, and {row['raised']:,} of those"
+        f" have theirs now; {again}; at all other times {row['else_late']:,} of {row['else_sealed']:,} without"
+    )
+
+
+async def _said_of_mail(one: Outage, day: Day, letters: list[float], db: Database) -> str:
+    rows = await db.fetch("SELECT state, count(*) AS count FROM gate.calls GROUP BY state")
+    if not rows:
+        return "nobody asked to be called"
+    sent, span_s = sorted(letters), one.found_s - one.lost_s
+    edges = [bisect(sent, day.began_s + one.lost_s + part * span_s) for part in (-1, 0, 1, 2)]
+    before, away, after = (until - at for at, until in pairwise(edges))
+    first = f"{sent[edges[2]] - day.began_s - one.found_s:.1f} s after" if edges[2] < len(sent) else "not seen again"
+    states = {row["state"]: row["count"] for row in rows}
+    return (
+        f"letters in as long a time before, meanwhile and after: {before:,}, {away:,}, {after:,}; the first {first}; of"
+        f" {sum(states.values()):,} who asked {states.get('called', 0):,} were called, {states.get('failed', 0):,} not"
+        f" before their turn, {states.get('waiting', 0):,} are not near yet"
+    )
+
+
+async def _after(at_s: float, one: Round, seconds: float) -> None:
     await asyncio.sleep(at_s - time.time())
-    await lose(stage, seconds)
-
-
-async def _postgres_stops(stage: Stage, seconds: float) -> None:
-    await _stopped(stage.service.pids()["postgres"], seconds)
-
-
-async def _postgres_is_killed(stage: Stage, _seconds: float) -> None:
-    stage.service.kill("postgres")
-
-
-async def _provider_is_away(stage: Stage, seconds: float) -> None:
-    await _stopped(stage.service.pids()["sandbox"], seconds)
-
-
-async def _blobs_fail(stage: Stage, seconds: float) -> None:
-    fault = stage.faults / "blobs"
-    fault.write_text("fail")
-    try:
-        await asyncio.sleep(seconds)
-    finally:
-        fault.unlink()
+    await one.lose(seconds)
 
 
 async def _stopped(pid: int, seconds: float) -> None:

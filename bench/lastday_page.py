@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import html
-from collections import Counter
-from collections.abc import Iterable
+from collections import defaultdict
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from statistics import fmean
@@ -21,7 +21,9 @@ h1{font-size:1.5rem}h2{font-size:1.15rem;margin-top:2rem}svg{width:100%;height:a
 figure{margin:1rem 0}.plots{display:grid;gap:1rem;grid-template-columns:repeat(auto-fit,minmax(20rem,1fr))}
 .wide{overflow-x:auto}table{border-collapse:collapse;font-size:.85rem;white-space:nowrap}
 td,th{border-bottom:1px solid #ddd;padding:.25rem .6rem;text-align:right}td:first-child,th:first-child{text-align:left}
-.goals td{white-space:normal;text-align:left}.yes{color:#0b6b3a;font-weight:700}.no{color:#a3122a;font-weight:700}
+.goals td,.outages td:nth-child(2),.outages td:last-child{white-space:normal;text-align:left}
+.outages th{white-space:normal;vertical-align:bottom}.outages td:nth-child(2){min-width:9rem}
+.outages td:last-child{min-width:16rem}.yes{color:#0b6b3a;font-weight:700}.no{color:#a3122a;font-weight:700}
 small{color:#555}"""
 
 
@@ -44,13 +46,10 @@ class Goal:
 
 
 @dataclass(frozen=True)
-class Report:
-    """Everything that the page shows. `off` is the same crowd with the door switched off."""
+class Ramp:
+    """The crowd at each multiple of the capacity. `off` is the same crowd with the door switched off."""
 
     seconds: float
-    parted: bool
-    room: bool
-    capacity: Capacity
     day: Day
     sums: list[Sums]
     line: Line
@@ -58,9 +57,29 @@ class Report:
     off_day: Day | None
     off: list[Sums]
     off_recovered_s: float | None
-    storm: Day | None
-    outages: list[Outage]
     waiting: Waiting
+
+
+@dataclass(frozen=True)
+class Storm:
+    """What was lost under a retry storm. `in_token`: the seals of that day were signed by a PKCS#11 token."""
+
+    day: Day
+    outages: list[Outage]
+    times: float
+    """People came at this multiple of the capacity."""
+    in_token: bool
+
+
+@dataclass(frozen=True)
+class Report:
+    """Everything that the page shows. `ramp` None: only outages were asked for; `storm` None: none were."""
+
+    parted: bool
+    room: bool
+    capacity: Capacity
+    ramp: Ramp | None
+    storm: Storm | None
     promises: Promises
     lags_ms: tuple[float, float]
     goals: list[Goal]
@@ -79,15 +98,34 @@ def write_report(folder: Path, report: Report) -> Path:
 
 def plots_of(report: Report) -> dict[str, Plot]:
     """The pictures by name."""
-    on, off = report.sums[:-1], report.off[:-1]
-    bands = _bands(report.day)
-    found = {
+    found = _ramp_plots(report.ramp, report.capacity) if report.ramp else {}
+    if report.storm is not None:
+        found["outages"] = Plot(
+            "Stamps sealed in each second of a retry storm, and what was away",
+            "seconds; the numbers are those of the table",
+            {"stamps": smoothed(rates(report.storm.day))},
+            bands=_away(report.storm.outages),
+        )
+        found["outages-line"] = Plot(
+            "People in line, and inside, in the retry storm",
+            "seconds",
+            _line_over_time(report.storm.day),
+            bands=_away(report.storm.outages),
+            log_y=True,
+        )
+    return found
+
+
+def _ramp_plots(ramp: Ramp, capacity: Capacity) -> dict[str, Plot]:
+    on, off = ramp.sums[:-1], ramp.off[:-1]
+    bands = _bands(ramp.day)
+    return {
         "goodput": Plot(
             "Stamps sealed a second, by offered load",
             "people who come, as a multiple of capacity",
             {"door on": [(one.phase.times, one.stamps_per_s) for one in on]}
             | ({"door off": [(one.phase.times, one.stamps_per_s) for one in off]} if off else {}),
-            across={"peak, closed loop": report.capacity.closed_stamps_per_s},
+            across={"peak, closed loop": capacity.closed_stamps_per_s},
             dots=True,
         ),
         "latency": Plot(
@@ -100,11 +138,11 @@ def plots_of(report: Report) -> dict[str, Plot]:
         "timeline": Plot(
             "Stamps sealed in each second",
             "seconds",
-            {"door on": smoothed(rates(report.day))}
-            | ({"door off": smoothed(rates(report.off_day))} if report.off_day else {}),
+            {"door on": smoothed(rates(ramp.day))}
+            | ({"door off": smoothed(rates(ramp.off_day))} if ramp.off_day else {}),
             bands=bands,
         ),
-        "line": Plot("People in line, and inside", "seconds", _line_over_time(report.day), bands=bands, log_y=True),
+        "line": Plot("People in line, and inside", "seconds", _line_over_time(ramp.day), bands=bands, log_y=True),
         "classes": Plot(
             "Requests of people inside that were served, %",
             "people who come, as a multiple of capacity",
@@ -123,22 +161,14 @@ def plots_of(report: Report) -> dict[str, Plot]:
             "Requests a second while a million wait (simulated)",
             "people who wait",
             {
-                "looks of all pages": [(float(one[0]), one[1]) for one in report.waiting.simulated],
-                "at the origin": [(float(one[0]), one[2]) for one in report.waiting.simulated],
+                "looks of all pages": [(float(one[0]), one[1]) for one in ramp.waiting.simulated],
+                "at the origin": [(float(one[0]), one[2]) for one in ramp.waiting.simulated],
             },
             log_x=True,
             log_y=True,
             dots=True,
         ),
     }
-    if report.storm is not None:
-        found["outages"] = Plot(
-            "Stamps sealed in each second of a retry storm, and what was away",
-            "seconds",
-            {"stamps": smoothed(rates(report.storm))},
-            bands=[(one.lost_s, max(one.found_s, one.lost_s + 1), "away") for one in report.outages],
-        )
-    return found
 
 
 def smoothed(values: list[float], over: int = 3) -> Points:
@@ -150,6 +180,16 @@ def _bands(day: Day) -> list[tuple[float, float, str]]:
     return [
         (began_s - day.began_s, ended_s - day.began_s, f"{phase.times:g} x") for phase, began_s, ended_s in day.spans()
     ]
+
+
+def _away(outages: list[Outage]) -> list[tuple[float, float, str]]:
+    """Every second band is shaded: those in which something was away, by number."""
+    found, free_from_s = [], 0.0
+    for number, one in enumerate(outages, 1):
+        until_s = max(one.found_s, one.lost_s + 1)
+        found += [(free_from_s, one.lost_s, ""), (one.lost_s, until_s, str(number))]
+        free_from_s = until_s
+    return found
 
 
 def _by_load(door: str, sums: Iterable[Sums]) -> dict[str, Points]:
@@ -181,19 +221,13 @@ def _page(report: Report, plots: dict[str, Plot]) -> str:
         '<!doctype html><html lang="en"><head><meta charset="utf-8">',
         '<meta name="viewport" content="width=device-width,initial-scale=1"><title>The last day</title>',
         f"<style>{_STYLE}</style></head><body><h1>The last day, as a benchmark</h1>",
-        _what_was_done(report, cores),
+        f"<p>{cores} {_what_is_once(report)}</p>",
         "<h2>Goals</h2>",
         _goals(report.goals),
         "<h2>The curves</h2>",
         f'<div class="plots">{figures}</div>',
-        "<h2>Each phase</h2>",
-        _table("Door on", report.sums),
-        _table("Door off: the same crowd, the same service", report.off) if report.off else "",
-        "<h2>The line</h2>",
-        _line(report),
-        "<h2>Outages, with half of all clients repeating without a pause</h2>" + _outages(report.outages)
-        if report.outages
-        else "",
+        _ramp(report.ramp) if report.ramp else "",
+        _storm(report.storm) if report.storm else "",
         "<h2>What was promised</h2>",
         _promises(report),
         "</body></html>",
@@ -201,14 +235,21 @@ def _page(report: Report, plots: dict[str, Plot]) -> str:
     return "\n".join(part for part in parts if part) + "\n"
 
 
-def _what_was_done(report: Report, cores: str) -> str:
-    capacity = report.capacity
-    return (
-        f"<p>{cores} While twice as many come as a closed loop without the door gets through "
+def _what_is_once(report: Report) -> str:
+    """What 1 x is, and what comes at multiples of it."""
+    capacity, ramp, storm = report.capacity, report.ramp, report.storm
+    said = (
+        f"While twice as many come as a closed loop without the door gets through "
         f"({capacity.closed_people_per_s:.1f} people, {capacity.closed_stamps_per_s:.1f} stamps a second), the door "
-        f"lets <b>{capacity.people_per_s:.1f} people</b> a second through to the end: that is 1 x. An open crowd then "
-        f"comes at multiples of it, {report.seconds:g} s each, whether or not it is served.</p>"
+        f"lets <b>{capacity.people_per_s:.1f} people</b> a second through to the end: that is 1 x."
+        if capacity.closed_people_per_s
+        else f"1 x was given: <b>{capacity.people_per_s:.1f} people</b> a second."
     )
+    if ramp:
+        said += f" An open crowd then comes at multiples of it, {ramp.seconds:g} s each, whether or not it is served."
+    if storm:
+        said += f" During the outages it comes at {storm.times:g} x."
+    return said
 
 
 def _goals(goals: list[Goal]) -> str:
@@ -218,6 +259,14 @@ def _goals(goals: list[Goal]) -> str:
         for goal in goals
     )
     return f'<table class="goals"><tr><th>wanted</th><th>found</th><th></th></tr>{rows}</table>'
+
+
+def _ramp(ramp: Ramp) -> str:
+    return (
+        f"<h2>Each phase</h2>{_table('Door on', ramp.sums)}"
+        + (_table("Door off: the same crowd, the same service", ramp.off) if ramp.off else "")
+        + f"<h2>The line</h2>{_line(ramp)}"
+    )
 
 
 def _table(title: str, sums: list[Sums]) -> str:
@@ -245,15 +294,18 @@ def _table(title: str, sums: list[Sums]) -> str:
         f"{one.looks_per_s:.3f}|{one.service_cpu:.2f}|{one.idle_s:.0f}|{_costs(one)}|{one.late_ms:.0f}".split("|")
         for one in sums
     ]
+    return f"<h3>{title}</h3>{_wide(head, rows)}"
+
+
+def _wide(head: Sequence[str], rows: Iterable[Sequence[str]], style: str = "") -> str:
+    """A table that is scrolled where the screen is narrow; cells are HTML."""
     body = "".join("<tr>" + "".join(f"<td>{cell}</td>" for cell in row) + "</tr>" for row in rows)
-    return (
-        f'<h3>{title}</h3><div class="wide"><table><tr>{"".join(f"<th>{cell}</th>" for cell in head)}</tr>'
-        f"{body}</table></div>"
-    )
+    heads = "".join(f"<th>{cell}</th>" for cell in head)
+    return f'<div class="wide"><table class="{style}"><tr>{heads}</tr>{body}</table></div>'
 
 
 def _costs(one: Sums) -> str:
-    found: Counter[str] = Counter()
+    found = defaultdict[str, float](float)
     for role, cost_ms in one.person_cpu_ms.items():
         found[role.partition(",")[0].partition("-")[0]] += cost_ms
     return ", ".join(f"{found[role]:.0f}" for role in ("web", "postgres", "sealer"))
@@ -263,8 +315,8 @@ def _ms(*values: float) -> str:
     return " / ".join(f"{value:,.0f}" for value in values)
 
 
-def _line(report: Report) -> str:
-    line, waiting = report.line, report.waiting
+def _line(ramp: Ramp) -> str:
+    line, waiting = ramp.line, ramp.waiting
     return (
         f"<p>{line.people:,} people came in with a number: {line.inversions} of them had theirs before somebody with a "
         f"lower one asked (worst {line.overtaken_ms:.0f} ms). {100 * line.kept:.1f} % of the waits were within the "
@@ -273,13 +325,36 @@ def _line(report: Report) -> str:
     )
 
 
-def _outages(outages: list[Outage]) -> str:
-    rows = "".join(
-        f"<tr><td>{html.escape(one.name)}</td><td>{one.found_s - one.lost_s:.0f} s</td>"
-        f"<td>{one.before_per_s:.1f}</td><td>{said_s(one.back_s)}</td></tr>"
-        for one in outages
+def _storm(storm: Storm) -> str:
+    head = ("", "", "away", "stamps/s before", "stamps/s meanwhile", "back at 95 % after", "given back", "")
+    rows = [
+        (
+            str(number),
+            html.escape(one.name),
+            "a moment" if one.away_per_s is None else f"{one.found_s - one.lost_s:.0f} s",
+            f"{one.before_per_s:.1f}",
+            "" if one.away_per_s is None else f"{one.away_per_s:.1f}",
+            said_s(one.back_s),
+            f"{one.given_back:,}",
+            html.escape(one.remark),
+        )
+        for number, one in enumerate(storm.outages, 1)
+    ]
+    return (
+        "<h2>Outages, with half of all clients repeating without a pause</h2>"
+        f"<p>{_leaning(storm)}</p>{_wide(head, rows, 'outages')}"
     )
-    return f"<table><tr><th></th><th>away</th><th>stamps/s before</th><th>back at 95 % after</th></tr>{rows}</table>"
+
+
+def _leaning(storm: Storm) -> str:
+    """What the service of this day leans on more than by default, and how each thing is lost."""
+    key, lost = "signed in a PKCS#11 token (SoftHSM2) and ", "; the token is pulled out"
+    return (
+        f"Each seal of this day is {key if storm.in_token else ''}dated by a timestamp authority (RFC 3161), and "
+        "every fifth person in line wants an e-mail. By default a service has its key in a file and neither of those, "
+        "so a stamp of this day costs the sealer more. PostgreSQL, the payment sandbox, the authority and the mail "
+        f"server stand still, the blob store answers with errors{lost if storm.in_token else ''}."
+    )
 
 
 def said_s(seconds: float | None) -> str:
@@ -293,8 +368,13 @@ def _promises(report: Report) -> str:
     return (
         f"<p>{found.stamps:,} stamps and {found.orders:,} paid orders that somebody was told of were looked up, "
         f"{found.files} sealed files fetched and compared, and <code>emeterai ledger check</code> was run: "
-        f"<b>{len(found.faults)} faults</b>; {found.given_back} stamps were given back with their reasons. From the "
+        f"<b>{len(found.faults)} faults</b>; {found.given_back:,} stamps were given back with their reasons"
+        f"{_raised(found)}. From the "
         f"provider's word to quota {fmean(found.credit_ms or [0.0]):.0f} ms on average; from payment to the quota "
         f"that the buyer sees p50 {report.lags_ms[0]:,.0f} ms, p99 {report.lags_ms[1]:,.0f} ms (the provider tells "
         f"0.2 to 2 s late, and everything twice).</p><ul>{faults}</ul>"
     )
+
+
+def _raised(found: Promises) -> str:
+    return f", and {found.raised:,} files have grown by a timestamp since they were told of" if found.raised else ""

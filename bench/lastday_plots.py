@@ -47,17 +47,17 @@ class Plot:
         return "\n".join(parts)
 
     def _bands(self, scale: _Scale) -> list[str]:
-        found = []
+        areas, words = [], []
         for place, (begin, end, word) in enumerate(self.bands):
             left, right = scale.x(begin), scale.x(end)
-            colour = "#f4f1f3" if place % 2 else "#ffffff"
+            colour = "#eee7ec" if place % 2 else "#ffffff"
             middle, height = (left + right) / 2, HEIGHT - TOP - BOTTOM
-            found.append(
+            areas.append(
                 f'<rect x="{left:.1f}" y="{TOP}" width="{right - left:.1f}" height="{height}" fill="{colour}"/>'
             )
             place_of_word = f'x="{middle:.1f}" y="{TOP + 11}" text-anchor="middle"'
-            found.append(f'<text {place_of_word} fill="#777777" font-size="10">{html.escape(word)}</text>')
-        return found
+            words.append(f'<text {place_of_word} fill="#666666" font-size="10">{html.escape(word)}</text>')
+        return areas + words
 
     def _across(self, scale: _Scale) -> list[str]:
         return [

@@ -13,7 +13,7 @@ import secrets
 import string
 import sys
 import time
-from collections.abc import AsyncIterator, Iterable, Iterator
+from collections.abc import AsyncIterator, Iterable, Iterator, Mapping
 from contextlib import asynccontextmanager, contextmanager, suppress
 from dataclasses import dataclass, field
 from hashlib import sha256
@@ -114,9 +114,21 @@ class Cores:
 
 
 class Stage:
-    """One service and the crowds that it gets. `gate`: whether its door is on; `room`: and those outside apart."""
+    """One service and the crowds that it gets. `gate`: whether its door is on; `room`: and those outside apart.
 
-    def __init__(self, folder: Path, ears: Ears, cores: Cores, *, gate: bool, room: bool = False) -> None:
+    `settings` are what it is told besides (`EMETERAI_...`).
+    """
+
+    def __init__(
+        self,
+        folder: Path,
+        ears: Ears,
+        cores: Cores,
+        *,
+        gate: bool,
+        room: bool = False,
+        settings: Mapping[str, str] | None = None,
+    ) -> None:
         faults = folder / "faults"
         faults.mkdir(parents=True)
         self.folder, self.faults = folder, faults
@@ -129,6 +141,7 @@ class Stage:
                 "EMETERAI_LOG_LEVEL": "warning",
                 "PYTHONPATH": str(Path(__file__).with_name("lastday_faulty")),
                 "FAULTS_FOLDER": str(faults),
+                **(settings or {}),
             },
         )
         self._ears, self._cores = ears, cores

@@ -32,14 +32,17 @@ from emeterai.infra.database import Database
 from emeterai.infra.ids import new_id
 from emeterai.infra.migrate import migrate
 from emeterai.infra.postgres import EmbeddedPostgres
+from emeterai.infra.settings import Settings
 from emeterai.ledger.channels import SerialChannels
 from emeterai.ledger.check import check_ledger
 from emeterai.ledger.service import Ledger
 from emeterai.partners.audit import check_all_partners
 from emeterai.partners.deposits import Deposits
 from emeterai.partners.model import SaleWanted
+from emeterai.partners.organisations import is_active_partner
 from emeterai.partners.sales import Sales
 from emeterai.partners.service import PartnerKind, Partners
+from emeterai.purchase.units_received import UnitsReceived
 from ledger import CALLERS, QUOTA_EACH, Taken, post_requests, take
 
 BUYERS = 100_000
@@ -157,7 +160,9 @@ class Market:
                     by=people[3],
                 )
                 await deposits.approve(deposit.id, by=people[4])
-        return cls(Sales(db, ledger, accounts, base_url="http://127.0.0.1:8080"), (ids[0], ids[1], ids[2]))
+        received = UnitsReceived(Settings(), is_partner=is_active_partner)
+        sales = Sales(db, ledger, accounts, base_url="http://127.0.0.1:8080", left=received.left)
+        return cls(sales, (ids[0], ids[1], ids[2]))
 
     async def rush(self, partner: UUID, seconds: float) -> float:
         """Units sold a second when many callers sell one after another; what is refused is no sale."""

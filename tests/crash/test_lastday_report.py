@@ -1,0 +1,78 @@
+"""The report of the last day's outages: what is counted as lost, as given back, and as back for good."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+
+sys.path.insert(0, str(Path(__file__).parents[2] / "bench"))
+
+from lastday_capacity import Capacity
+from lastday_ears import Heard
+from lastday_outages import Outage, Rhythm, outages_of
+from lastday_page import Report, Storm, write_report
+from lastday_promises import Promises
+from lastday_stage import Day, Phase
+
+BEGAN_S = 1_800_000_000.0
+RHYTHM = Rhythm(10.0, warm_s=30.0, back_s=20.0)
+PER_S = 10
+
+
+def day_of(stamps_per_s: list[int], names: list[str], given_back_at: list[float]) -> Day:
+    """A day on which so many stamps were sealed in each second, and somebody was told that a unit is back."""
+    heard = Heard()
+    sealed = [(second + one / count, "sealed") for second, count in enumerate(stamps_per_s) for one in range(count)]
+    for at_s, state in [*sealed, *((at_s, "given_back") for at_s in given_back_at)]:
+        heard.events.setdefault("stamp", []).append([(BEGAN_S + at_s) * 1000, 100, "id", state])
+    return Day(BEGAN_S, [Phase(name, 2.0, RHYTHM.round_s, 1.0) for name in names], heard, [])
+
+
+def away(*, meanwhile: int, slow_s: int = 0) -> list[int]:
+    """The stamps of each second of one round: as usual, meanwhile, slowly for some seconds, as usual again."""
+    warm, lost = [PER_S] * int(RHYTHM.warm_s), [meanwhile] * int(RHYTHM.away_s)
+    return [*warm, *lost, *[PER_S // 2] * slow_s, *[PER_S] * (int(RHYTHM.back_s) - slow_s)]
+
+
+def test_each_outage_has_its_goodput_before_and_meanwhile_and_its_return() -> None:
+    """One that nobody notices is back at once; one that stops all is back when goodput is, for all the rest."""
+    day = day_of([*away(meanwhile=0, slow_s=6), *away(meanwhile=PER_S)], ["the key", "the mail"], [35.0, 61.0, 95.0])
+    key, mail = outages_of(day, RHYTHM)
+    assert (PER_S, 0.0, 2) == (key.before_per_s, key.away_per_s, key.given_back)
+    assert (PER_S, PER_S, 1, 0.0) == (mail.before_per_s, mail.away_per_s, mail.given_back, mail.back_s)
+    assert (30.0, 40.0, 90.0, 100.0) == (key.lost_s, key.found_s, mail.lost_s, mail.found_s)
+    assert key.back_s is not None
+    assert 4.0 <= key.back_s <= 6.0
+
+
+def test_what_does_not_come_back_is_said_so() -> None:
+    """Half of the goodput for all the rest is not back."""
+    (one,) = outages_of(day_of(away(meanwhile=0, slow_s=int(RHYTHM.back_s)), ["the key"], []), RHYTHM)
+    assert one.back_s is None
+
+
+def test_the_page_of_outages_alone_has_a_row_for_each(tmp_path: Path) -> None:
+    """Its number, what was said of it, and no curve of what was not asked for."""
+    day = day_of(away(meanwhile=0), ["the key"], [])
+    outages = [
+        Outage("the key", 30.0, 40.0, 10.0, 0.5, 1.25, 1_234, "each with <its> reason"),
+        Outage("PostgreSQL is killed", 90.0, 90.0, 10.0, None, None, 0),
+    ]
+    storm = Storm(day, outages, times=2.0, in_token=True)
+    report = Report(
+        parted=True,
+        room=True,
+        capacity=Capacity(20.0),
+        ramp=None,
+        storm=storm,
+        promises=Promises(raised=7),
+        lags_ms=(0.0, 0.0),
+        goals=[],
+    )
+    page = write_report(tmp_path, report).read_text()
+    assert "<td>1</td><td>the key</td><td>10 s</td><td>10.0</td><td>0.5</td><td>1.2 s</td><td>1,234</td>" in page
+    assert "<td>2</td><td>PostgreSQL is killed</td><td>a moment</td><td>10.0</td><td></td><td>not in time</td>" in page
+    assert "each with &lt;its&gt; reason" in page
+    assert "7 files have grown by a timestamp" in page
+    assert {"outages.svg", "outages-line.svg"} == {path.name for path in tmp_path.glob("*.svg")}
+    assert "Each phase" not in page
