@@ -23,6 +23,7 @@ from emeterai.accounts.groups import Groups
 from emeterai.accounts.groups_approval import GroupApprovals
 from emeterai.accounts.quota_news import QuotaNews
 from emeterai.accounts.service import Accounts
+from emeterai.accounts.sign_ups import bounds_of
 from emeterai.accounts.staff import Staff
 from emeterai.care.service import Tracker
 from emeterai.door_facts import DoorFacts, PassesInUse, own_pass
@@ -63,6 +64,7 @@ from emeterai.purchase.paid_moments import PaidMoments
 from emeterai.purchase.sandbox_server import create_sandbox_app
 from emeterai.purchase.service import Purchase
 from emeterai.purchase.tracking import OrderLives
+from emeterai.purchase.units_received import UnitsReceived
 from emeterai.purchase.vouchers import Vouchers
 from emeterai.seal.reader import FileReader
 from emeterai.sealing import open_reader
@@ -166,7 +168,8 @@ async def open_services(settings: Settings, pages: Pages, csrf: Csrf) -> AsyncIt
         reader = await open_reader(settings)
         stack.push_async_callback(reader.close)
         blobs, ledger, serials = blob_store(settings), Ledger(db, bus.publish), SerialChannels(db)
-        accounts = Accounts(db, session_life_s=settings.session_life_s)
+        accounts = Accounts(db, session_life_s=settings.session_life_s, sign_up_bounds=bounds_of(settings))
+        received = UnitsReceived(settings, is_partner=is_active_partner)
         partners = Partners(db, ledger, serials)
         passwords, grant_keys = kept_passwords(db, settings), programme_secrets(settings)
         documents = Documents(
@@ -193,11 +196,17 @@ async def open_services(settings: Settings, pages: Pages, csrf: Csrf) -> AsyncIt
             partners=partners,
             deposits=Deposits(db, ledger, partners, duty_idr=settings.duty_idr),
             moves=Moves(db, ledger, partners),
-            sales=Sales(db, ledger, accounts, base_url=settings.base_url),
+            sales=Sales(db, ledger, accounts, base_url=settings.base_url, left=received.left),
             purchase=Purchase(
                 db, ledger, settings, providers=providers, owed=owed_to_agencies, is_partner=is_active_partner
             ),
-            vouchers=Vouchers(db, ledger, secret=_voucher_secret(settings), stocks_of=voucher_stocks(partners)),
+            vouchers=Vouchers(
+                db,
+                ledger,
+                secret=_voucher_secret(settings),
+                stocks_of=voucher_stocks(partners),
+                check=received.check_voucher,
+            ),
             programmes=Programmes(db, ledger, grant_keys),
             claims=Claims(db, ledger, grant_keys),
             passwords=passwords,

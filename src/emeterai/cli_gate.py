@@ -15,7 +15,7 @@ from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat,
 
 from emeterai.cli_office import add_command
 from emeterai.core.draw import SEED_BYTES, commitment_of, key_of, turn_of
-from emeterai.gate import room_store
+from emeterai.gate import bearer_store, room_store
 from emeterai.gate.receipts import read_receipt
 from emeterai.gate.tickets import TicketPress, number_subject
 from emeterai.infra.database import Database
@@ -45,7 +45,7 @@ def add_gate(commands: Any) -> None:
     withdraw = add_command(gate, "revoke", _revoke, "withdraw a ticket and its passes")
     withdraw.add_argument("lane")
     subject = withdraw.add_mutually_exclusive_group(required=True)
-    subject.add_argument("--number", type=int, help="the number of a ticket without an account")
+    subject.add_argument("--number", type=int, help="a number: its ticket, and the account that it belongs to by now")
     subject.add_argument("--account", type=UUID, help="an account")
     withdraw.add_argument("--reason", required=True, help="for the record")
 
@@ -84,13 +84,16 @@ def _receipt(arguments: argparse.Namespace) -> tuple[Any, str, int]:
 
 
 async def _revoke(arguments: argparse.Namespace, db: Database) -> tuple[Any, str]:
-    if arguments.account:
+    lane, account_id = arguments.lane, arguments.account
+    if account_id is None:
+        await room_store.add_revocation(db, lane, number_subject(arguments.number), arguments.reason)
+        # Now that nobody makes the number an account's any more: whose it has become by then.
+        account_id = await bearer_store.owner_of(db, lane, arguments.number)
+    if account_id is not None:
         press = TicketPress(local_secret(load_settings().data_path / "secrets", "gate"))
-        subject = press.holder_of(arguments.account)
-    else:
-        subject = number_subject(arguments.number)
-    await room_store.add_revocation(db, arguments.lane, subject, arguments.reason)
-    return {"revoked": True}, "withdrawn; every web process knows within a second"
+        await room_store.add_revocation(db, lane, press.holder_of(account_id), arguments.reason)
+    whose = f", and all others of account {account_id} in this lane" if account_id and not arguments.account else ""
+    return {"revoked": True, "account": account_id}, f"withdrawn{whose}; every web process knows within a second"
 
 
 def _seed(text: str) -> bytes:

@@ -17,7 +17,7 @@ from emeterai.accounts.service import SESSION_EXPIRED, SIGN_IN_NEEDED, Accounts
 from emeterai.core.refusal import Refused
 from emeterai.gate.carrying import pass_set_cookie, pass_text
 from emeterai.gate.lanes import RETAIL
-from emeterai.gate.passes import PASS_OF_ANOTHER, Pass, is_withdrawn, room_path
+from emeterai.gate.passes import PASS_OF_ANOTHER, PASS_REVOKED, Pass, is_withdrawn, room_path
 from emeterai.gate.receipts import Fact, Moment
 from emeterai.gate.reception import Entered, Reception
 from emeterai.gate.room_routes import Gate
@@ -30,6 +30,7 @@ from emeterai.web import paths
 
 Thing = TypeVar("Thing")
 _SPENDING = frozenset({"POST", "PATCH"})
+_BUYING = frozenset({"/v1/orders", paths.BUY})
 _SPENDING_PATHS = ("/v1/orders", "/v1/stamps", "/v1/uploads", paths.BUY, paths.UPLOAD, paths.DOCUMENTS)
 LATELY_S = 1_800.0
 """Whoever has paid within this time is still on the way to the stamp."""
@@ -48,11 +49,12 @@ class DoorFacts:
     async def in_flight(self, account_id: UUID) -> bool:
         """Whether money or a unit of the account is on its way: such a person comes in, however the line stands.
 
-        Quota alone is not: with stock that was bought days before half of a crowd would pass the line.
+        Quota alone is not: with stock that was bought days before half of a crowd would pass the line. Nor is an order
+        that is not paid for long.
         """
         if (await self.ledger.balance(account_id)).held:
             return True
-        return await self.purchase.has_money_on_its_way(account_id, paid_within_s=LATELY_S)
+        return await self.purchase.has_money_in_flight(account_id, paid_within_s=LATELY_S)
 
     async def paid(self, account_id: UUID, order_id: UUID, only_by: UUID | None) -> Fact | None:
         """When an order of the account was paid, under the order's number. A plain member of a group sees no orders."""
@@ -100,12 +102,12 @@ class PassesInUse:
         return "" if entered is None else self._cookie(entered)
 
     async def to_finish(self, token: str) -> str:
-        """A pass for whoever is signed in with this token and has something under way; of nobody whose passes are
-        withdrawn. Raises `sign_in_needed`, `session_expired`, or why there is none.
+        """A pass for whoever is signed in with this token and has something under way.
+
+        Raises `sign_in_needed`, `session_expired`, or why there is none.
         """
-        reception = self.room.reception
-        entered = await reception.enter(RETAIL, account_id=(await self.accounts.identify(token)).actor)
-        return "" if is_withdrawn(entered.granted, reception.revoked) else self._cookie(entered)
+        caller = await self.accounts.identify(token)
+        return self._cookie(await self.room.reception.enter(RETAIL, account_id=caller.actor))
 
     def _cookie(self, entered: Entered) -> str:
         now_s = self.room.reception.clock_s()
@@ -114,8 +116,8 @@ class PassesInUse:
 
 async def own_pass(connection: ASGIConnection[Any, Any, Any, Any], _: BaseRouteHandler) -> None:
     """A guard of all routes: nobody buys or stamps with a pass that names another account. One that names nobody, as
-    whoever came in before signing in has it, is from the first purchase on of the account that makes it. Raises
-    `pass_of_another`.
+    whoever came in before signing in has it, is from the first purchase on of the account that makes it. With one to
+    finish whoever is withdrawn finishes, and buys nothing more. Raises `pass_of_another`, `pass_revoked`.
 
     The door has seen to it that the pass is signed, in time and not revoked; there nobody is known yet.
     """
@@ -128,6 +130,8 @@ async def own_pass(connection: ASGIConnection[Any, Any, Any, Any], _: BaseRouteH
     shown = reception.passes.read(text)
     if shown is None:
         return
+    if shown.finish and connection.scope["path"] in _BUYING and is_withdrawn(shown, reception.revoked):
+        raise PASS_REVOKED()
     token = bearer_token(connection) or connection.cookies.get(SESSION_COOKIE, "")
     try:
         caller = await accounts_of(connection).identify(token)

@@ -15,6 +15,7 @@ from emeterai.accounts.staff import Role, staff_of
 from emeterai.care import pages as care_pages
 from emeterai.care import routes as care_routes
 from emeterai.care import settlement_pages
+from emeterai.core.refusal import Refused
 from emeterai.gate import operator_pages, room_pages, room_routes
 from emeterai.gate import receipt_pages as receipt_in_time_pages
 from emeterai.gate import receipt_routes as receipt_in_time_routes
@@ -94,9 +95,17 @@ def handlers_of(static: StaticFiles, *, has_gate: bool) -> list[Any]:
 
 
 async def _visitor(request: Request[Any, Any, Any]) -> Any:
-    """Who waits, browser or program, as far as anybody can say: with the database away a ticket serves as a name."""
+    """Who waits, browser or program, as far as anybody can say: with the database away a ticket serves as a name.
+
+    While it is merely busy a program is told so: asked again it knows them.
+    """
     token = bearer_token(request)
     try:
         return await (optional_caller(request) if token is None else accounts_of(request).identify(token))
     except INTERRUPTIONS:
         return None
+    except Refused as refused:
+        away = refused.__cause__
+        if isinstance(away, INTERRUPTIONS) and not isinstance(away, TimeoutError):
+            return None
+        raise

@@ -16,7 +16,9 @@ from emeterai.accounts.service import Accounts
 from emeterai.app import blob_store, database_url, kept_passwords, programme_secrets
 from emeterai.audits import AUDITS
 from emeterai.core.refusal import Refused
-from emeterai.gate.calls import CALL_EVERY_S, Calls, callers_of
+from emeterai.gate.bearers import FORGET_EVERY_S, forget_numbers
+from emeterai.gate.callers import callers_of
+from emeterai.gate.calls import CALL_EVERY_S, Calls
 from emeterai.gate.conductor import MOVE_EVERY_S, Conductor
 from emeterai.gate.controller import Controller, Paces, report, settled_reader
 from emeterai.gate.lanes import Lane, Lanes
@@ -191,11 +193,15 @@ def _line_tasks(settings: Settings, db: Database, bus: Bus) -> dict[str, tuple[f
         await paces.look()
         return lanes.now
 
-    conductor = Conductor(db, files, lanes=lanes_now, controller=paces.admissions, calls_offered=calls.are_offered)
+    secret = local_secret(settings.data_path / "secrets", "gate")
+    conductor = Conductor(
+        db, files, lanes=lanes_now, controller=paces.admissions, secret=secret, calls_offered=calls.offered
+    )
     return {
         "move_lines": (MOVE_EVERY_S, conductor.move),
         "call_people": (CALL_EVERY_S, calls.call_due),
         "fold_counts": (3_600.0, lambda: fold_counts(db)),
+        "forget_numbers": (FORGET_EVERY_S, lambda: forget_numbers(db)),
     }
 
 

@@ -17,11 +17,11 @@ from emeterai.care.settlement_pages import FILE_SIZE_BYTES_MAX, result_shown
 from emeterai.infra.clock import utc_now
 from emeterai.infra.ids import new_id
 from emeterai.infra.settings import Settings
+from emeterai.purchase.checking import watch_charge
 from emeterai.purchase.provider import Charge
 from emeterai.purchase.service import Order
 from emeterai.purchase.settlement_files import LineOutcome, LoadReport, NotedLine, Total
 from emeterai.purchase.settlement_formats import WIB
-from emeterai.purchase.store import write_charge
 from emeterai.web.csrf import Csrf
 from emeterai.web.pages import Pages
 from emeterai.web.static_files import StaticFiles
@@ -70,7 +70,7 @@ async def ordered(services: Services, quantity: int) -> Order:
     """An order with a charge of the sandbox."""
     order = await services.purchase.place_order(new_id(), quantity)
     async with services.db.transaction() as tx:
-        await write_charge(tx, order.id, Charge(f"ch-{order.id.hex}", "http://bayar.example"), provider="sandbox")
+        await watch_charge(tx, order.id, Charge(f"ch-{order.id.hex}", "http://bayar.example"), provider="sandbox")
     return await services.purchase.order(order.account_id, order.id)
 
 

@@ -14,7 +14,6 @@ from emeterai.core.ordering import (
     ChargeState,
     OrderMove,
     OrderState,
-    Price,
     Seen,
     after_order_move,
     channel_fee,
@@ -124,19 +123,6 @@ def test_a_channel_s_fee_is_a_whole_part_of_the_fee_line(
     assert (plain.duty_idr, price.duty_idr + price.fee_idr) == (price.duty_idr, price.total_idr)
     assert plain.total_idr + added_idr == price.total_idr
     assert 0 <= (added_idr - flat_idr) * 10_000 - plain.total_idr * bps < 10_000
-
-
-@given(st.lists(st.integers(1, 50), min_size=1, max_size=8), st.integers(1, 20_000), st.integers(0, 10**6))
-def test_parts_that_follow_one_another_are_the_whole(units: list[int], duty_idr: int, fee_idr: int) -> None:
-    """However an order is handed back, its buyer has all of it in the end, to the rupiah, and never more."""
-    quantity = sum(units)
-    price = Price(quantity * duty_idr, fee_idr)
-    parts = [price.part(some, of=quantity, after=sum(units[:place])) for place, some in enumerate(units)]
-    assert (price.duty_idr, price.fee_idr) == (
-        sum(part.duty_idr for part in parts),
-        sum(part.fee_idr for part in parts),
-    )
-    assert all(0 <= part.fee_idr for part in parts)
 
 
 @given(st.uuids())

@@ -1,4 +1,4 @@
-"""Leave and be called: by e-mail and by webhook, once, with what is on record deleted afterwards."""
+"""Leave and be called: once, with what is on record deleted afterwards. By phone: test_calls_by_phone.py."""
 
 from __future__ import annotations
 
@@ -6,97 +6,45 @@ import asyncio
 import email
 import email.policy
 from collections.abc import AsyncIterator
-from dataclasses import dataclass, field
 from pathlib import Path
 
-import msgspec
 import pytest
+from post_office import PostOffice, desk, open_office
 from prometheus_client import REGISTRY
 from waiting_people import OPEN, changed, publish
 
-from emeterai.gate import calls, room_store
+from emeterai.gate import call_store, callers, calls
 from emeterai.gate import now as now_file
-from emeterai.gate.calls import Calls, callers_of, letter
+from emeterai.gate.callers import callers_of, letter
+from emeterai.gate.calls import Calls
 from emeterai.gate.now import NowFiles, NowServing
 from emeterai.infra.database import Database
 from emeterai.infra.settings import Settings, SettingsError
 
 
-@dataclass
-class PostOffice:
-    """A mail server and a web server of somebody else. `down`: the next letters are not taken. `meet_at`: it greets
-    nobody before so many have come.
-    """
-
-    letters: list[bytes] = field(default_factory=list)
-    hooks: list[dict[str, object]] = field(default_factory=list)
-    down: bool = False
-    meet_at: asyncio.Barrier | None = None
-
-    async def smtp(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        """Speak just enough of RFC 5321; the goodbye (4.1.1.10) is answered wrongly, as if it were any other word."""
-        if self.meet_at is not None:
-            await self.meet_at.wait()
-        writer.write(b"220 here\r\n")
-        while line := (await reader.readline()).upper():
-            if line.startswith(b"RCPT") and self.down:
-                writer.write(b"451 later\r\n")
-            elif line.startswith(b"DATA"):
-                writer.write(b"354 go on\r\n")
-                self.letters.append(await reader.readuntil(b"\r\n.\r\n"))
-                writer.write(b"250 taken\r\n")
-            else:
-                writer.write(b"250 fine\r\n")
-        writer.close()
-
-    async def http(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        """Take one POST of JSON."""
-        head = (await reader.readuntil(b"\r\n\r\n")).lower()
-        length = int(head.partition(b"content-length:")[2].split(b"\r\n")[0])
-        self.hooks.append(msgspec.json.decode(await reader.readexactly(length)))
-        writer.write(b"HTTP/1.1 204 No Content\r\nconnection: close\r\n\r\n")
-        writer.close()
-
-
 @pytest.fixture
-async def office() -> AsyncIterator[tuple[PostOffice, Settings]]:
+async def office(tmp_path: Path) -> AsyncIterator[tuple[PostOffice, Settings]]:
     """A post office, and settings that name it."""
-    post = PostOffice()
-    smtp = await asyncio.start_server(post.smtp, "127.0.0.1", 0)
-    http = await asyncio.start_server(post.http, "127.0.0.1", 0)
-    ports = [server.sockets[0].getsockname()[1] for server in (smtp, http)]
-    settings = Settings(
-        public_url="https://meterai.example",
-        smtp_url=f"smtp://127.0.0.1:{ports[0]}",
-        call_webhook_url=f"http://127.0.0.1:{ports[1]}/call",
-    )
-    yield post, settings
-    smtp.close()
-    http.close()
-
-
-async def desk(db: Database, folder: Path, settings: Settings) -> Calls:
-    """What the steward has."""
-    return Calls(db, NowFiles(folder / "now"), callers_of(settings))
+    async with open_office(tmp_path) as found:
+        yield found
 
 
 async def test_people_are_called_when_their_turn_is_near(
     db: Database, tmp_path: Path, office: tuple[PostOffice, Settings]
 ) -> None:
-    """Those within five minutes, once; the address is gone afterwards, and the webhook never had it."""
+    """Those within five minutes, once; the address is gone afterwards, and the gateway never heard of them."""
     post, settings = office
     publish(tmp_path, OPEN)
     for number in (150, 3_000, 50_000):
-        await room_store.add_call(db, "retail", number, number, f"warga{number}@contoh.id")
+        await call_store.add_call(db, "retail", number, number, f"warga{number}@contoh.id")
     steward = await desk(db, tmp_path, settings)
-    assert steward.are_offered("retail")
+    assert ("email", "whatsapp", "sms") == steward.offered("retail")
     assert 2 == await steward.call_due()
     assert 0 == await steward.call_due()
     texts = [email.message_from_bytes(found, policy=email.policy.default) for found in post.letters]
     assert {"warga150@contoh.id", "warga3000@contoh.id"} == {str(text["To"]) for text in texts}
     assert all("https://meterai.example/gate/retail" in text.get_content() for text in texts)
-    assert {150, 3_000} == {hook["number"] for hook in post.hooks}
-    assert not any("contoh.id" in str(hook) for hook in post.hooks)
+    assert [] == post.hooks
     rows = await db.fetch("SELECT number, state, email FROM gate.calls ORDER BY number")
     assert [("called", None), ("called", None), ("waiting", "warga50000@contoh.id")] == [
         (row["state"], row["email"]) for row in rows
@@ -105,6 +53,8 @@ async def test_people_are_called_when_their_turn_is_near(
 
 class Quick:
     """Another way to call, which takes no time; when it has called `after` people, the line goes on to `then`."""
+
+    channels = ("email",)
 
     def __init__(self, folder: Path, *, after: int = 0, then: NowServing = OPEN) -> None:
         self.folder, self.after, self.then = folder, after, then
@@ -127,7 +77,7 @@ async def test_in_a_rush_all_who_are_due_are_called_in_one_sweep(db: Database, t
     publish(tmp_path, OPEN)
     due = list(range(150, 150 + 2 * calls.AT_ONCE + 50))
     for number in (*due, 50_000):
-        await room_store.add_call(db, "retail", number, number, f"warga{number}@contoh.id")
+        await call_store.add_call(db, "retail", number, number, f"warga{number}@contoh.id")
     way = Quick(tmp_path)
     assert len(due) == await Calls(db, NowFiles(tmp_path / "now"), [way]).call_due()
     assert due == way.called
@@ -141,7 +91,7 @@ async def test_one_lane_keeps_no_other_waiting_for_ever(
     monkeypatch.setattr(calls, "ROUNDS_MAX", 2)
     monkeypatch.setattr(calls, "AT_ONCE", 3)
     for number in range(150, 160):
-        await room_store.add_call(db, "retail", number, number, f"warga{number}@contoh.id")
+        await call_store.add_call(db, "retail", number, number, f"warga{number}@contoh.id")
     desk = Calls(db, NowFiles(tmp_path / "now"), [Quick(tmp_path)])
     assert [6, 4, 0] == [await desk.call_due() for _ in range(3)]
 
@@ -152,7 +102,7 @@ async def test_a_letter_that_was_taken_is_not_sent_again_for_a_wrong_goodbye(
     """The answer to the letter itself is what counts."""
     _, settings = office
     publish(tmp_path, OPEN)
-    await room_store.add_call(db, "retail", 150, 150, "warga@contoh.id")
+    await call_store.add_call(db, "retail", 150, 150, "warga@contoh.id")
     steward = await desk(db, tmp_path, Settings(public_url=settings.public_url, smtp_url=settings.smtp_url))
     assert 1 == await steward.call_due()
     assert "called" == await db.fetchval("SELECT state FROM gate.calls")
@@ -162,10 +112,10 @@ async def test_letters_are_sent_side_by_side(db: Database, tmp_path: Path, offic
     """A mail server that takes its time for each keeps few from being called in time."""
     post, settings = office
     publish(tmp_path, OPEN)
-    together = calls.LETTERS_AT_ONCE
+    together = callers.LETTERS_AT_ONCE
     post.meet_at = asyncio.Barrier(together)
     for number in range(150, 150 + together):
-        await room_store.add_call(db, "retail", number, number, f"warga{number}@contoh.id")
+        await call_store.add_call(db, "retail", number, number, f"warga{number}@contoh.id")
     steward = await desk(db, tmp_path, Settings(public_url=settings.public_url, smtp_url=settings.smtp_url))
     assert together == await steward.call_due()
     assert together == len(post.letters)
@@ -188,7 +138,7 @@ async def test_how_long_before_the_turn_a_call_went_out_is_measured(
     """By where the line is when the letter has gone; who asked only just now is not late, however near the turn."""
     monkeypatch.setattr(now_file, "_LOOK_AGAIN_S", 0.0)
     publish(tmp_path, changed(OPEN, now_serving=90))
-    await room_store.add_call(db, "retail", 3_000, 3_000, "warga@contoh.id")
+    await call_store.add_call(db, "retail", 3_000, 3_000, "warga@contoh.id")
     await db.fetch("UPDATE gate.calls SET asked_at = now() - make_interval(secs => $1)", float(asked_ago_s))
     way = Quick(tmp_path, after=1, then=changed(OPEN, now_serving=now_serving))
     bucket = {"le": ahead_at_most}
@@ -206,7 +156,7 @@ async def test_when_the_post_is_down_it_is_tried_again_and_then_given_up(
     post, settings = office
     post.down = True
     publish(tmp_path, OPEN)
-    await room_store.add_call(db, "retail", 150, 150, "warga@contoh.id")
+    await call_store.add_call(db, "retail", 150, 150, "warga@contoh.id")
     steward = await desk(db, tmp_path, Settings(public_url=settings.public_url, smtp_url=settings.smtp_url))
     for tries in range(1, calls.TRIES_MAX + 1):
         assert 0 == await steward.call_due()
@@ -222,7 +172,7 @@ async def test_nobody_is_called_while_the_line_stands(
 ) -> None:
     """A paused lane would call them for nothing."""
     publish(tmp_path, changed(OPEN, state="paused"))
-    await room_store.add_call(db, "retail", 150, 150, "warga@contoh.id")
+    await call_store.add_call(db, "retail", 150, 150, "warga@contoh.id")
     assert 0 == await (await desk(db, tmp_path, office[1])).call_due()
 
 
@@ -233,9 +183,10 @@ async def test_nobody_is_called_to_a_turn_that_is_over(
     post, settings = office
     publish(tmp_path, changed(OPEN, now_serving=150, grace_from=100))
     for number in (98, 99, 100):
-        await room_store.add_call(db, "retail", number, number, f"warga{number}@contoh.id")
+        await call_store.add_call(db, "retail", number, number, f"warga{number}@contoh.id")
     assert 1 == await (await desk(db, tmp_path, settings)).call_due()
-    assert [100] == [hook["number"] for hook in post.hooks]
+    texts = [email.message_from_bytes(found, policy=email.policy.default) for found in post.letters]
+    assert ["warga100@contoh.id"] == [str(text["To"]) for text in texts]
     rows = await db.fetch("SELECT state, email FROM gate.calls ORDER BY number")
     assert [("failed", None), ("failed", None), ("called", None)] == [tuple(row) for row in rows]
 
@@ -244,14 +195,14 @@ async def test_calls_are_offered_where_there_is_a_way_and_room(
     db: Database, tmp_path: Path, office: tuple[PostOffice, Settings], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Without settings nobody is promised anything; nor when too many wait to be called."""
-    assert not (await desk(db, tmp_path, Settings())).are_offered("retail")
+    assert () == (await desk(db, tmp_path, Settings())).offered("retail")
     publish(tmp_path, OPEN)
-    await room_store.add_call(db, "retail", 90_000, 90_000, "warga@contoh.id")
+    await call_store.add_call(db, "retail", 90_000, 90_000, "warga@contoh.id")
     monkeypatch.setattr(calls, "CALLS_MAX", 1)
     steward = await desk(db, tmp_path, office[1])
     await steward.call_due()
-    assert not steward.are_offered("retail")
-    assert steward.are_offered("cpns-2026")
+    assert () == steward.offered("retail")
+    assert ("email", "whatsapp", "sms") == steward.offered("cpns-2026")
 
 
 def test_a_letter_holds_no_ticket_and_no_header_of_others() -> None:

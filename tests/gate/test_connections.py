@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import asyncio
 import hashlib
+import time
 from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import asynccontextmanager
+from math import inf
 from typing import Any
 
 import httpx
@@ -21,7 +23,7 @@ from emeterai.infra.batching import Batcher
 from emeterai.infra.bus import Bus
 from emeterai.infra.database import Database
 from emeterai.infra.ids import new_id
-from emeterai.infra.lane import Caller, caller, work_for
+from emeterai.infra.lane import Caller, Deadline, caller, deadline, work_for
 
 COUNT = 4
 KEY = "emk_" + "p" * 43
@@ -189,6 +191,81 @@ async def test_a_connection_that_cannot_be_opened_gives_its_turn_back(shared: Da
     for _ in range(COUNT + 1):
         with pytest.raises(Exception, match="closed"):
             await shared.fetchval("SELECT 1")
+    assert 0 == turns.used_by(RETAIL)
+
+
+def asks(db: Database, *, until_s: float = inf, known: list[Deadline] | None = None) -> asyncio.Task[int]:
+    """A request of retail that wants a connection until then; `known` gets its deadline."""
+
+    async def ask() -> int:
+        work_for(RETAIL, 0, until_s=until_s)
+        if known is not None:
+            known.append(deadline())
+        return int(await db.fetchval("SELECT 7"))
+
+    return asyncio.create_task(ask())
+
+
+async def test_who_waits_beyond_the_deadline_leaves_the_queue(shared: Database) -> None:
+    """It is told so at once, and when to come again; what comes free is for the next in line."""
+    turns = ConnectionTurns.of(shared)
+    turns.share(SHARES)
+    holders = Holders(shared)
+    await holders.begin(RETAIL, COUNT)
+    late, patient = asks(shared, until_s=time.monotonic() + 0.2), asks(shared)
+    with pytest.raises(Refused, match="service_busy") as refused:
+        await late
+    assert refused.value.facts["retry_after_s"]
+    assert not patient.done()
+    assert 1 == turns._budget.slots.waiting
+    await holders.end()
+    assert 7 == await patient
+    assert 0 == turns.used_by(RETAIL)
+
+
+async def test_a_turn_that_comes_after_the_deadline_is_the_next_ones(shared: Database) -> None:
+    """The queue is looked through every 20 ms only, and a connection may come free in between."""
+    turns, one, known = ConnectionTurns.of(shared), Caller(RETAIL, 0), list[Deadline]()
+    turns.share(SHARES)
+    assert [True] * COUNT == [await turns.enter(one, Deadline()) for _ in range(COUNT)]
+    late, patient = asks(shared, until_s=time.monotonic() + PATIENCE_S, known=known), asks(shared)
+    await asyncio.sleep(0.05)
+    known[0].until_s = time.monotonic()
+    turns.leave(one)
+    with pytest.raises(Refused, match="service_busy"):
+        await late
+    assert 7 == await patient
+    assert COUNT - 1 == turns.used_by(RETAIL)
+
+
+async def test_who_hangs_up_while_waiting_for_a_connection_leaves_the_queue(shared: Database) -> None:
+    """At once, and begins nothing any more; whoever has begun something is not listened for."""
+    turns, left, known = ConnectionTurns.of(shared), asyncio.Event(), list[Deadline]()
+    turns.share(SHARES)
+    holders = Holders(shared)
+    await holders.begin(RETAIL, COUNT)
+
+    async def hangs_up() -> None:
+        await left.wait()
+
+    async def ask(*, has_begun: bool) -> int:
+        work_for(RETAIL, 0)
+        known.append(deadline())
+        deadline().gone = hangs_up
+        if has_begun:
+            deadline().lift()
+        return int(await shared.fetchval("SELECT 7"))
+
+    gone, begun = (asyncio.create_task(ask(has_begun=has_begun)) for has_begun in (False, True))
+    await asyncio.sleep(0.05)
+    assert 2 == turns._budget.slots.waiting
+    left.set()
+    with pytest.raises(Refused, match="service_busy"):
+        await gone
+    assert [True, False] == [one.has_passed for one in known]
+    assert 1 == turns._budget.slots.waiting
+    await holders.end()
+    assert 7 == await begun
     assert 0 == turns.used_by(RETAIL)
 
 

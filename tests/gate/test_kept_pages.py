@@ -2,13 +2,20 @@
 
 from __future__ import annotations
 
+import asyncio
+import time
 from collections.abc import AsyncIterator
+from typing import cast
 
 import httpx
 import pytest
+from litestar.types import Message, Receive, Scope, Send
 from served_door import ServedDoor
 
 from emeterai.core.admission import Work
+from emeterai.gate.kept_page import KeptPage
+from emeterai.infra.database import Database
+from emeterai.infra.lane import work_for
 
 
 @pytest.fixture
@@ -67,3 +74,24 @@ async def test_a_front_page_that_is_somebodys_is_not_kept(served: ServedDoor, cl
         await client.get("/", headers=headers)
         client.cookies.clear()
     assert 3 == served.work.begun.count("/")
+
+
+async def test_a_page_for_everybody_is_made_however_little_time_the_first_has(db: Database) -> None:
+    """It is kept for those who look after."""
+    made: list[Message] = []
+
+    async def front(_scope: Scope, _receive: Receive, send: Send) -> None:
+        body = str(await db.fetchval("SELECT 'Selamat datang'")).encode()
+        await send({"type": "http.response.start", "status": 200, "headers": []})
+        await send({"type": "http.response.body", "body": body, "more_body": False})
+
+    async def send(message: Message) -> None:
+        made.append(message)
+
+    async def looks() -> None:
+        work_for("retail", Work.BROWSE, until_s=time.monotonic())
+        await page.answer(cast("Scope", {"headers": []}), cast("Receive", None), send)
+
+    page = KeptPage(front)
+    await asyncio.create_task(looks())
+    assert [200, b"Selamat datang"] == [made[0].get("status"), made[1].get("body")]

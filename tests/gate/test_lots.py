@@ -14,6 +14,7 @@ from room_app import create_room_app
 from waiting_people import AT, NOT_DRAWN, OPEN, SECRET, Room, changed, publish
 
 from emeterai.core.refusal import Refused
+from emeterai.gate import lot_store
 from emeterai.gate.addresses import BLOCK_TIMES
 from emeterai.gate.door import Door
 from emeterai.gate.keeper import Keeper
@@ -104,6 +105,16 @@ async def test_once_it_is_drawn_numbers_are_given_again_and_nobody_is_remembered
     assert 50 == len(after)
     assert min(after) > LOTS_MAX
     await room.reception.close()
+
+
+async def test_a_lane_that_is_drawn_again_begins_anew(db: Database, reception: Reception, tmp_path: Path) -> None:
+    """What a process remembers of the draw before keeps nobody out of this one."""
+    assert LOTS_MAX == len(await lots(reception, 50, HOME))
+    await lot_store.forget_lots(db, "retail")
+    assert [] == await lots(reception, 1, HOME)
+    publish(tmp_path, changed(BEFORE, draw=changed(NOT_DRAWN, commitment="0" * 64)))
+    reception.now._known.clear()
+    assert LOTS_MAX == len(await lots(reception, 50, HOME))
 
 
 def gate_of(db: Database, reception: Reception) -> Gate:

@@ -9,6 +9,7 @@ import signal
 import subprocess
 import sys
 import time
+from math import inf
 from pathlib import Path
 from uuid import UUID
 
@@ -21,6 +22,7 @@ from emeterai.gate import numbers, room_store
 from emeterai.gate.giver import NumberGiver
 from emeterai.gate.numbers import LEASE_MIN_ALONE, NumberFile
 from emeterai.infra.database import Database
+from emeterai.infra.lane import work_for
 from emeterai.infra.postgres import EmbeddedPostgres
 
 TAKER = """
@@ -147,6 +149,19 @@ async def test_many_ask_at_once_before_there_is_any_lease(db: Database, tmp_path
     found = await asyncio.gather(*(giver.take("retail") for _ in range(300)))
     assert list(range(1, 301)) == sorted(found)
     assert 20_000 > await db.fetchval("SELECT next_number FROM gate.rooms WHERE lane = 'retail'")
+    await giver.close()
+
+
+async def test_numbers_are_fetched_for_all_however_little_time_the_first_has(db: Database, tmp_path: Path) -> None:
+    """Who finds none makes the machine fetch some, for those, too, who wait with it."""
+    giver = NumberGiver(db, tmp_path)
+
+    async def asks(until_s: float) -> int:
+        work_for("retail", 0, until_s=until_s)
+        return await giver.take("retail")
+
+    hurried = asyncio.create_task(asks(time.monotonic()))
+    assert [1, 2] == await asyncio.gather(hurried, asyncio.create_task(asks(inf)))
     await giver.close()
 
 

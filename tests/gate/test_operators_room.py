@@ -80,3 +80,10 @@ async def test_no_estimate_is_shown_where_nobody_is_told_one(desk: Desk, values:
     """Nobody waits, or the lane is not open."""
     publish(desk.folder, changed(OPEN, **values))
     assert of(await desk.view(retail=LanePace(per_s=10.0, waiting=400)), RETAIL).wait is None
+
+
+async def test_lanes_in_which_people_wait_come_first(desk: Desk) -> None:
+    """In a rush nobody looks for them below the quiet ones."""
+    room = await desk.view(partners=LanePace(per_s=1.0, waiting=3), staff=LanePace(per_s=1.0, waiting=70))
+    assert ["partners", "staff"] == [view.lane.name for view in room.lanes[:2]]
+    assert ["retail", "enterprises"] == [view.lane.name for view in room.lanes[2:]]

@@ -207,11 +207,33 @@ async def test_a_renewed_pass_is_carried_as_the_room_gives_it() -> None:
 
 @pytest.mark.parametrize(
     "headers",
-    [[], [(b"cache-control", b"public, max-age=10")], [(b"cache-control", b"max-age=10")], [(b"etag", b'"x"')]],
+    [
+        [],
+        [(b"cache-control", b"public, max-age=10")],
+        [(b"cache-control", b"max-age=10")],
+        [(b"cache-control", b"no-cache")],
+        [(b"cache-control", b"max-age=0, no-cache, must-revalidate")],
+        [(b"cache-control", b"public, no-store")],
+        [(b"cache-control", b"x-private")],
+        [(b"etag", b'"x"')],
+    ],
 )
 async def test_what_a_cache_may_keep_carries_no_pass(headers: list[tuple[bytes, bytes]]) -> None:
-    """Another one's pass would come out of it."""
+    """Another one's pass would come out of it: one of `no-cache` is kept as well, and asked about."""
     assert [] == await renewed_by(Answering(*headers))
+
+
+@pytest.mark.parametrize(
+    "headers",
+    [
+        [(b"cache-control", b"private, no-cache")],
+        [(b"Cache-Control", b"No-Store")],
+        [(b"cache-control", b"no-cache"), (b"cache-control", b"private")],
+    ],
+)
+async def test_what_is_for_one_carries_it(headers: list[tuple[bytes, bytes]]) -> None:
+    """However it says so."""
+    assert 1 == len(await renewed_by(Answering(*headers)))
 
 
 async def test_a_page_that_is_left_open_is_no_use() -> None:

@@ -16,14 +16,28 @@ from litestar.types import ASGIApp, HTTPReceiveMessage, Message
 from served_door import ServedDoor, until
 
 from emeterai.core.admission import Work
-from emeterai.gate.door import BODIES_BYTES_MAX, Door
+from emeterai.gate.bodies import BYTES_MAX, Body
+from emeterai.gate.door import Door
 from emeterai.gate.listening import Incoming, Tempo, whole_body
 
 KEY = "emk_" + "p" * 43
 PARTNER = {"Authorization": f"Bearer {KEY}"}
 FILE = b"x" * 100_000
 SHARES = {"retail": 0.4, "partners": 0.2}
-PIECE_BYTES = 25_000_000
+FILE_BYTES = 25_000_000
+
+
+def begun(door: Door, lane: str, *, count: int = 1, size_bytes: int = 1) -> list[Body]:
+    """So many bodies of this size that have come, or as many of them as there was room for."""
+    bodies = [door.bodies.begin(lane, Work.BUY, announced_bytes=size_bytes) for _ in range(count)]
+    for body in bodies:
+        assert body is None or body.came(size_bytes)
+    return [body for body in bodies if body is not None]
+
+
+def begun_in_turn(door: Door, lane: str, *, count: int) -> list[Body]:
+    """So many large files, each of which comes before the next begins, or as many as there was room for."""
+    return [body for _ in range(count) for body in begun(door, lane, size_bytes=FILE_BYTES)]
 
 
 @pytest.fixture
@@ -38,15 +52,17 @@ def served() -> ServedDoor:
 
 async def test_a_partners_file_comes_in_though_others_hold_every_place(served: ServedDoor) -> None:
     """At once, since nobody knows when the others end; beyond what it is guaranteed it is told to come again."""
-    assert [True] * 10 + [False] == [served.door.take_body("retail", Work.BUY, 1.0) for _ in range(11)]
+    retails = begun(served.door, "retail", count=11)
+    assert 10 == len(retails)
     async with served.serving() as client:
         assert "uploads_crowded" == (await client.post("/v1/uploads", content=FILE)).json()["code"]
         assert 200 == (await client.post("/v1/uploads", content=FILE, headers=PARTNER)).status_code
-        assert [True, True, False] == [served.door.take_body("partners", Work.BUY, 1.0) for _ in range(3)]
+        partners = begun(served.door, "partners", count=3)
+        assert 2 == len(partners)
         assert 503 == (await client.post("/v1/uploads", content=FILE, headers=PARTNER)).status_code
-    served.door.body_ended("retail", 1.0)
-    served.door.body_ended("partners", 1.0)
-    assert (10, 10.0) == (served.door.bodies.slots.used, served.door.bodies_bytes)
+    retails[0].end()
+    partners[0].end()
+    assert (10, 10.0) == (served.door.bodies.slots.used, served.door.bodies.held_bytes)
 
 
 async def test_a_partner_waits_for_news_though_others_hold_every_place(served: ServedDoor) -> None:
@@ -62,32 +78,33 @@ def test_a_lane_has_its_share_of_the_memory_though_others_hold_it_all() -> None:
     """Until it holds its share; and again, once it has given that back. A lane without a share borrows only."""
     door = Door(clock=time.monotonic)
     door.share(SHARES)
-    others = BODIES_BYTES_MAX // PIECE_BYTES
+    others = BYTES_MAX // FILE_BYTES
     theirs = others // 5
     for _ in range(2):
-        assert [True] * others + [False] == [door.take_body("retail", Work.BUY, PIECE_BYTES) for _ in range(others + 1)]
-        assert not door.take_body("campaign", Work.BUY, 1.0)
-        came = [door.take_body("partners", Work.BUY, PIECE_BYTES) for _ in range(theirs + 1)]
-        assert [True] * theirs + [False] == came
-        for lane, count in (("retail", others), ("partners", theirs)):
-            for _ in range(count):
-                door.body_ended(lane, PIECE_BYTES)
-        assert (0, 0.0) == (door.bodies.slots.used, door.bodies_bytes)
-    assert door.take_body("campaign", Work.BUY, 1.0)
+        retails = begun_in_turn(door, "retail", count=others + 1)
+        assert others == len(retails)
+        assert [] == begun(door, "campaign")
+        partners = begun_in_turn(door, "partners", count=theirs + 1)
+        assert theirs == len(partners)
+        for body in (*retails, *partners):
+            body.end()
+        assert (0, 0.0) == (door.bodies.slots.used, door.bodies.held_bytes)
+    assert begun(door, "campaign")
 
 
 def test_memory_that_nobody_holds_is_lent() -> None:
     """A lane without a share may have all of it, and gets no more of what is full."""
     door = Door(clock=time.monotonic)
     door.share(SHARES)
-    assert door.take_body("campaign", Work.BUY, BODIES_BYTES_MAX)
-    assert not door.take_body("campaign", Work.BUY, 1.0)
+    assert begun(door, "campaign", size_bytes=BYTES_MAX)
+    assert [] == begun(door, "campaign")
 
 
 async def dribble(app: ASGIApp) -> None:
     """Somebody inside, who sends one byte now and then for as long as anybody listens."""
     headers = [(b"host", b"x"), (b"emeterai-pass", b"retail"), (b"content-length", b"1000000")]
-    scope = {"type": "http", "http_version": "1.1", "method": "POST", "path": "/v1/uploads", "headers": headers}
+    scope: dict[str, Any] = {"type": "http", "http_version": "1.1", "method": "POST", "path": "/v1/uploads"}
+    scope |= {"headers": headers, "client": ("127.0.0.1", 4711)}
 
     async def receive() -> HTTPReceiveMessage:
         await asyncio.sleep(0.05)
@@ -116,7 +133,7 @@ async def test_a_hundred_who_dribble_keep_an_honest_one_out_for_no_longer_than_t
         for line in lines:
             line.cancel()
     assert {None} == set(await asyncio.gather(*lines))
-    assert (0, 0) == (served.door.bodies.slots.used, served.door.bodies_bytes)
+    assert (0, 0) == (served.door.bodies.slots.used, served.door.bodies.held_bytes)
     assert ["/v1/uploads"] == served.work.begun
 
 

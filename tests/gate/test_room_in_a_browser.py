@@ -233,6 +233,25 @@ def test_the_draw_in_the_browser_is_the_draw(room: ServedRoom, phone: BrowserCon
     assert [] == judged(page)
 
 
+def test_whoever_leaves_before_the_draw_is_called_on_the_phone(room: ServedRoom, phone: BrowserContext) -> None:
+    """One field for an address or a number; what cannot be used is said, and then what was done about the other."""
+    room.stand(now_serving=0, state="before_opening", draw=NOT_DRAWN, call_by=("email", "whatsapp"))
+    page = opened(room, phone)
+    page.click("summary")
+    assert "dipanggil lewat surel atau WhatsApp" in page.inner_text("#call")
+    page.fill("#to", "021 555 1234")
+    page.click("#call button")
+    expect(page.locator("#err")).to_contain_text("Nomor ponsel ini tidak dapat dipakai")
+    for contact, sent in (("0812-3456-7890", "phone"), ("siti@contoh.id", "email")):
+        page.fill("#to", contact)
+        with page.expect_request("**/calls") as asked:
+            page.click("#call button")
+        assert {sent: contact} == asked.value.post_data_json
+        expect(page.locator("#called")).to_contain_text("akan kami panggil")
+    assert [] == judged(page)
+    picture(page, "called")
+
+
 def test_whoever_has_no_lot_is_told_to_sign_in(room: ServedRoom, phone: BrowserContext) -> None:
     """One sentence and a way there; once there is a number, neither."""
     room.stand(now_serving=0, state="before_opening", draw=NOT_DRAWN)

@@ -14,7 +14,7 @@ from room_app import create_room_app
 from waiting_people import NOT_DRAWN, OPEN, SECRET, changed, publish
 
 from emeterai.core.refusal import Refused
-from emeterai.gate import room_store
+from emeterai.gate import call_store, room_store
 from emeterai.gate.calls import Calls
 from emeterai.gate.lanes import DEFAULTS, LANE_UNUSABLE
 from emeterai.gate.now import NowFiles, NowServing
@@ -182,6 +182,8 @@ async def test_an_address_that_is_none_is_refused(browser: httpx.AsyncClient, ad
 class Choosy:
     """A way to call that breaks on one address."""
 
+    channels = ("email",)
+
     def __init__(self) -> None:
         self.called: list[str] = []
 
@@ -195,7 +197,7 @@ class Choosy:
 async def test_one_letter_that_cannot_be_written_stops_no_other(db: Database, gate: Gate) -> None:
     """It fails for itself."""
     for number, email in ((101, "broken@x.id"), (102, "siti@x.id")):
-        await room_store.add_call(db, "retail", number, number, email)
+        await call_store.add_call(db, "retail", number, number, email)
     way = Choosy()
     assert 1 == await Calls(db, NowFiles(gate.reception.now.folder), [way]).call_due()
     assert ["siti@x.id"] == way.called
@@ -203,11 +205,11 @@ async def test_one_letter_that_cannot_be_written_stops_no_other(db: Database, ga
 
 async def test_whoever_was_called_is_not_called_again_and_again(db: Database, gate: Gate) -> None:
     """One ticket is one letter: nobody is buried in letters that they never asked for."""
-    await room_store.add_call(db, "retail", 101, 101, "siti@x.id")
+    await call_store.add_call(db, "retail", 101, 101, "siti@x.id")
     way = Choosy()
     desk = Calls(db, NowFiles(gate.reception.now.folder), [way])
     await desk.call_due()
-    await room_store.add_call(db, "retail", 101, 101, "siti@x.id")
+    await call_store.add_call(db, "retail", 101, 101, "siti@x.id")
     await db.fetch("UPDATE gate.calls SET again_at = '-infinity'")
     await desk.call_due()
     assert ["siti@x.id"] == way.called

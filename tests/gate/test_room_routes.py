@@ -178,7 +178,7 @@ async def test_whoever_leaves_may_ask_to_be_called(browser: httpx.AsyncClient, g
     assert [202, 422] == [answer.status_code for answer in answers]
     assert "siti@contoh.id" == await gate.db.fetchval("SELECT email FROM gate.calls WHERE number = 300")
     page = await browser.post(
-        "/gate/retail/giliran", data={"do": "panggil", "email": "budi@contoh.id"}, follow_redirects=True
+        "/gate/retail/giliran", data={"do": "panggil", "to": "budi@contoh.id"}, follow_redirects=True
     )
     assert "akan kami panggil" in page.text
     assert "budi@contoh.id" == await gate.db.fetchval("SELECT email FROM gate.calls WHERE number = 300")

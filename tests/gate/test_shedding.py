@@ -141,16 +141,16 @@ async def test_a_slow_upload_holds_no_slot_until_its_last_byte(served: ServedDoo
     upload = asyncio.create_task(client.post("/v1/uploads", content=file()))
     await until(lambda: served.door.bodies.slots.used == 1)
     assert 0 == served.door.work.slots.used
-    assert served.door.bodies_bytes > 0
+    assert served.door.bodies.held_bytes > 0
     await asyncio.gather(*await fill(served, client, takes_s=0.05))
     going.set()
     assert (200, "200000") == ((answer := await upload).status_code, answer.text)
-    assert (0, 0, 0) == (served.door.bodies.slots.used, served.door.work.slots.used, served.door.bodies_bytes)
+    assert (0, 0, 0) == (served.door.bodies.slots.used, served.door.work.slots.used, served.door.bodies.held_bytes)
 
 
 async def test_bodies_beyond_what_memory_holds_are_turned_away(served: ServedDoor, client: httpx.AsyncClient) -> None:
     """Before they are worked on; the one who sent it hears so."""
-    served.door.bodies_bytes = 1e9
+    served.door.bodies.held_bytes = 1e9
     answer = await client.post("/v1/uploads", content=b"x" * 100_000)
     assert (503, "uploads_crowded") == (answer.status_code, answer.json()["code"])
     assert "/v1/uploads" not in served.work.begun

@@ -107,9 +107,8 @@ async def test_who_is_signed_in_and_has_to_finish_sends_a_form_once_only(rush: R
 
 
 async def test_an_account_whose_passes_are_withdrawn_gets_none(rush: Rush) -> None:
-    """It is signed in, and goes round in no circle."""
+    """It is signed in, and goes round in no circle. Who has something under way: test_withdrawn.py."""
     account_id, contact = await rush.person()
-    await rush.to_pay(account_id)
     rush.reception.revoked = frozenset({("retail", rush.reception.passes.holder_of(account_id))})
     async with rush.browser() as browser:
         await sign_in(browser, contact)

@@ -31,14 +31,14 @@ ACTS = """
     POST/bertindak POST/kunci-api POST/kunci-api/x/cabut POST/undangan/x POST/voucher
     POST/kelompok POST/kelompok/x/undang POST/kelompok/x/undangan/x/tarik POST/kelompok/x/anggota/x
     POST/kelompok/x/anggota/x/keluarkan
-    POST/program POST/program/x POST/program/x/dana POST/program/x/daftar POST/program/x/kode POST/program/x/akhiri
+    POST/program POST/program/x POST/program/x/dana POST/program/x/kode POST/program/x/akhiri
     POST/voucher/paket POST/voucher/paket/x/lembar POST/voucher/paket/x/csv POST/voucher/paket/x/hapus-kode
     POST/voucher/paket/x/aktifkan POST/voucher/paket/x/batalkan
     POST/v1/api-keys DELETE/v1/api-keys/x POST/v1/group-invitations/x/accept
     POST/v1/groups PUT/v1/groups/x/members/x DELETE/v1/groups/x/members/x POST/v1/groups/x/invitations
     DELETE/v1/groups/x/invitations/x
-    POST/v1/programmes POST/v1/programmes/x/funding POST/v1/programmes/x/list POST/v1/programmes/x/codes
-    POST/v1/programmes/x/end POST/v1/programmes/x/claims
+    POST/v1/programmes POST/v1/programmes/x/funding POST/v1/programmes/x/codes POST/v1/programmes/x/end
+    POST/v1/programmes/x/claims
     POST/v1/vouchers/batches POST/v1/vouchers/batches/x/sheet POST/v1/vouchers/batches/x/codes
     DELETE/v1/vouchers/batches/x/codes POST/v1/vouchers/activations POST/v1/vouchers/voidings
     POST/v1/vouchers/redemptions

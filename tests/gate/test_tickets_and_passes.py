@@ -131,7 +131,7 @@ def test_a_withdrawn_pass_opens_nothing() -> None:
 
 
 def test_a_pass_is_renewed_by_use_until_its_stay_is_over() -> None:
-    """From half its time on; who goes on to finish something is never sent away."""
+    """From half its time on."""
     held = PASSES.read(pass_of(SITI))
     assert held is not None
     assert PASSES.renewed(held, NOW_S + 60) is None
@@ -139,10 +139,22 @@ def test_a_pass_is_renewed_by_use_until_its_stay_is_over() -> None:
     while (again := PASSES.renewed(held, now_s := held.until_s - 1)) is not None:
         held, until_s = again, again.until_s
     assert NOW_S + STAY_S == until_s
-    claimed = PASSES.claimed(held, now_s)
-    assert claimed.finish
-    assert now_s + FINISH_LIFE_S == claimed.until_s
-    assert PASSES.renewed(claimed, claimed.until_s - 1) is not None
+    assert not PASSES.is_due(held, now_s)
+
+
+def test_a_pass_to_finish_lasts_for_a_stay_from_when_it_was_last_certain() -> None:
+    """Without a word; each time that something is found to be under way its stay begins anew."""
+    held = PASSES.to_finish("retail", SITI, NOW_S)
+    assert PASSES.renewed(held, NOW_S + 60) is None
+    assert not PASSES.is_due(held, NOW_S + 60)
+    now_s = NOW_S
+    while (again := PASSES.renewed(held, now_s := held.until_s - 1)) is not None:
+        held = again
+    assert (NOW_S, NOW_S + STAY_S) == (held.entered_s, held.until_s)
+    assert PASSES.is_due(held, now_s)
+    confirmed = PASSES.confirmed(held, now_s)
+    assert (now_s, now_s + FINISH_LIFE_S, held.holder) == (confirmed.entered_s, confirmed.until_s, confirmed.holder)
+    assert PASSES.renewed(confirmed, confirmed.until_s - 1) is not None
 
 
 @given(st.integers(0, 2**30), st.integers(0, 2**32 - 1), st.booleans())

@@ -64,7 +64,12 @@ class Room:
         self.per_s = 10.0
         self.reception = Reception(db, folder, SECRET, in_flight=in_flight)
         self.conductor = Conductor(
-            db, NowFiles(folder / "now"), lanes=self._lanes, controller=self._controller, calls_offered=lambda _: True
+            db,
+            NowFiles(folder / "now"),
+            lanes=self._lanes,
+            controller=self._controller,
+            secret=SECRET,
+            calls_offered=lambda _: ("email",),
         )
 
     async def _lanes(self) -> Mapping[str, Lane]:

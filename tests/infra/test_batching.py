@@ -3,15 +3,21 @@
 from __future__ import annotations
 
 import asyncio
+import time
 from collections.abc import Sequence
+from math import inf
 
 import pytest
 
 from emeterai.core.refusal import Refused
 from emeterai.infra.batching import Batcher
+from emeterai.infra.database import Database
 from emeterai.infra.http import NOT_FOUND
+from emeterai.infra.lane import COMMON, Deadline, deadline, work_for
 
 FATAL = 1_313
+PATIENCE_S = 30
+"""Only a test that fails waits as long."""
 
 
 class Squares:
@@ -131,3 +137,100 @@ async def test_work_whose_helper_was_cancelled_keeps_nobody_waiting() -> None:
     answers = await asyncio.wait_for(asyncio.gather(*map(batcher.submit, (1, 2)), return_exceptions=True), 10)
     assert ["service_busy"] * 2 == [answer.code for answer in answers if isinstance(answer, Refused)]
     assert 3 == await asyncio.wait_for(batcher.submit(3), 10)
+
+
+def asks(
+    batcher: Batcher[int, int], number: int, *, until_s: float = inf, known: list[Deadline] | None = None
+) -> asyncio.Task[int | str]:
+    """A request with a deadline, which `known` gets: what it hears, a refusal by its code."""
+
+    async def ask() -> int | str:
+        work_for(COMMON, 0, until_s=until_s)
+        if known is not None:
+            known.append(deadline())
+        try:
+            return await batcher.submit(number)
+        except Refused as refused:
+            return refused.code if refused.facts["retry_after_s"] else "for ever"
+
+    return asyncio.create_task(ask())
+
+
+async def test_who_has_stopped_waiting_is_left_out_before_anything_is_done() -> None:
+    """It alone: those who came with it are in the batch."""
+    squares = Squares()
+    batcher: Batcher[int, int] = Batcher(squares)
+    now_s = time.monotonic()
+    callers = [asks(batcher, number, until_s=now_s if number == 2 else now_s + PATIENCE_S) for number in (1, 2, 3)]
+    assert [1, "service_busy", 9] == await asyncio.gather(*callers)
+    assert [[1, 3]] == squares.batches
+
+
+async def test_whose_deadline_passes_as_the_batch_is_put_together_is_left_out() -> None:
+    """A loop that is late hears of a deadline only after that."""
+    squares, known = Squares(), list[Deadline]()
+    batcher: Batcher[int, int] = Batcher(squares, window_s=0.05)
+    late = asks(batcher, 1, until_s=time.monotonic() + PATIENCE_S, known=known)
+    other = asks(batcher, 2)
+    await asyncio.sleep(0)
+    known[0].until_s = time.monotonic()
+    assert ["service_busy", 4] == await asyncio.gather(late, other)
+    assert [[2]] == squares.batches
+
+
+async def test_who_waits_behind_a_long_batch_is_told_at_the_deadline() -> None:
+    """While that batch is still under way; its place is free for another."""
+    squares = Squares(open_at_once=False)
+    batcher: Batcher[int, int] = Batcher(squares, queue_max=1)
+    first = asks(batcher, 1)
+    await under_way(squares)
+    async with asyncio.timeout(PATIENCE_S):
+        assert "service_busy" == await asks(batcher, 2, until_s=time.monotonic() + 0.05)
+    assert not first.done()
+    third = asks(batcher, 3)
+    await asyncio.sleep(0)
+    squares.may_go_on.set()
+    assert [1, 9] == await asyncio.gather(first, third)
+    assert [[1], [3]] == squares.batches
+
+
+async def test_what_is_in_a_batch_is_told_however_late() -> None:
+    """Something may have been done for it; a look is nothing to be told of, and its caller goes at the deadline."""
+    for begins, heard in ((True, 25), (False, "service_busy")):
+        squares = Squares(open_at_once=False)
+        batcher: Batcher[int, int] = Batcher(squares, begins=begins)
+        until_s = time.monotonic() + 1
+        caller = asks(batcher, 5, until_s=until_s)
+        async with asyncio.timeout(PATIENCE_S):
+            await under_way(squares)
+            while time.monotonic() < until_s + 0.1:
+                await asyncio.sleep(0.05)
+        squares.may_go_on.set()
+        assert heard == await caller
+
+
+async def test_what_a_request_has_begun_it_may_go_on_with() -> None:
+    """Its deadline is over with the first batch that it is in, in all its tasks."""
+    found: list[Deadline] = []
+
+    async def request(*, begins: bool) -> None:
+        work_for(COMMON, 0, until_s=time.monotonic() + PATIENCE_S)
+        found.append(deadline())
+        batcher: Batcher[int, int] = Batcher(Squares(), begins=begins)
+        await asyncio.create_task(batcher.submit(1))
+
+    for begins in (True, False):
+        await asyncio.create_task(request(begins=begins))
+    assert [True, False] == [one.until_s == inf for one in found]
+
+
+async def test_a_batch_is_not_bound_by_the_deadline_of_who_came_first(db: Database) -> None:
+    """The one that started the loop of batches has gone; the others get their connection, now and later."""
+
+    async def work(numbers: Sequence[int]) -> list[int]:
+        return [await db.fetchval("SELECT $1::int * $1::int", number) for number in numbers]
+
+    batcher: Batcher[int, int] = Batcher(work, window_s=0.05)
+    first, second = asks(batcher, 1, until_s=time.monotonic()), asks(batcher, 2)
+    assert ["service_busy", 4] == await asyncio.gather(first, second)
+    assert 9 == await asks(batcher, 3)

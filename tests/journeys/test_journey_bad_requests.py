@@ -72,8 +72,8 @@ ODD_BODIES: dict[str, bytes] = {
     "half a surrogate": b'{"\\ud800":1}',
     "a NUL byte": b'{"quantity":1\x00}',
     "UTF-16": '{"quantity":1}'.encode("utf-16"),
-    "nested deeply": b'{"quantity":' + b"[" * 100_000 + b"]" * 100_000 + b"}",
-    "objects nested deeply": b'{"quantity":' * 50_000 + b"1" + b"}" * 50_000,
+    "nested deeply": b'{"quantity":' + b"[" * 30_000 + b"]" * 30_000 + b"}",
+    "objects nested deeply": b'{"quantity":' * 5_000 + b"1" + b"}" * 5_000,
 }
 
 

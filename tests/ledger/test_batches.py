@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import asyncio
+import time
 from dataclasses import replace
+from math import inf
 from typing import Any
 
 import asyncpg
@@ -17,6 +19,7 @@ from emeterai.core.refusal import Refused
 from emeterai.infra.batching import Batcher
 from emeterai.infra.database import Database
 from emeterai.infra.ids import new_id
+from emeterai.infra.lane import COMMON, deadline, work_for
 from emeterai.ledger import store
 from emeterai.ledger.check import check_ledger
 from emeterai.ledger.service import Ledger
@@ -105,6 +108,40 @@ async def test_a_database_that_is_away_is_not_asked_again_for_each(db: Database)
     heard = await asyncio.gather(*(ledger.post_one(a_credit()) for _ in range(100)), return_exceptions=True)
     assert [ConnectionRefusedError] * 100 == [type(one) for one in heard]
     assert len(ledger._lanes) == attempts
+
+
+async def test_a_transfer_whose_sender_has_stopped_waiting_is_not_posted(db: Database) -> None:
+    """It alone, of those in one batch: nothing of it is there, and sent again it is as if for the first time."""
+    ledger = Ledger(db)
+    ledger._lanes = ledger._lanes[:1]
+    transfers = [a_credit() for _ in range(5)]
+    late = transfers[2]
+
+    async def sent(transfer: Transfer) -> str:
+        now_s = time.monotonic()
+        work_for(COMMON, 0, until_s=now_s if transfer is late else now_s + 3_600)
+        return await outcome(ledger, transfer)
+
+    heard = await asyncio.gather(*(asyncio.create_task(sent(transfer)) for transfer in transfers))
+    assert ["posted", "posted", "service_busy", "posted", "posted"] == heard
+    rows = await db.fetch("SELECT id FROM ledger.transfers")
+    assert {transfer.id for transfer in transfers if transfer is not late} == {row["id"] for row in rows}
+    assert late.account is not None
+    assert Balance() == await ledger.balance(late.account)
+    assert ["posted", "again"] == [await outcome(ledger, late) for _ in range(2)]
+
+
+async def test_who_has_posted_something_is_worked_for_to_the_end(db: Database) -> None:
+    """Whether it took a lock or not: what is left to do for the same request is done, however late."""
+    ledger, bought = Ledger(db), a_credit(3)
+
+    async def left_s(transfer: Transfer) -> float:
+        work_for(COMMON, 0, until_s=time.monotonic() + 3_600)
+        await ledger.post([transfer])
+        return deadline().left_s
+
+    transfers = (bought, hold_of(bought), replace(a_credit(), account=bought.account), bought)
+    assert [inf] * 4 == [await asyncio.create_task(left_s(transfer)) for transfer in transfers]
 
 
 def a_credit(amount: int = 1) -> Transfer:

@@ -10,9 +10,9 @@ from typing import Any
 import httpx
 import msgspec
 import pytest
-from counters import Till, midtrans, till
+from counters import FAST, Till, midtrans, no_pause, till
 from returning import audit, books, paid_order, work_returns, write
-from shops import Shop, token_of
+from shops import Shop, free_port, token_of
 
 from emeterai.accounts.callers import SESSION_COOKIE
 from emeterai.core.refusal import Refused
@@ -22,7 +22,9 @@ from emeterai.infra.ids import new_id
 from emeterai.infra.settings import Settings
 from emeterai.purchase.model import Channel, Order, Wishes
 from emeterai.purchase.pricing import Pricing
+from emeterai.purchase.provider_http import Chance
 from emeterai.purchase.receipts import receipt_of
+from emeterai.purchase.sandbox import SandboxProvider
 from emeterai.purchase.service import Purchase
 from twins.midtrans_twin import MidtransTwin
 
@@ -176,6 +178,22 @@ async def test_at_a_provider_that_knows_no_channel_an_order_costs_the_plain_pric
         order = await purchase.create_order(new_id(), 2, wishes=Wishes(channel))
         assert (20_000, 5_000, 25_000) == lines(order)
     assert [25_000, 25_000] == [quote.price.total_idr for quote in purchase.quotes(2)]
+
+
+async def test_in_a_list_with_the_sandbox_an_order_has_its_channel_s_price_whoever_is_asked(
+    counter: Till[MidtransTwin], shop: Shop
+) -> None:
+    """Shown as it is ordered, whichever is first; and what the one that steps in collects is that price."""
+    real = counter.purchase._providers.preferred
+    away = SandboxProvider(f"http://127.0.0.1:{free_port()}", shop.secret, patience=FAST, chance=Chance(sleep=no_pause))
+    for providers in ([shop.provider, real], [real, shop.provider], [away, real]):
+        purchase = Purchase(shop.db, shop.ledger, DEAR, providers=providers)
+        assert [25_175, 29_000] == [quote.price.total_idr for quote in purchase.quotes(2)]
+        for channel, total_idr in ((QRIS, 25_175), (ACCOUNT, 29_000)):
+            order = await purchase.create_order(new_id(), 2, wishes=Wishes(channel))
+            assert total_idr == order.total_idr
+    assert ("midtrans", 29_000) == (order.provider, counter.twin.charges[str(order.id)].amount)
+    await away.close()
 
 
 def test_without_settings_prices_and_limits_are_those_of_before() -> None:

@@ -18,6 +18,7 @@ from emeterai.infra.settings import Settings
 from emeterai.ledger.service import Ledger
 from emeterai.partners.programme_claims import owed_to_agencies
 from emeterai.purchase.model import Order
+from emeterai.purchase.pages import returns_shown
 from emeterai.purchase.returns_model import Action
 from emeterai.purchase.service import Purchase
 from programme_people import Bureau, identity, person
@@ -81,3 +82,25 @@ async def test_a_grant_does_not_make_good_money_that_a_bank_took_back(shop: Till
     await cases.decide(proposal.id, by=new_id(), approved=True)
     assert 4 == await bureau.available(siti.account_id)
     await bureau.assert_sound()
+
+
+async def test_a_page_offers_only_what_can_be_handed_back_now(shop: Till[Any], db: Database) -> None:
+    """Beside four of the agency one stamp is his own, and what he uses is the agency's first; then none is left."""
+    bureau, siti, placed = await one_left_and_four_granted(shop, db)
+    order = await shop.purchase.order(siti.account_id, placed.id)
+    for _ in range(5):
+        assert 1 == await shop.purchase.returns.returnable_now(order)
+        assert 1 == (await returns_shown(shop.purchase, order))["returnable"]
+        await bureau.use(siti.account_id, 1)
+    assert 0 == await shop.purchase.returns.returnable_now(order)
+    await bureau.assert_sound()
+
+
+async def test_who_has_no_grant_is_offered_all_that_is_left(shop: Till[Any], db: Database) -> None:
+    """As many as were not used; none of an order that is not paid."""
+    bureau, siti = await Bureau.open(db), person()
+    order = await paid(shop, siti, 3)
+    await bureau.use(siti.account_id, 1)
+    assert 2 == await shop.purchase.returns.returnable_now(await shop.purchase.order(siti.account_id, order.id))
+    unpaid = await shop.purchase.create_order(siti.account_id, 1)
+    assert 0 == await shop.purchase.returns.returnable_now(unpaid)

@@ -12,7 +12,8 @@ from shops import Shop
 from emeterai.infra.database import Connection
 from emeterai.infra.ids import new_id
 from emeterai.purchase import store
-from emeterai.purchase.checking import FIRST_CHECK_S, claim_check
+from emeterai.purchase.checking import FIRST_CHECK_S, claim_check, watch_charge
+from emeterai.purchase.model import Charge
 
 LIFE_S = 86_400.0
 NEAR_S, AFTER_S = LIFE_S - 300, LIFE_S + 3600
@@ -132,3 +133,55 @@ async def test_a_sweep_that_is_late_asks_less_often(shop: Shop, late: str, least
         assert await claim_check(tx, await store.known_order(tx, order.id), silence_s=SILENCE_S)
         pause_s = await tx.fetchval("SELECT extract(epoch FROM next_check_at - now())::float8 FROM purchase.orders")
     assert least_s <= pause_s <= most_s
+
+
+async def watched_from(shop: Shop, left: str, state: str = "awaiting_payment") -> tuple[float, float]:
+    """An order that was long without a charge gets one so long before its deadline: when it is asked about, in seconds
+    from now, and how long before its deadline that is.
+    """
+    order = await shop.purchase.place_order(new_id(), 1)
+    async with shop.db.transaction() as tx:
+        await tx.execute(
+            f"""
+            UPDATE purchase.orders SET state = $1, checks = 100, expires_at = now() + interval '{left}',
+                next_check_at = now() + interval '{left}'
+            """,
+            state,
+        )
+        await watch_charge(tx, order.id, Charge(f"ch-{order.id.hex}", "http://bayar.example"), provider="sandbox")
+        row = await tx.fetchrow(
+            """
+            SELECT extract(epoch FROM next_check_at - now())::float8,
+                extract(epoch FROM expires_at - next_check_at)::float8 FROM purchase.orders
+            """
+        )
+    return row[0], row[1]
+
+
+@pytest.mark.parametrize("state", ["awaiting_payment", "cancelled"])
+async def test_a_charge_opened_in_the_last_minutes_is_watched_at_once(shop: Shop, state: str) -> None:
+    """As a new order is, and not at the deadline only: it can be paid within the minute."""
+    assert (FIRST_CHECK_S, 240 - FIRST_CHECK_S) == await watched_from(shop, "4 minutes", state)
+
+
+async def test_a_charge_opened_in_the_last_seconds_is_watched_at_the_deadline(shop: Shop) -> None:
+    """That is sooner."""
+    assert (10, 0) == await watched_from(shop, "10 seconds")
+
+
+async def test_a_charge_opened_before_the_last_minutes_is_watched_from_then_on(shop: Shop) -> None:
+    """The long pause of an order that nobody could be asked about does not lead past them."""
+    assert (300, 300) == await watched_from(shop, "10 minutes")
+
+
+async def test_a_new_charge_makes_no_check_later_and_begins_none_that_ended(shop: Shop) -> None:
+    """The order that is charged as it is placed keeps its first check; one whose watch is over has none."""
+    placed = await shop.purchase.place_order(new_id(), 1)
+    before = await shop.db.fetchval("SELECT next_check_at FROM purchase.orders")
+    await shop.purchase.open_charge(placed.account_id, placed.id)
+    assert before == await shop.db.fetchval("SELECT next_check_at FROM purchase.orders")
+    over = await shop.purchase.place_order(new_id(), 1)
+    async with shop.db.transaction() as tx:
+        await store.end_checks(tx, over.id)
+        await watch_charge(tx, over.id, Charge("ch-over", "http://bayar.example"), provider="sandbox")
+        assert None is await tx.fetchval("SELECT next_check_at FROM purchase.orders WHERE id = $1", over.id)

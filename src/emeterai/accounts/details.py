@@ -10,13 +10,13 @@ import re
 import unicodedata
 
 from emeterai.accounts.model import Timezone
+from emeterai.core.phone import canonical_phone
 from emeterai.core.refusal import RefusalKind, Refused
 
 NAME_LENGTH_MAX = 120
 LABEL_LENGTH_MAX = 80
 EMAIL_LENGTH_MAX = 254
 LOCAL_PART_LENGTH_MAX = 64
-PHONE_LENGTH_MAX = 32
 
 NAME_UNUSABLE = RefusalKind(
     "name_unusable",
@@ -65,8 +65,6 @@ _EMAIL = re.compile(
     r"[^\s@<>()\[\],;:\"\\]+"
     r"@(?:[^\W_](?:[\w-]{0,61}[^\W_])?\.)+[^\W\d_](?:[\w-]{0,61}[^\W_])?"
 )
-_PHONE = re.compile(r"\+(?:62[1-9][0-9]{6,11}|(?!62)[1-9][0-9]{7,14})")
-_PHONE_PUNCTUATION = re.compile(r"[\s.()\-\u2010-\u2015]+")
 _IDENTITY_NUMBER = re.compile(r"(?<!\d)(?:\d[\s.\-]?){15}\d(?!\d)")
 
 
@@ -115,18 +113,10 @@ def clean_email(typed: str) -> str:
 
 def clean_phone(typed: str) -> str:
     """A phone number in E.164. Numbers without a country are Indonesian: 08..., 8..., 62... become +62...."""
-    if len(typed) > PHONE_LENGTH_MAX:
+    phone = canonical_phone(typed)
+    if phone is None:
         raise PHONE_UNUSABLE()
-    digits = _PHONE_PUNCTUATION.sub("", unicodedata.normalize("NFKC", typed))
-    for prefix, meant in (("00", "+"), ("0", "+62"), ("62", "+62"), ("8", "+628")):
-        if digits.startswith(prefix):
-            digits = meant + digits.removeprefix(prefix)
-            break
-    if digits.startswith("+620"):
-        digits = "+62" + digits.removeprefix("+620")
-    if not _PHONE.fullmatch(digits):
-        raise PHONE_UNUSABLE()
-    return digits
+    return phone
 
 
 def clean_email_and_phone(email: str | None, phone: str | None) -> tuple[str | None, str | None]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from uuid import UUID
 
 import asyncpg
@@ -40,6 +41,14 @@ async def counted_together(tx: Connection, account_id: UUID) -> tuple[bool, list
         account_id,
     )
     return row["approved"], [account_id] if row["approved"] else [row["person"], *row["founded"]]
+
+
+async def unapproved_of(connection: Connection, people: Sequence[UUID]) -> list[tuple[UUID, UUID]]:
+    """Founder and group, of those that these people founded and staff have not approved."""
+    rows = await connection.fetch(
+        "SELECT created_by, id FROM accounts.groups WHERE created_by = ANY($1::uuid[]) AND NOT approved", list(people)
+    )
+    return [(row["created_by"], row["id"]) for row in rows]
 
 
 async def write_approved(tx: Connection, group_id: UUID, *, approved: bool) -> None:

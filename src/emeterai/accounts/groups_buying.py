@@ -6,6 +6,7 @@ limit with the founder's orders and those of the other groups that he founded. A
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import NamedTuple
 from uuid import UUID
 
@@ -31,6 +32,11 @@ async def locks_of_buyer(tx: Connection, account_id: UUID) -> list[UUID]:
 async def sharing_of(tx: Connection, account_id: UUID) -> Sharing:
     """What the orders of an account count with, while `tx` holds the locks of `locks_of_buyer`."""
     return Sharing(*await approval_store.counted_together(tx, account_id))
+
+
+async def groups_counted_with(connection: Connection, people: Sequence[UUID]) -> list[tuple[UUID, UUID]]:
+    """Each of these people with each group that counts with him: those that he founded and staff have not approved."""
+    return await approval_store.unapproved_of(connection, people)
 
 
 async def is_approved(connection: Connection | Database, group_id: UUID) -> bool:

@@ -27,6 +27,7 @@ from emeterai.accounts.details import clean_contact
 from emeterai.accounts.passwords import PASSWORD_LENGTH_MIN
 from emeterai.accounts.service import ApiKey, Caller, SignedIn, Timezone
 from emeterai.core.refusal import Refused
+from emeterai.infra.networks import address_of
 from emeterai.infra.settings import Settings
 from emeterai.web import paths
 from emeterai.web.csrf import Csrf, checked_form, texts_of
@@ -77,6 +78,7 @@ class SignPages(Controller):
                 name=fields.get("name", ""),
                 password=fields.get("password", ""),
                 timezone=fields.get("zone", Timezone.WIB),
+                address=address_of(request.scope),
                 **{"email" if "@" in contact else "phone": contact},
             )
             return _enter(request, await accounts.open_session(account), paths.QUOTA)

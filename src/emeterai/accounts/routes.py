@@ -10,10 +10,11 @@ from litestar import Controller, Response, delete, get, post
 from litestar.di import NamedDependency, Provide
 from litestar.params import FromPath, JSONBody
 
-from emeterai.accounts import details, guesses, passwords, service
+from emeterai.accounts import details, guesses, passwords, service, sign_ups
 from emeterai.accounts.callers import AnyRequest, accounts_of, bearer_token, caller, client_address
 from emeterai.accounts.service import Account, ApiKey, Caller, NewApiKey, SignedIn
 from emeterai.infra.http import problems
+from emeterai.infra.networks import address_of
 
 _NO_STORE = {"cache-control": "no-store"}
 
@@ -80,11 +81,13 @@ class AccountsController(Controller):
             passwords.PASSWORD_UNUSABLE,
             passwords.PASSWORD_GUESSABLE,
             passwords.SIGN_IN_BUSY,
+            sign_ups.SIGN_UPS_PAUSED,
         ),
     )
     async def register(self, request: AnyRequest, data: JSONBody[Registration]) -> Response[Account]:
         """Open an account; sign in next, with `POST /v1/sessions`."""
-        account = await accounts_of(request).register(**msgspec.structs.asdict(data))
+        address = address_of(request.scope)
+        account = await accounts_of(request).register(**msgspec.structs.asdict(data), address=address)
         return Response(account, status_code=201, headers=_NO_STORE)
 
     @get(

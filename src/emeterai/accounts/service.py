@@ -10,6 +10,7 @@ from emeterai.accounts import details, groups_store, store
 from emeterai.accounts.guesses import GuessLimit, guess_key, take_guess
 from emeterai.accounts.model import Account, ApiKey, Caller, NewApiKey, SignedIn, Timezone
 from emeterai.accounts.passwords import Passwords, check_new_password
+from emeterai.accounts.sign_ups import USUAL, Bounds, take_sign_up
 from emeterai.accounts.tokens import (
     API_KEY_PREFIX,
     KEY_PREFIX_LENGTH,
@@ -84,21 +85,36 @@ class Accounts:
         session_life_s: int,
         passwords: Passwords | None = None,
         guess_limit: GuessLimit | None = None,
+        sign_up_bounds: Bounds = USUAL,
     ) -> None:
         self._db = db
+        self._sign_up_bounds = sign_up_bounds
         self._passwords = passwords or Passwords()
         self._guess_limit = guess_limit or GuessLimit()
         self._recent = RecentCallers()
         self.session_life_s = session_life_s
 
     async def register(
-        self, *, name: str, password: str, email: str | None = None, phone: str | None = None, timezone: str = "WIB"
+        self,
+        *,
+        name: str,
+        password: str,
+        email: str | None = None,
+        phone: str | None = None,
+        timezone: str = "WIB",
+        address: str | None = None,
     ) -> Account:
-        """Open an account. Raises a refusal of `details` or `passwords`, or `account_exists`."""
+        """Open an account; `address` is the client's, None where nobody asks from outside.
+
+        Raises a refusal of `details` or `passwords`, `sign_ups_paused` when too many were opened from that network, or
+        `account_exists`.
+        """
         clean_name = details.clean_name(name)
         clean_email, clean_phone = details.clean_email_and_phone(email, phone)
         zone = details.clean_timezone(timezone)
         check_new_password(password, (clean_name, clean_email, clean_phone, phone))
+        if address is not None:
+            await take_sign_up(self._db, address, self._sign_up_bounds)
         async with self._passwords.turn():
             password_hash = await self._passwords.hash(password)
         async with self._db.transaction() as tx:

@@ -86,15 +86,9 @@ class Price:
     duty_idr: int
     fee_idr: int
 
-    def part(self, units: int, *, of: int, after: int = 0) -> Price:
-        """The price of `units` of the `of` stamps that this is the price of, once `after` others were taken out.
-
-        Parts that follow one another make up the whole, to the rupiah, also of a fee that cannot be divided.
-        """
-        duty_idr, fee_idr = (
-            line_idr * (after + units) // of - line_idr * after // of for line_idr in (self.duty_idr, self.fee_idr)
-        )
-        return Price(duty_idr, fee_idr)
+    def part(self, units: int, *, of: int) -> Price:
+        """The price of `units` of the `of` stamps that this is the price of; a broken rupiah is left out."""
+        return Price(self.duty_idr * units // of, self.fee_idr * units // of)
 
     def with_fee(self, fee_idr: int) -> Price:
         """The same with so much more service fee."""

@@ -113,8 +113,3 @@ def units_for(amount_idr: int, price: Price, *, quantity: int) -> int | None:
     """How many stamps of an order of `quantity` at `price` are paid for by exactly this; None for no whole number."""
     units = -(-amount_idr * quantity // price.total_idr)
     return units if units > 0 and price.part(units, of=quantity).total_idr == amount_idr else None
-
-
-def units_within(amount_idr: int, price: Price, *, quantity: int) -> int:
-    """The most stamps of an order of `quantity` at `price` that cost no more than this; the duty is whole for each."""
-    return ((amount_idr + 1) * quantity - 1) // price.total_idr

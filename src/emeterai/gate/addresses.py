@@ -1,28 +1,32 @@
-"""Where people come from, and how many numbers one address may take without signing in: a bucket each, in memory.
+"""How many numbers one address may take without signing in: a bucket each, in memory.
 
-Behind a proxy everybody would have the proxy's address: `forwarded.py` puts the person's there, where the proxy is
-one that the settings trust.
+What an address is, and a block of them, says `infra/networks.py`.
 """
 
 from __future__ import annotations
 
 from collections import OrderedDict
 from collections.abc import Sequence
-from functools import lru_cache
-from ipaddress import IPv4Address, IPv6Address, ip_address, ip_network
 
-from litestar.types import HTTPScope
+from emeterai.infra.networks import BLOCK_TIMES, Network, address_of, is_of_this_machine, networks_of, parsed
+
+__all__ = [
+    "BLOCK_TIMES",
+    "Addresses",
+    "CallBounds",
+    "Network",
+    "address_of",
+    "is_of_this_machine",
+    "networks_of",
+    "parsed",
+]
 
 NUMBERS_AT_ONCE = 200
 """A whole school or a mobile carrier's gateway stands behind one address: the bound is for programs."""
 NUMBERS_PER_S = 5.0
-BLOCK_TIMES = 20
-"""A whole block of addresses, which costs a program hardly more than one, may take so many times as much as one."""
+CALLS_OF_ONE = 3
+"""A family may share a telephone; a stranger's rings no more often than that at once."""
 _ADDRESSES_MAX = 50_000
-_FORWARDS = frozenset({b"x-forwarded-for", b"forwarded"})
-_UNNAMED_PROXY = "a proxy that is not named"
-Network = tuple[str, int]
-"""An address or a block of them, by name; and how many times as much as one address it may take."""
 
 
 class Addresses:
@@ -52,55 +56,15 @@ class Addresses:
 
 
 class CallBounds:
-    """How many calls may be asked for from one network, and to one e-mail address: nobody is buried in letters."""
+    """How many calls may be asked for from one network, and to one e-mail address or phone number: nobody is buried in
+    messages.
+    """
 
     def __init__(self) -> None:
         self._networks = Addresses(at_once=20, per_s=1.0)
-        self._emails = Addresses(at_once=3, per_s=1 / 3600)
+        self._contacts = Addresses(at_once=CALLS_OF_ONE, per_s=1 / 3600)
 
-    def take(self, address: str, email: str, now_s: float) -> float:
+    def take(self, address: str, contact: str, now_s: float) -> float:
         """Take one; answers 0, or after how many seconds there is one again."""
         networks = () if is_of_this_machine(address) else networks_of(address)
-        return self._networks.take(networks, now_s) or self._emails.take([(email.casefold(), 1)], now_s)
-
-
-def address_of(scope: HTTPScope) -> str:
-    """The address that a request comes from; empty where the server knows none.
-
-    What this machine passes on for others, without being a proxy that the settings trust, comes from no person here:
-    all of it counts as one address.
-    """
-    client = scope["client"]
-    address = client[0] if client else ""
-    if is_of_this_machine(address) and any(name in _FORWARDS for name, _ in scope["headers"]):
-        return _UNNAMED_PROXY
-    return address
-
-
-@lru_cache(maxsize=_ADDRESSES_MAX)
-def networks_of(address: str) -> tuple[Network, ...]:
-    """An address and the block that it is of: an IPv4 address and its /24; an IPv6 /64, which one household or phone
-    has to itself, and its /48, which one customer may have. What is no address is what it is.
-    """
-    found = parsed(address)
-    if found is None:
-        return ((address, 1),)
-    own, block = (64, 48) if isinstance(found, IPv6Address) else (32, 24)
-    names = [str(ip_network((found, bits), strict=False)) for bits in (own, block)]
-    return (names[0], 1), (names[1], BLOCK_TIMES)
-
-
-@lru_cache(maxsize=_ADDRESSES_MAX)
-def is_of_this_machine(address: str) -> bool:
-    """Whether somebody on this very machine asks: whoever runs the service, or a measurement."""
-    found = parsed(address)
-    return found is not None and found.is_loopback
-
-
-def parsed(address: str) -> IPv4Address | IPv6Address | None:
-    """An address as what it is, an IPv4 address in either form; None for what is none."""
-    try:
-        found = ip_address(address)
-    except ValueError:
-        return None
-    return (found.ipv4_mapped or found) if isinstance(found, IPv6Address) else found
+        return self._networks.take(networks, now_s) or self._contacts.take([(contact.casefold(), 1)], now_s)

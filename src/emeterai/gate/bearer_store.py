@@ -8,6 +8,11 @@ from uuid import UUID
 from emeterai.infra.database import Database
 
 
+async def ask(db: Database) -> None:
+    """Have the database answer."""
+    await db.fetchval("SELECT true")
+
+
 async def own_numbers(db: Database, asked: Sequence[tuple[str, int, UUID]]) -> dict[tuple[str, int], UUID]:
     """Whose these numbers are for good, by (lane, number): their owner's, or of the account that asks first."""
     rows = await db.fetch(
@@ -65,3 +70,59 @@ async def next_end_s(db: Database, lane: str, number: int) -> int:
         number,
     )
     return found
+
+
+async def owner_of(db: Database, lane: str, number: int) -> UUID | None:
+    """The account that a number belongs to: of the first that came with it, or that got it; None: nobody's yet."""
+    found: UUID | None = await db.fetchval(
+        """
+        SELECT coalesce(
+            (SELECT account_id FROM gate.bearers WHERE lane = $1 AND number = $2),
+            (SELECT account_id FROM gate.places WHERE lane = $1 AND number = $2)
+        )
+        """,
+        lane,
+        number,
+    )
+    return found
+
+
+async def forget_over(db: Database, *, ended_s: float, closed_s: float, limit: int) -> int:
+    """Delete the rows of at most `limit` numbers of which no pass has been alive for `ended_s`, and whose turn is over
+    for good, or whose lane has been closed for `closed_s`; answers how many there were. Lowest numbers first.
+
+    A turn is over as the lane's now-serving file says it: in a lane that was drawn once all of the draw are.
+    """
+    rows = await db.fetch(
+        """
+        WITH rooms AS (
+            SELECT lane, draw_seed IS NOT NULL AND draw_count IS NULL AS awaits_draw, coalesce(draw_count, 0) AS drawn,
+                (published::jsonb ->> 'grace_from')::bigint AS grace_from,
+                coalesce((published::jsonb ->> 'closes_at')::timestamptz < now() - make_interval(secs => $2), false)
+                    AS is_closed
+            FROM gate.rooms WHERE published IS NOT NULL
+        ), ended AS (
+            SELECT one.lane, one.number
+            FROM rooms, LATERAL (
+                SELECT known.lane, known.number FROM gate.bearers AS known
+                WHERE known.lane = rooms.lane AND (is_closed OR known.number < grace_from) AND NOT EXISTS (
+                    SELECT FROM unnest(known.ends_s) AS end_s
+                    WHERE end_s > extract(epoch FROM now() - make_interval(secs => $1))
+                )
+                ORDER BY known.number LIMIT $3
+            ) AS one
+            WHERE is_closed OR NOT awaits_draw AND grace_from > drawn
+            LIMIT $3
+        )
+        DELETE FROM gate.bearers AS gone USING ended
+        WHERE gone.lane = ended.lane AND gone.number = ended.number AND NOT EXISTS (
+            SELECT FROM unnest(gone.ends_s) AS end_s
+            WHERE end_s > extract(epoch FROM now() - make_interval(secs => $1))
+        )
+        RETURNING gone.number
+        """,
+        ended_s,
+        closed_s,
+        limit,
+    )
+    return len(rows)

@@ -2,7 +2,8 @@
 
 So the number is of the first account that comes with it, for good, and until then few passes of it are alive at once.
 A pass that names no account is easily copied as well: it works for few sessions in each web process (`Sharers`), and
-who buys or stamps with it makes its number their account's.
+who buys or stamps with it makes its number their account's. What is on record of a number is deleted once nobody can
+come in with it any more (`forget_numbers`, for the steward).
 """
 
 from __future__ import annotations
@@ -21,6 +22,12 @@ PASSES_MAX = 3
 """A phone, another tab or browser, another phone."""
 SESSIONS_MAX = 3
 _REMEMBERED_MAX = 50_000
+FORGET_EVERY_S = 60.0
+ENDED_S, CLOSED_S = 86_400.0, 7 * 86_400.0
+"""A number is forgotten when its turn is over, or its lane has been closed for a week (until then it may be opened
+again), and no pass of it has been alive for a day.
+"""
+_FORGOTTEN_MAX = 5_000
 NUMBER_IN_USE = RefusalKind(
     "number_in_use",
     429,
@@ -36,6 +43,10 @@ class Bearers:
     def __init__(self, db: Database) -> None:
         self._db = db
         self._ends_s: OrderedDict[tuple[str, int], tuple[int, ...]] = OrderedDict()
+
+    async def ask(self) -> None:
+        """Nothing, to learn whether anybody answers. Raises what the database raises while it is away."""
+        await bearer_store.ask(self._db)
 
     async def owned(self, asked: Sequence[tuple[str, int, UUID]]) -> dict[tuple[str, int], UUID]:
         """Whose these numbers are from now on, by lane and number: of the first account that ever came with one."""
@@ -63,6 +74,13 @@ class Bearers:
         if len(self._ends_s) >= _REMEMBERED_MAX:
             self._ends_s.popitem(last=False)
         return tuple(one for one in self._ends_s.get(key, ()) if one > now_s and one not in without_s)
+
+
+async def forget_numbers(db: Database) -> int:
+    """Delete what is on record of numbers that nobody can come in with any more, some thousands at a time; answers how
+    many there were.
+    """
+    return await bearer_store.forget_over(db, ended_s=ENDED_S, closed_s=CLOSED_S, limit=_FORGOTTEN_MAX)
 
 
 class Sharers:

@@ -8,16 +8,18 @@ goes back: the row refuses that.
 from __future__ import annotations
 
 import secrets
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime
 
 import msgspec
+import structlog
 
 from emeterai.core.draw import SEED_BYTES, commitment_of
 from emeterai.core.turns import RISE_TOLD, Mark, advanced, come_share_of, marked, rate_of, served_at
 from emeterai.gate import lot_store, room_store
 from emeterai.gate.door import WALK_IN_PER_S
+from emeterai.gate.draw_seeds import DrawSeeds
 from emeterai.gate.lanes import Lane
 from emeterai.gate.now import DrawState, EstimateError, NowFiles, NowServing, Reason, Sentence, State, Turns
 from emeterai.gate.room_store import Counts, RoomRow
@@ -39,6 +41,7 @@ _SLOWER = Reason(
     "Lebih sedikit orang dapat dilayani per menit daripada lima menit yang lalu.",
     "Fewer people can be served a minute than five minutes ago.",
 )
+_log = structlog.get_logger(__name__)
 _serving = metrics.gauge_latest("emeterai_gate_now_serving", "The turn that is served now", ["lane"])
 _waiting = metrics.gauge_latest("emeterai_gate_waiting", "People who hold a number that was not called", ["lane"])
 _come_share = metrics.gauge_latest("emeterai_gate_come_share", "Part of those called who came lately", ["lane"])
@@ -72,7 +75,9 @@ Controller = Callable[[], Awaitable[Mapping[str, Admission]]]
 
 
 class Conductor:
-    """Moves lines. `lanes` answers the lanes as they are now."""
+    """Moves lines. `lanes` answers the lanes as they are now, `calls_offered` what people of a lane may be called by;
+    `secret` is the gate's.
+    """
 
     def __init__(
         self,
@@ -81,12 +86,14 @@ class Conductor:
         *,
         lanes: Callable[[], Awaitable[Mapping[str, Lane]]],
         controller: Controller,
-        calls_offered: Callable[[str], bool] = lambda _: False,
+        secret: bytes,
+        calls_offered: Callable[[str], Sequence[str]] = lambda _: (),
     ) -> None:
         self._db = db
         self._files = files
         self._lanes = lanes
         self._controller = controller
+        self._seeds = DrawSeeds(secret)
         self._calls_offered = calls_offered
         self._id = new_id()
         files.clear()
@@ -108,8 +115,15 @@ class Conductor:
                 self._files.remove(name)
 
     async def _move(self, row: RoomRow, lane: Lane, admission: Admission, counts: Counts) -> None:
-        moved, now = step(row, lane, admission, counts, calls=self._calls_offered(row.lane))
-        if await room_store.write_room(self._db, self._id, moved, msgspec.json.encode(now).decode()):
+        seed = None if row.draw_seed is None else self._seeds.deciphered(row.lane, row.draw_seed)
+        if row.draw_seed is not None and seed is None:
+            # Whatever seed took its place would not be the one that was promised: the line stands, and that rings.
+            _log.error("draw_seed_unreadable", lane=row.lane)
+            return
+        opened = replace(row, draw_seed=seed)
+        moved, now = step(opened, lane, admission, counts, call_by=self._calls_offered(row.lane))
+        kept = replace(moved, draw_seed=self._kept(row, moved))
+        if await room_store.write_room(self._db, self._id, kept, msgspec.json.encode(now).decode()):
             if row.draw_count is None and moved.draw_count is not None:
                 await lot_store.forget_lots(self._db, row.lane)
             _serving.labels(row.lane).set(now.now_serving)
@@ -118,11 +132,23 @@ class Conductor:
             if now.estimate_error is not None:
                 _kept_share.labels(row.lane).set(now.estimate_error.within)
 
+    def _kept(self, before: RoomRow, moved: RoomRow) -> bytes | None:
+        """The seed as it is to be on record: what stands there until the draw, then what everybody is told."""
+        if moved.draw_seed is None or moved.draw_count is not None:
+            return moved.draw_seed
+        return before.draw_seed or self._seeds.enciphered(moved.lane, moved.draw_seed)
+
 
 def step(
-    row: RoomRow, lane: Lane, admission: Admission, counts: Counts, *, calls: bool = False, seed: bytes | None = None
+    row: RoomRow,
+    lane: Lane,
+    admission: Admission,
+    counts: Counts,
+    *,
+    call_by: Sequence[str] = (),
+    seed: bytes | None = None,
 ) -> tuple[RoomRow, NowServing]:
-    """One step of one line: what is to be on record of it at `row.at`, and what everybody sees.
+    """One step of one line: what is to be on record of it at `row.at`, its seed in the clear, and what everybody sees.
 
     `seed` takes the place of a random one, for tests.
     """
@@ -152,7 +178,7 @@ def step(
         # While a line stands its time stands too: nobody's grace runs out, and the rate is the one of moving.
         marks = Marks(*([(when_s + passed_s, count) for when_s, count in some] for some in (marks.turns, marks.came)))
     row = replace(row, marks=msgspec.json.encode(marks).decode())
-    return row, _published(row, lane, admission, counts, state=state, marks=marks, calls=calls)
+    return row, _published(row, lane, admission, counts, state=state, marks=marks, call_by=call_by)
 
 
 def _drawn(row: RoomRow, lane: Lane, seed: bytes) -> tuple[RoomRow, State]:
@@ -175,7 +201,14 @@ def _share(marks: Marks, at_s: float, *, before: float) -> float:
 
 
 def _published(
-    row: RoomRow, lane: Lane, admission: Admission, counts: Counts, *, state: State, marks: Marks, calls: bool
+    row: RoomRow,
+    lane: Lane,
+    admission: Admission,
+    counts: Counts,
+    *,
+    state: State,
+    marks: Marks,
+    call_by: Sequence[str],
 ) -> NowServing:
     at_s = row.at.timestamp()
     # A pace that is low for a second says nothing of a wait; pages that believed it would look again far too late.
@@ -208,7 +241,8 @@ def _published(
         why=(admission.why or _SLOWER) if waiting and slower else None,
         brown_out=max(admission.brown_out, lane.rests_from),
         estimate_error=_error_of(counts),
-        calls=calls,
+        calls=bool(call_by),
+        call_by=tuple(call_by),
         updated_at=_whole_ms(row.at),
     )
 

@@ -13,7 +13,7 @@ from math import inf
 from emeterai.core.admission import Patience, Work
 from emeterai.gate.door import Budget
 from emeterai.infra.database import Database
-from emeterai.infra.lane import Caller
+from emeterai.infra.lane import Caller, Deadline
 
 _WAITING_MAX = 4_096
 
@@ -42,9 +42,12 @@ class ConnectionTurns:
         """How many connections the requests of a lane hold."""
         return self._budget.slots.used_by(lane)
 
-    async def enter(self, caller: Caller | None) -> bool:
-        """Wait for a turn; False when none comes in time."""
-        return caller is None or await self._budget.enter(caller.lane, Work(caller.urgency))
+    async def enter(self, caller: Caller | None, asked: Deadline) -> bool:
+        """Wait for a turn as long as whoever `asked` does; False when none comes in time."""
+        if caller is None:
+            return True
+        gone = None if asked.gone is None else asked.hung_up
+        return await self._budget.enter(caller.lane, Work(caller.urgency), until_s=asked.until_s, gone=gone)
 
     def leave(self, caller: Caller | None) -> None:
         """The turn is over."""

@@ -2,14 +2,14 @@
 
 Four things are scarce, each shared between the lanes in the same way (core/admission.py): work under way, whose number
 adapts itself to how long work takes; passwords being checked; bodies on their way in; and requests that only wait for
-news. Nothing here knows HTTP.
+news. Besides, strangers who ask for the pages of staff have two places of their own. Nothing here knows HTTP.
 """
 
 from __future__ import annotations
 
 import asyncio
 import random
-from collections import Counter, defaultdict
+from collections import Counter
 from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass, field
 from math import inf
@@ -18,10 +18,12 @@ from typing import Any
 from emeterai.core.admission import Patience, Slots, Waiting, Work
 from emeterai.core.brownout import BrownOut, Step
 from emeterai.core.limiting import AdaptiveLimit
+from emeterai.gate.bodies import PLACES_MAX, Bodies
+from emeterai.gate.lanes import STAFF
 
-ENTRIES_MAX, BODIES_MAX, WAITERS_MAX = 8, 1_000, 2_000
-BODIES_BYTES_MAX = 1_000_000_000
-"""Bodies on their way in may hold so much memory in all; a lane's share of it is let in on top of what others hold."""
+ENTRIES_MAX, WAITERS_MAX, STRANGERS_MAX = 8, 2_000, 2
+PAYMENTS = f"{STAFF}/payments"
+"""The half of the share of staff that payment providers have to themselves, in the slots. No lane can be named so."""
 TARGETS_S: Mapping[str, float] = {"stamp": 0.6, "upload": 0.3}
 """What takes longer than a page by its nature, and gets cheaper the more of it is done together."""
 INSIDE_S, KNOWN_S = 10.0, 120.0
@@ -38,6 +40,9 @@ _ENTRY_PATIENCE: Mapping[Work, Patience] = {
     Work.FINISH: Patience(2.5, 2.0, 1.0, newest_first=False, length_max=64),
     Work.BUY: Patience(2.0, 1.5, 0.5, newest_first=False, length_max=48),
     Work.BROWSE: Patience(0.5, 0.2, 0.1, newest_first=True, length_max=8),
+}
+_STRANGERS_PATIENCE: Mapping[Work, Patience] = {
+    work: Patience(2.0, 1.0, 0.5, newest_first=False, length_max=32) for work in Work
 }
 _PLACE_PATIENCE: Mapping[Work, Patience] = {
     work: Patience(0.0, 0.0, 0.0, newest_first=False, length_max=0) for work in Work
@@ -145,10 +150,9 @@ class Door:
         self.limit = AdaptiveLimit(targets_s=TARGETS_S)
         self.work = Budget(self.limit.limit, clock=clock)
         self.entries = Budget(ENTRIES_MAX, clock=clock, patience=_ENTRY_PATIENCE)
-        self.bodies_bytes = 0.0
-        """What the bodies on their way in say that they will come to."""
-        self._bodies_bytes_of: defaultdict[str, float] = defaultdict(float)
-        self.bodies = Budget(BODIES_MAX, clock=clock, patience=_PLACE_PATIENCE)
+        self.strangers = Budget(STRANGERS_MAX, clock=clock, patience=_STRANGERS_PATIENCE)
+        """Those who ask for the pages of staff and are not known to be staff."""
+        self.bodies = Bodies(Slots(PLACES_MAX, {}, patience=_PLACE_PATIENCE))
         self.waiters = Budget(WAITERS_MAX, clock=clock, patience=_PLACE_PATIENCE)
         self._brown_out = BrownOut()
         self.lane_steps: Mapping[str, Step] = {}
@@ -182,30 +186,20 @@ class Door:
 
     def share(self, shares: Mapping[str, float]) -> None:
         """The lanes' shares of everything, from now on."""
-        for budget in (self.work, self.entries, self.bodies, self.waiters):
-            budget.slots.share(shares)
+        for slots in (self.entries.slots, self.bodies.slots, self.waiters.slots):
+            slots.share(shares)
+        half = shares.get(STAFF, 0.0) / 2
+        self.work.slots.share({**shares, STAFF: half, PAYMENTS: half} if half else shares)
 
-    def take_body(self, lane: str, work: Work, size_bytes: float) -> bool:
-        """Whether a large body may come in: then it has its place and its memory until `body_ended`.
+    def in_flight(self, lane: str) -> int:
+        """How many slots a lane holds; that of staff with those of payment providers."""
+        slots = self.work.slots
+        return slots.used_by(lane) + (slots.used_by(PAYMENTS) if lane == STAFF else 0)
 
-        Memory, too, is there for a lane that holds less than its share of it, though others have borrowed it all.
-        """
-        slots = self.bodies.slots
-        guaranteed_bytes = BODIES_BYTES_MAX * slots.guaranteed_to(lane) / slots.limit
-        is_owed = self._bodies_bytes_of[lane] < guaranteed_bytes
-        if not is_owed and self.bodies_bytes + size_bytes > BODIES_BYTES_MAX:
-            return False
-        if not self.bodies.enter_now(lane, work):
-            return False
-        self.bodies_bytes += size_bytes
-        self._bodies_bytes_of[lane] += size_bytes
-        return True
-
-    def body_ended(self, lane: str, size_bytes: float) -> None:
-        """A large body is here, or its sender has gone."""
-        self.bodies_bytes -= size_bytes
-        self._bodies_bytes_of[lane] -= size_bytes
-        self.bodies.leave(lane)
+    def queued(self, lane: str) -> int:
+        """How many wait for a slot in a lane, in the same way."""
+        slots = self.work.slots
+        return slots.waiting_in(lane) + (slots.waiting_in(PAYMENTS) if lane == STAFF else 0)
 
     def tally(self, lane: str) -> Tally:
         """The tally of a lane."""
@@ -319,8 +313,8 @@ class Door:
         lanes = {
             name: {
                 "inside": inside[name],
-                "in_flight": self.work.slots.used_by(name),
-                "queued": self.work.slots.waiting_in(name),
+                "in_flight": self.in_flight(name),
+                "queued": self.queued(name),
                 "admitted": sum(tally.admitted.values()),
                 "refused": {work.name.lower(): count for work, count in tally.refused.items()},
                 "inside_refused": tally.inside_refused,

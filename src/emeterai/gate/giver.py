@@ -16,6 +16,7 @@ from emeterai.gate.numbers import NumberFile
 from emeterai.infra import metrics
 from emeterai.infra.database import Database
 from emeterai.infra.interruption import INTERRUPTIONS
+from emeterai.infra.lane import own_context
 from emeterai.infra.secrets import local_secret
 
 NUMBERS_PAUSED = RefusalKind(
@@ -82,7 +83,7 @@ class NumberGiver:
         return self._files[lane]
 
     def _fill(self, lane: str, size: int) -> None:
-        self._filling[lane] = asyncio.create_task(self._lease(lane, size))
+        self._filling[lane] = asyncio.create_task(self._lease(lane, size), context=own_context())
 
     async def _filled(self, lane: str) -> bool:
         """Wait until there may be numbers again; False when fetching them has failed."""

@@ -20,7 +20,7 @@ from emeterai.gate.connections import ConnectionTurns
 from emeterai.gate.controller import Paces, every_second, report
 from emeterai.gate.door import Door
 from emeterai.gate.lanes import Lanes
-from emeterai.gate.passes import Pass, Passes, is_withdrawn
+from emeterai.gate.passes import Pass, Passes, opens_nothing
 from emeterai.gate.renewing import RenewedByUse
 from emeterai.gate.room_crowd import Numbers
 from emeterai.gate.shedding import PassOf, Shedding
@@ -147,8 +147,8 @@ class Keeper:
         door.lane_steps = {name: Step(lane.rests_from) for name, lane in lanes.now.items()}
         door.second()
         for name in lanes.now:
-            _in_flight.labels(name).set(door.work.slots.used_by(name))
-            _queued.labels(name).set(door.work.slots.waiting_in(name))
+            _in_flight.labels(name).set(door.in_flight(name))
+            _queued.labels(name).set(door.queued(name))
             _connections.labels(name).set(connections.used_by(name))
         _limit.set(door.work.slots.limit)
         _pressure.set(door.pressure)
@@ -166,15 +166,15 @@ class Keeper:
 
 
 def pass_reader(passes: Passes, revoked: Callable[[], Revoked], *, clock_s: Callable[[], float] = time.time) -> PassOf:
-    """What reads the pass of a request: signed by us, not over, not withdrawn; of one that names no account not one of
-    many copies. Whose it is the application checks.
+    """What reads the pass of a request: signed by us, not over, not withdrawn unless it is one to finish; of one that
+    names no account not one of many copies. Whose it is, and what it may buy, the application checks.
     """
     sharers = Sharers()
 
     def pass_of(headers: Mapping[bytes, bytes]) -> Pass | None:
         text = pass_text(headers)
         found = passes.read(text) if text else None
-        if found is None or clock_s() >= found.until_s or is_withdrawn(found, revoked()):
+        if found is None or clock_s() >= found.until_s or opens_nothing(found, revoked()):
             return None
         return found if sharers.may_use(found, session_of(headers)) else None
 

@@ -12,6 +12,8 @@ from typing import cast
 
 from litestar.types import ASGIApp, Message, Receive, Scope, Send
 
+from emeterai.infra.lane import lift_deadline
+
 KEPT_S = 5.0
 _PERSONAL = frozenset({b"cookie", b"authorization"})
 
@@ -31,6 +33,7 @@ class KeptPage:
             for message in self._kept:
                 await send(cast(Message, dict(message)))
             return
+        lift_deadline()  # what is made now is for all who look in the next seconds
         self._until_s = now_s + KEPT_S
         made: list[Message] = []
 

@@ -263,8 +263,9 @@ def changed(lane: Lane, fields: Mapping[str, object]) -> Lane:
 
 
 def in_order(lanes: Mapping[str, Lane]) -> Sequence[Lane]:
-    """The lanes as people list them: those that are always there, then campaigns by name."""
-    return sorted(lanes.values(), key=lambda lane: (lane.kind is LaneKind.CAMPAIGN, lane.kind, lane.name))
+    """The lanes as people list them: those that are always there, everybody's first, then campaigns by name."""
+    kinds = list(LaneKind)
+    return sorted(lanes.values(), key=lambda lane: (lane.kind is LaneKind.CAMPAIGN, kinds.index(lane.kind), lane.name))
 
 
 def _lane_of(text: str) -> Lane:

@@ -4,9 +4,12 @@ from __future__ import annotations
 
 import asyncio
 from dataclasses import dataclass
+from math import inf
 from typing import cast
 
 from litestar.types import HTTPReceiveMessage, Receive
+
+from emeterai.infra.http import BODY_TOO_LARGE
 
 
 @dataclass(frozen=True, slots=True)
@@ -15,7 +18,8 @@ class Tempo:
 
     A phone at the edge of an EDGE cell has two slots up of the sturdiest coding, 17.6 kbit/s or 2,200 bytes a second
     (3GPP TS 43.064, MCS-1), of which half may go into repeats and headers. Whoever would hold all places for ever
-    by dribbling must send a megabyte a second for it, and comes to the end of every body.
+    by dribbling must send a megabyte a second for it, from several networks (bodies.py), and comes to the end of every
+    body.
     """
 
     grace_s: float = 30.0
@@ -72,6 +76,10 @@ class Incoming:
         self.is_over = False
         """It is here whole, or its sender has gone."""
 
+    def hang_up(self) -> None:
+        """Hear no more of it: whoever goes on asking hears that the sender has gone."""
+        self.has_gone = self.is_over = True
+
     async def next_piece(self) -> HTTPReceiveMessage:
         """The next piece, or `http.disconnect`; after the last one whatever else the client says."""
         if self.has_gone:
@@ -86,7 +94,7 @@ class Incoming:
         except TimeoutError:
             message = {"type": "http.disconnect"}
         if message["type"] != "http.request":
-            self.has_gone = self.is_over = True
+            self.hang_up()
             return message
         self.is_over = not message["more_body"]
         left_s = self._left_s - (loop.time() - asked_s) + len(message["body"]) / self._tempo.floor_bytes_per_s
@@ -94,15 +102,20 @@ class Incoming:
         return message
 
 
-async def whole_body(receive: Receive, tempo: Tempo = TEMPO) -> Receive:
-    """A small body, read to its end; the application receives it in one piece."""
+async def whole_body(receive: Receive, tempo: Tempo = TEMPO, *, size_bytes_max: float = inf) -> Receive:
+    """A small body, read to its end; the application receives it in one piece. Raises `body_too_large` for a body that
+    goes on beyond its bound, whatever it announced.
+    """
     pieces: list[bytes] = []
-    incoming = Incoming(receive, tempo)
+    incoming, size_bytes = Incoming(receive, tempo), 0
     last: HTTPReceiveMessage = {"type": "http.disconnect"}
     while not incoming.is_over:
         last = await incoming.next_piece()
         if last["type"] == "http.request":
             pieces.append(last["body"])
+            size_bytes += len(last["body"])
+            if size_bytes > size_bytes_max:
+                raise BODY_TOO_LARGE()
     if not incoming.has_gone:
         last = {"type": "http.request", "body": b"".join(pieces), "more_body": False}
     said = False

@@ -27,6 +27,8 @@ CACHE_S = 1
 MEDIA_TYPE = "application/json"
 _LOOK_AGAIN_S = 0.25
 
+EMAIL = "email"
+"""The name of being called by e-mail; every other reaches a phone."""
 State = Literal["before_opening", "open", "paused", "closed"]
 
 
@@ -92,6 +94,7 @@ class NowServing(msgspec.Struct, frozen=True, kw_only=True):
     brown_out: int
     estimate_error: EstimateError | None
     calls: bool
+    call_by: tuple[str, ...] = (EMAIL,)
     updated_at: datetime
 
     @property

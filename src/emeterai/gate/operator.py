@@ -83,8 +83,9 @@ class RoomView:
 
 
 def room_view(lanes: Lanes, paces: Paces, files: NowFiles) -> RoomView:
-    """The room as it is now; `files` are what those see who wait."""
+    """The room as it is now, lanes in which people wait first; `files` are what those see who wait."""
     views = [_lane_view(lane, paces, _published(files, lane.name)) for lane in in_order(lanes.now)]
+    views.sort(key=lambda view: view.waiting == 0)
     found = [paces.now(name) for name in lanes.now]
     step = Step(max((one.step for one in found), default=0))
     return RoomView(

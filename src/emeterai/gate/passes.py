@@ -1,8 +1,8 @@
 """Passes: the right to be inside a lane for some minutes, signed, renewed by use, checked without asking anybody.
 
 A pass is bound to its lane and to an account or, before its holder has signed in, to the number of a ticket. One with
-the *finish* claim belongs to somebody with money or a unit in flight: it opens whatever the state of the line.
-Pure but for the clock that the caller hands in.
+the *finish* claim belongs to somebody with money or a unit in flight: it opens whatever the state of the line, and for
+one who is withdrawn as well, though not to buy more. Pure but for the clock that the caller hands in.
 """
 
 from __future__ import annotations
@@ -19,7 +19,9 @@ from emeterai.gate.tokens import NOBODY, Signer
 PASS_LIFE_S = 600
 """Without use a pass ends after ten minutes; with use it is renewed (renewing.py), so nobody is sent away from work."""
 STAY_S = 7_200
-"""With use it lasts for two hours from entering; then only what is paid or under way lets its holder stay."""
+"""With use it lasts for two hours from entering; then only what is paid or under way lets its holder stay. One to
+finish lasts so long from when it was last certain that something is under way.
+"""
 FINISH_LIFE_S = 1_800
 PASS_NEEDED = RefusalKind(
     "pass_needed",
@@ -62,7 +64,8 @@ Revoked = Collection[tuple[str, bytes]]
 class Pass:
     """A right to be inside. `holder` is an account's digest, or `NOBODY` until the holder signs in.
 
-    `number` is 0 for a pass that came without a ticket. Times are whole seconds since 1970.
+    `number` is 0 for a pass that came without a ticket. Times are whole seconds since 1970; `entered_s` of one to
+    finish is when it was last certain that something is under way.
     """
 
     lane: str
@@ -87,6 +90,11 @@ def is_withdrawn(shown: Ticket | Pass, revoked: Revoked) -> bool:
     """Whether the holder of a ticket or a pass is withdrawn, or its number: also one that has become an account's."""
     lane = shown.lane
     return bool(revoked) and ((lane, shown.subject) in revoked or (lane, number_subject(shown.number)) in revoked)
+
+
+def opens_nothing(shown: Pass, revoked: Revoked) -> bool:
+    """Whether a pass is withdrawn, and not one to finish: nobody is kept from what they have paid for."""
+    return not shown.finish and is_withdrawn(shown, revoked)
 
 
 class Passes:
@@ -142,17 +150,27 @@ class Passes:
             raise PASS_OF_ANOTHER(room=room)
         return found
 
+    def is_due(self, used: Pass, now_s: int) -> bool:
+        """Whether it may be had for longer now: one to finish also when its stay is over, which may begin anew."""
+        return not _is_young(used, now_s) if used.finish else self.renewed(used, now_s) is not None
+
     def renewed(self, used: Pass, now_s: int) -> Pass | None:
         """The pass for longer once half its time is over; None while that is not so, or when its stay is over."""
-        life_s = FINISH_LIFE_S if used.finish else PASS_LIFE_S
-        if used.until_s - now_s > life_s / 2:
-            return None
-        until_s = now_s + life_s if used.finish else min(now_s + life_s, used.entered_s + STAY_S)
-        return replace(used, until_s=until_s) if until_s > used.until_s else None
+        until_s = min(now_s + _life_s(used), used.entered_s + STAY_S)
+        return replace(used, until_s=until_s) if not _is_young(used, now_s) and until_s > used.until_s else None
 
-    def claimed(self, used: Pass, now_s: int) -> Pass:
-        """The pass with the finish claim: an order of its holder was paid, or a stamp is under way."""
-        return replace(used, finish=True, until_s=max(used.until_s, now_s + FINISH_LIFE_S))
+    def confirmed(self, used: Pass, now_s: int) -> Pass:
+        """The pass to finish of somebody who is found to have something under way now: its stay begins anew."""
+        return replace(used, entered_s=now_s, until_s=now_s + FINISH_LIFE_S)
+
+
+def _life_s(used: Pass) -> int:
+    return FINISH_LIFE_S if used.finish else PASS_LIFE_S
+
+
+def _is_young(used: Pass, now_s: int) -> bool:
+    """Whether not even half its time is over."""
+    return used.until_s - now_s > _life_s(used) / 2
 
 
 def room_path(lane: str) -> str:

@@ -24,7 +24,7 @@ from emeterai.gate.giver import NumberGiver
 from emeterai.gate.lanes import ENTERPRISES, PARTNERS, RETAIL, STAFF
 from emeterai.gate.lots import Lots
 from emeterai.gate.now import NowFiles, NowServing
-from emeterai.gate.passes import PASS_OF_ANOTHER, PASS_REVOKED, Pass, Passes, is_withdrawn, room_path
+from emeterai.gate.passes import PASS_OF_ANOTHER, PASS_REVOKED, Pass, Passes, is_withdrawn, opens_nothing, room_path
 from emeterai.gate.places import TICKET_OF_ANOTHER, Places, is_over
 from emeterai.gate.renewing import Renewing
 from emeterai.gate.tally import Tally
@@ -200,6 +200,8 @@ class Reception:
         if held is None:
             await self._bound(now, address)
             held = await self._new(now)
+        if is_withdrawn(held, self.revoked):
+            raise PASS_REVOKED()
         return self.given(held, now)
 
     def given(self, ticket: Ticket, now: NowServing) -> Given:
@@ -226,24 +228,26 @@ class Reception:
         `lane_paused`, `lane_closed`.
         """
         now, now_s = self.now.read(lane), self.clock_s()
-        renewed = await self._renewed(lane, held, account_id, int(now_s)) if held else None
-        if renewed is not None:
-            return renewed
         try:
+            if account_id is not None and (lane, self.passes.holder_of(account_id)) in self.revoked:
+                raise PASS_REVOKED()
+            used = await self._renewing.shown(held, lane, account_id, now_s=int(now_s), revoked=self.revoked)
+            if used is not None:
+                return self._entered(used)
             ticket = self.read(lane, shown)
             if account_id is not None and not ticket.is_anonymous and not self._places.is_of(ticket, account_id):
                 raise TICKET_OF_ANOTHER(room=room_path(lane))
             called_lately = _let_in(now, ticket)
+            if account_id is not None and ticket.is_anonymous:
+                ticket = await self._places.bound(ticket, account_id)
         except Refused:
-            # However the line stands, nobody is kept from what they have paid for.
+            # However the line stands, and whoever is withdrawn: nobody is kept from what they have paid for.
             if account_id is None or not self._may_finish(lane, account_id, shown):
                 raise
             if not await self._renewing.has_in_flight(account_id):
                 raise
             self._tally.finishing(lane)
             return self._entered(self.passes.to_finish(lane, account_id, int(now_s)))
-        if account_id is not None and ticket.is_anonymous:
-            ticket = await self._places.bound(ticket, account_id)
         granted = self.passes.of_ticket(ticket, int(now_s))
         if not granted.is_bound:
             await self._bearers.let_in(granted, now_s=int(now_s))
@@ -255,7 +259,7 @@ class Reception:
 
         `is_told`: it is known who is signed in, `account_id` or nobody. Until then a pass is theirs who show it.
         """
-        if is_withdrawn(used, self.revoked):
+        if opens_nothing(used, self.revoked):
             return None
         is_own = account_id is not None and used.holder == self.passes.holder_of(account_id)
         if used.is_bound and is_told and not is_own:
@@ -290,7 +294,7 @@ class Reception:
     async def _bound(self, now: NowServing, address: str) -> None:
         """What a number without an account costs: before the draw one of few lots, then a part of a rate."""
         if now.awaits_draw:
-            if not await self._lots.take(now.lane, address):
+            if not await self._lots.take(now.lane, address, draw=now.draw.commitment if now.draw else ""):
                 raise LOTS_TOO_MANY(sign_in=paths.SIGN_IN, retry_after_s=60)
         elif not is_of_this_machine(address):
             wait_s = self._addresses.take(networks_of(address), time.monotonic())
@@ -337,19 +341,6 @@ class Reception:
             low_s=None if high_s is None or low_s is None else int(low_s),
             high_s=None if high_s is None else int(high_s + 0.999),
         )
-
-    async def _renewed(self, lane: str, held: str, account_id: UUID | None, now_s: int) -> Entered | None:
-        """The pass that somebody shows, for longer; None when it is not good any more and a ticket must be shown."""
-        used = self.passes.read(held)
-        if used is None or used.lane != lane or now_s >= used.until_s:
-            return None
-        if is_withdrawn(used, self.revoked):
-            raise PASS_REVOKED()
-        if account_id is not None and used.is_bound and used.holder != self.passes.holder_of(account_id):
-            raise PASS_OF_ANOTHER(room=room_path(lane))
-        if account_id is not None and not used.is_bound:
-            return None
-        return self._entered(await self._renewing.longer(used, account_id, now_s) or used)
 
     def _may_finish(self, lane: str, account_id: UUID, shown: str) -> bool:
         """Whether whoever has something under way may do so in this lane: everywhere, or where they have a number."""

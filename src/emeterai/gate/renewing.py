@@ -1,7 +1,8 @@
 """Passes for longer. Renewed by use, so that whoever works inside is not sent to the line in the middle of it.
 
 A program asks for it (`POST /gate/{lane}/passes`). A browser cannot, so the door does it: an answer to the holder of a
-pass that is past half its life carries the renewed one. Both by the same rules, and never beyond the two hours.
+pass that is past half its life carries the renewed one. Both by the same rules, and never beyond the two hours; one to
+finish never beyond two hours after it was last certain that something is under way.
 """
 
 from __future__ import annotations
@@ -18,16 +19,21 @@ from litestar.types import HTTPResponseStartEvent, Message, Send
 from emeterai.core.refusal import Refused
 from emeterai.gate.bearers import Bearers
 from emeterai.gate.carrying import PASS_HEADER
-from emeterai.gate.passes import Pass, Passes
+from emeterai.gate.passes import PASS_OF_ANOTHER, PASS_REVOKED, Pass, Passes, Revoked, opens_nothing, room_path
 from emeterai.gate.sorting import SESSION, Needs, Sort, session_of
 from emeterai.infra.interruption import INTERRUPTIONS
 from emeterai.web import paths
 
 RENEWS_WITHIN_S = 1.0
 """No answer is kept waiting for longer than this for the sake of a pass: the next one may carry it."""
+_TOLD_WITHIN_S = 0.4
+"""So long the database has to say whether something is under way: who is signed in was asked in the same second."""
 _AGAIN_S = 30.0
 _REMEMBERED_MAX = 20_000
-_NOT_SHARED = (b"no-store", b"private", b"no-cache")
+_NOT_SHARED = frozenset({b"no-store", b"private"})
+"""RFC 9111, 5.2.2: no shared cache keeps such an answer. One of `no-cache` is kept, with its cookies, and shown to
+others once it was asked about.
+"""
 Headers = Iterable[tuple[bytes, bytes]]
 Renew = Callable[[Pass, Mapping[bytes, bytes]], Awaitable[str]]
 """The `Set-Cookie` of a renewed pass for the request with these headers, or nothing."""
@@ -53,19 +59,35 @@ class Renewing:
         self._bearers = bearers
         self._in_flight = in_flight
 
+    async def shown(
+        self, text: str, lane: str, account_id: UUID | None, *, now_s: int, revoked: Revoked
+    ) -> Pass | None:
+        """The pass behind a text, for longer where it may be; None when it is not good and a ticket must be shown.
+
+        Raises `pass_revoked`, `pass_of_another`.
+        """
+        used = self._passes.read(text)
+        if used is None or used.lane != lane or now_s >= used.until_s:
+            return None
+        if opens_nothing(used, revoked):
+            raise PASS_REVOKED()
+        if account_id is not None and used.is_bound and used.holder != self._passes.holder_of(account_id):
+            raise PASS_OF_ANOTHER(room=room_path(lane))
+        if account_id is not None and not used.is_bound:
+            return None
+        return await self.longer(used, account_id, now_s) or used
+
     async def longer(self, used: Pass, account_id: UUID | None, now_s: int) -> Pass | None:
         """A pass that is good and not withdrawn, for longer; None when it is young, or its stay is over.
 
         One to finish is renewed while something is under way; of copies of one of nobody that are shown too often none.
         """
-        longer = self._passes.renewed(used, now_s)
-        if longer is None:
+        if not self._passes.is_due(used, now_s):
             return None
         if used.finish:
-            # With the database away nobody is sent off who had something under way when it was last seen.
-            still = account_id is not None and await self.has_in_flight(account_id, or_else=True)
-            return longer if still else None
-        if longer.is_bound:
+            return await self._to_finish(used, account_id, now_s)
+        longer = self._passes.renewed(used, now_s)
+        if longer is None or longer.is_bound:
             return longer
         try:
             await self._bearers.let_in(longer, now_s=now_s, instead=used)
@@ -73,12 +95,26 @@ class Renewing:
             return None
         return longer
 
-    async def has_in_flight(self, account_id: UUID, *, or_else: bool = False) -> bool:
-        """Whether something is under way; `or_else` while the database is away."""
+    async def has_in_flight(self, account_id: UUID) -> bool:
+        """Whether something is under way, as far as the database can say."""
         try:
             return await self._in_flight(account_id)
         except (Refused, *INTERRUPTIONS):
-            return or_else
+            return False
+
+    async def _to_finish(self, used: Pass, account_id: UUID | None, now_s: int) -> Pass | None:
+        """While the database is away, when nobody can tell who is signed in either, nobody is sent off who had
+        something under way when it last answered: not before a stay is over since then.
+        """
+        try:
+            async with asyncio.timeout(_TOLD_WITHIN_S):
+                if account_id is None:
+                    await self._bearers.ask()
+                    return None
+                is_under_way = await self._in_flight(account_id)
+        except (Refused, *INTERRUPTIONS):
+            return self._passes.renewed(used, now_s)
+        return self._passes.confirmed(used, now_s) if is_under_way else None
 
 
 class RenewedByUse:
@@ -98,7 +134,7 @@ class RenewedByUse:
         """
         if not isinstance(held, Pass) or sort.needs is not Needs.WORK or PASS_HEADER in headers:
             return send
-        if self._passes.renewed(held, int(self._now_s())) is None:
+        if not self._passes.is_due(held, int(self._now_s())):
             return send
 
         async def send_renewed(message: Message) -> None:
@@ -142,8 +178,8 @@ def is_served(status: int, headers: Headers) -> bool:
 
 def _is_for_one(headers: Headers) -> bool:
     """Whether an answer says itself that no cache keeps it for others."""
-    said = {name.lower(): value for name, value in headers}.get(b"cache-control", b"").lower()
-    return b"public" not in said and any(word in said for word in _NOT_SHARED)
+    said = b",".join(value for name, value in headers if name.lower() == b"cache-control").lower()
+    return not _NOT_SHARED.isdisjoint(word.strip() for word in said.split(b",")) and b"public" not in said
 
 
 def _changes_session(headers: Headers) -> bool:

@@ -11,6 +11,7 @@ import gzip
 import hashlib
 import math
 import re
+from collections.abc import Sequence
 from datetime import UTC
 from functools import lru_cache
 from pathlib import Path
@@ -20,9 +21,10 @@ from markupsafe import Markup
 
 from emeterai.core.refusal import Refused
 from emeterai.core.turns import look_again_s
-from emeterai.gate.now import NowServing
+from emeterai.gate.now import EMAIL, NowServing
 from emeterai.gate.passes import room_path
 from emeterai.gate.reception import Given
+from emeterai.gate.wishes import ways_of
 from emeterai.web import formats, paths
 
 _FOLDER = Path(__file__).with_name("page")
@@ -49,12 +51,12 @@ def _templates() -> Environment:
 
 @lru_cache(maxsize=2)
 def _part(name: str) -> str:
-    """A file of the page without comments, indents, blanks around signs and the ends of lines that a sign ends as well,
-    which a phone need not load.
+    """A file of the page without comments, indents, blanks around signs, and the ends of lines and of statements that a
+    sign ends as well, which a phone need not load.
     """
     text = (_FOLDER / name).read_text(encoding="utf-8")
     lines = (re.sub(r"^\s*(//.*)?", "", line) for line in text.splitlines())
-    return re.sub(r"(?<=[;{,])\n", "", "\n".join(_narrow(line) for line in lines if line))
+    return re.sub(r"(?<=[;{,])\n|;(?=\n?})", "", "\n".join(_narrow(line) for line in lines if line))
 
 
 def _narrow(line: str) -> str:
@@ -70,6 +72,7 @@ def _bare(html: str, *kept: str) -> str:
     parts[::2] = [re.sub(r'( [\w-]+=)"([\w.,/-]*[\w.,-])"', r"\1\2", part) for part in parts[::2]]
     parts[::2] = [re.sub(r"</(?:d[dt]|body|html)>(?=\n|$|<dd)\n?", "", part) for part in parts[::2]]
     parts[::2] = [re.sub(r"</p>\n(?=<(?:p|dl|details)\b)|</head>\n<body>\n", "", part) for part in parts[::2]]
+    parts[::2] = [part.replace(">\n<", "><") for part in parts[::2]]
     return "".join(parts)
 
 
@@ -100,11 +103,11 @@ class RoomPage:
 
 def living_page(now: NowServing, *, inside: str) -> RoomPage:
     """The page that moves by itself. The same for everybody in the lane; `inside` is where those go who come in."""
-    return _living(now.lane, now.title, now.colour, inside, has_draw=now.draw is not None)
+    return _living(now.lane, now.title, now.colour, inside, now.call_by, has_draw=now.draw is not None)
 
 
 @lru_cache(maxsize=64)
-def _living(lane: str, title: str, colour: str, inside: str, *, has_draw: bool) -> RoomPage:
+def _living(lane: str, title: str, colour: str, inside: str, call_by: tuple[str, ...], *, has_draw: bool) -> RoomPage:
     style, script = _style(colour), _part("room.js")
     html = (
         _templates()
@@ -123,6 +126,8 @@ def _living(lane: str, title: str, colour: str, inside: str, *, has_draw: bool) 
             notes=[("msg", None), ("why", None), ("late", None)],
             code="",
             called=False,
+            ways=ways_of(call_by),
+            field=_field(call_by),
         )
     )
     return RoomPage(html, style=style, script=script)
@@ -164,8 +169,10 @@ def still_page(
             opens=_opens(now),
             notes=_notes(now, late),
             code=given.code if given else "",
-            may_call=now.calls and given is not None and turn is not None and not go,
+            may_call=now.calls and given is not None and not (go or over or now.state == "closed"),
             called=called,
+            ways=ways_of(now.call_by),
+            field=_field(now.call_by),
             refresh_s=refresh_s if refresh and given and not go else 0,
         )
     )
@@ -200,6 +207,12 @@ def span_of(low_s: float, high_s: float | None) -> Words:
     low, high = math.floor(low_s / unit_s), math.ceil(high_s / unit_s)
     span = str(low) if low == high else f"{low}\N{EN DASH}{high}"
     return f"Tunggu sekitar {span} {'jam' if hours else 'menit'}", f"Wait about {span} {'h' if hours else 'min'}"
+
+
+def _field(call_by: Sequence[str]) -> Markup:
+    """What a phone's keyboard is to know of the field for an address, for a number, or for either."""
+    kinds = {"email" if way == EMAIL else "tel" for way in call_by}
+    return Markup(' type="{0}" autocomplete="{0}"').format(*kinds) if len(kinds) == 1 else Markup("")
 
 
 def _head(now: NowServing, given: Given | None, *, over: bool, go: bool, wait: Words) -> Words:

@@ -26,6 +26,7 @@ from emeterai.gate.room_routes import (
     ticket_cookie,
     ticket_shown,
 )
+from emeterai.gate.wishes import Contact
 from emeterai.infra.clock import utc_now
 from emeterai.infra.http import refusal_headers, sent_form
 from emeterai.web.csrf import CSRF_FAILED
@@ -118,7 +119,7 @@ async def _done(request: AnyRequest, lane: str, visitor: Any, what: str, form: A
             await gate_of(request).reception.leave(lane, account_id=id_of(visitor), shown=shown)
             return _to("/", ticket_cookie(request, lane, ""))
         case "panggil":
-            await ask_for_call(request, lane, str(form.get("email", "")).strip())
+            await ask_for_call(request, lane, Contact.typed(str(form.get("to", ""))))
             return _to(f"{room}?refresh=0&dipanggil=1")
         case _:
             given = await take_ticket(request, lane, visitor, code=str(form.get("code", "")))

@@ -6,8 +6,6 @@ lanes that are younger than the server (docs/decisions/0021).
 
 from __future__ import annotations
 
-import re
-import time
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
@@ -22,7 +20,7 @@ from litestar.datastructures import Cookie
 from litestar.di import NamedDependency
 from litestar.params import FromPath, JSONBody
 
-from emeterai.core.refusal import RefusalKind
+from emeterai.core.phone import TYPED_LENGTH_MAX
 from emeterai.gate import room_store
 from emeterai.gate.addresses import CallBounds, address_of
 from emeterai.gate.bearers import NUMBER_IN_USE
@@ -50,34 +48,23 @@ from emeterai.gate.reception import (
     Reception,
     nothing_in_flight,
 )
+from emeterai.gate.wishes import (
+    CALLS_NOT_OFFERED,
+    CALLS_TOO_MANY,
+    CHANNEL_NOT_OFFERED,
+    EMAIL_LENGTH_MAX,
+    EMAIL_UNUSABLE,
+    PHONE_UNUSABLE,
+    Contact,
+    wish,
+)
 from emeterai.infra.database import Database
 from emeterai.infra.http import problems
 from emeterai.infra.secrets import local_secret
 from emeterai.infra.settings import Settings
 from emeterai.web import paths
 
-EMAIL_UNUSABLE = RefusalKind(
-    "call_email_unusable",
-    422,
-    "Alamat surel ini tidak dapat dipakai; periksa penulisannya.",
-    "This e-mail address cannot be used; check how it is written.",
-)
-CALLS_NOT_OFFERED = RefusalKind(
-    "calls_not_offered",
-    409,
-    "Panggilan tidak tersedia untuk jalur atau nomor ini; simpan kode Anda dan lihat lagi nanti.",
-    "Calls are not offered for this lane or number; keep your code and look again later.",
-)
-CALLS_TOO_MANY = RefusalKind(
-    "calls_too_many",
-    429,
-    "Terlalu banyak panggilan diminta dari jaringan atau untuk alamat ini; ulangi dalam {retry_after_s} detik.",
-    "Too many calls were asked for from this network or for this address; try again in {retry_after_s} seconds.",
-)
 TICKET_LIFE_S = 30 * 86_400
-_ATOM, _LABEL = r"[A-Za-z0-9!#$%&'*+/^_`{|}~-]+", r"[A-Za-z0-9]([A-Za-z0-9-]{0,61}[A-Za-z0-9])?"
-_EMAIL = re.compile(rf"(?=[^@]{{1,64}}@){_ATOM}(\.{_ATOM})*@({_LABEL}\.){{1,4}}[A-Za-z][A-Za-z0-9-]{{0,61}}[A-Za-z0-9]")
-"""A dot-atom of RFC 5322, without what could begin an encoded word (RFC 2047), at a domain with a dot in it."""
 _NO_STORE = {"cache-control": "no-store"}
 _ANYONE: list[dict[str, list[str]]] = [{}]
 _COMING_IN = (
@@ -162,9 +149,10 @@ class Holding(msgspec.Struct, forbid_unknown_fields=True, frozen=True):
 
 
 class CallWish(msgspec.Struct, forbid_unknown_fields=True, frozen=True):
-    """Whom to call."""
+    """Whom to call: at one of the two."""
 
-    email: Annotated[str, _text("Where to; deleted once you were called", 254)]
+    email: Annotated[str, _text("An e-mail address; deleted once you were called", EMAIL_LENGTH_MAX)] = ""
+    phone: Annotated[str, _text("An Indonesian mobile number; deleted once you were called", TYPED_LENGTH_MAX)] = ""
     ticket: Annotated[str, _text("A ticket; else the browser's cookie", 200)] = ""
 
 
@@ -270,12 +258,22 @@ class RoomRoutes(Controller):
         summary="Leave and be called",
         status_code=202,
         responses=problems(
-            LANE_UNKNOWN, TICKET_UNKNOWN, PASS_REVOKED, EMAIL_UNUSABLE, CALLS_NOT_OFFERED, CALLS_TOO_MANY
+            LANE_UNKNOWN,
+            TICKET_UNKNOWN,
+            PASS_REVOKED,
+            EMAIL_UNUSABLE,
+            PHONE_UNUSABLE,
+            CHANNEL_NOT_OFFERED,
+            CALLS_NOT_OFFERED,
+            CALLS_TOO_MANY,
         ),
     )
     async def call(self, request: AnyRequest, lane: LaneName, data: JSONBody[CallWish]) -> Response[None]:
-        """An e-mail about five minutes before the turn. The address is deleted once it was sent."""
-        await ask_for_call(request, lane, data.email, shown=data.ticket)
+        """A message about five minutes before the turn; before the draw, too. The address is deleted once it was sent.
+
+        What people may be called by says `call_by` in the lane's now-serving file.
+        """
+        await ask_for_call(request, lane, Contact(data.email, data.phone), shown=data.ticket)
         return Response(None, status_code=202, headers=_NO_STORE)
 
 
@@ -322,23 +320,12 @@ async def take_pass(
     return entered.granted, entered.text
 
 
-async def ask_for_call(request: AnyRequest, lane: str, email: str, *, shown: str = "") -> None:
-    """Remember to call whoever sends a request.
-
-    Raises `calls_not_offered`, `call_email_unusable`, `calls_too_many`, `ticket_unknown`.
-    """
+async def ask_for_call(request: AnyRequest, lane: str, contact: Contact, *, shown: str = "") -> None:
+    """Remember to call whoever sends a request. Raises `ticket_unknown`, and what `wish` raises."""
     gate = gate_of(request)
     now = gate.reception.now.read(lane)
     ticket = gate.reception.read(lane, shown or ticket_shown(request, lane))
-    turn = now.turn_of(ticket.number)
-    if not now.calls or turn is None or turn <= now.now_serving:
-        raise CALLS_NOT_OFFERED()
-    if _EMAIL.fullmatch(email) is None:
-        raise EMAIL_UNUSABLE()
-    wait_s = gate.bounds.take(address_of(request.scope), email, time.monotonic())
-    if wait_s:
-        raise CALLS_TOO_MANY(retry_after_s=int(wait_s) + 1)
-    await room_store.add_call(gate.db, lane, ticket.number, turn, email)
+    await wish(gate.db, gate.bounds, now, ticket=ticket, contact=contact, address=address_of(request.scope))
 
 
 def gate_of(request: AnyRequest) -> Gate:

@@ -30,16 +30,6 @@ class RoomRow:
     at: datetime
 
 
-@dataclass(frozen=True, slots=True)
-class Due:
-    """Somebody to call now, who asked for it `asked_ago_s` ago."""
-
-    number: int
-    turn: int
-    email: str
-    asked_ago_s: float
-
-
 @dataclass(slots=True)
 class Counts:
     """What the web processes counted, added up: `kept` of `promised` waits held; in sum they were `late_s` late."""
@@ -284,77 +274,3 @@ async def is_of_lane(db: Database, lane: str, accounts: Sequence[UUID]) -> bool:
         "SELECT EXISTS (SELECT FROM gate.lane_accounts WHERE lane = $1 AND account_id = ANY ($2))", lane, list(accounts)
     )
     return found
-
-
-async def add_call(db: Database, lane: str, number: int, turn: int, email: str) -> None:
-    """Remember who wants to be called; a second time replaces the address. Who was called is not called again."""
-    await db.fetch(
-        """
-        INSERT INTO gate.calls (lane, number, turn, email) VALUES ($1, $2, $3, $4)
-        ON CONFLICT (lane, number)
-        DO UPDATE SET email = excluded.email, state = 'waiting', turn = excluded.turn, tries = 0
-        WHERE calls.state <> 'called'
-        """,
-        lane,
-        number,
-        turn,
-        email,
-    )
-
-
-async def count_calls(db: Database, lane: str, *, up_to: int) -> int:
-    """How many wait to be called; counted no further than `up_to`."""
-    found: int = await db.fetchval(
-        """
-        SELECT count(*) FROM (SELECT FROM gate.calls WHERE lane = $1 AND state = 'waiting' LIMIT $2) AS found
-        """,
-        lane,
-        up_to,
-    )
-    return found
-
-
-async def due_calls(db: Database, lane: str, up_to: int, *, limit: int, again_s: float) -> list[Due]:
-    """Those to call now, nearest turn first. They are not given again for `again_s`."""
-    rows = await db.fetch(
-        """
-        UPDATE gate.calls SET tries = tries + 1, again_at = now() + make_interval(secs => $4)
-        WHERE lane = $1 AND number = ANY (ARRAY(
-            SELECT number FROM gate.calls WHERE lane = $1 AND state = 'waiting' AND turn <= $2 AND again_at <= now()
-            ORDER BY turn LIMIT $3
-        )) AND state = 'waiting' AND again_at <= now()
-        RETURNING number, turn, email, extract(epoch FROM now() - asked_at)::float8 AS asked_ago_s
-        """,
-        lane,
-        up_to,
-        limit,
-        again_s,
-    )
-    return sorted((Due(**row) for row in rows), key=lambda due: due.turn)
-
-
-async def drop_late_calls(db: Database, lane: str, grace_from: int) -> int:
-    """Give up the calls of those whose turn is over, and delete their addresses; answers how many."""
-    rows = await db.fetch(
-        """
-        UPDATE gate.calls SET state = 'failed', email = NULL WHERE lane = $1 AND state = 'waiting' AND turn < $2
-        RETURNING number
-        """,
-        lane,
-        grace_from,
-    )
-    return len(rows)
-
-
-async def end_calls(db: Database, lane: str, numbers: Sequence[int], *, tries_max: int, made: bool) -> None:
-    """Calls that were made, or that failed: those that failed too often end too. The address is deleted at the end."""
-    await db.fetch(
-        """
-        UPDATE gate.calls SET state = CASE WHEN $4 THEN 'called' ELSE 'failed' END, email = NULL
-        WHERE lane = $1 AND number = ANY ($2::bigint[]) AND state = 'waiting' AND ($4 OR tries >= $3)
-        """,
-        lane,
-        list(numbers),
-        tries_max,
-        made,
-    )

@@ -2,7 +2,8 @@
 
 A slot is held by work, not by lines: it is taken when the last byte of the body is here and given back when the answer
 begins, so a slow phone, an open stream of events and a long download hold none. What is turned away has cost a look at
-the path and a ready-made answer; a file that has arrived whole is worth more than one that has not and is let in first.
+the path and a ready-made answer; a file that has arrived whole is worth more than one that has not and goes in a class
+more urgent. What takes no file has a small body, or is refused.
 """
 
 from __future__ import annotations
@@ -10,7 +11,7 @@ from __future__ import annotations
 import asyncio
 import hashlib
 import time
-from collections.abc import Awaitable, Callable, Iterable, Mapping
+from collections.abc import Callable, Mapping
 from math import inf
 from typing import Any, Protocol
 
@@ -18,26 +19,33 @@ from litestar.enums import ScopeType
 from litestar.types import ASGIApp, HTTPReceiveMessage, HTTPScope, Message, Receive, Scope, Send
 
 from emeterai.core.admission import Work
-from emeterai.core.refusal import RefusalKind
-from emeterai.gate.door import INSIDE_S, Door
+from emeterai.core.refusal import RefusalKind, Refused
+from emeterai.gate.door import INSIDE_S, PAYMENTS, Door
 from emeterai.gate.kept_page import KeptPage
 from emeterai.gate.lanes import RETAIL, STAFF
 from emeterai.gate.listening import TEMPO, Gone, Incoming, Tempo, whole_body
+from emeterai.gate.office import Office, office_session
 from emeterai.gate.passes import PASS_NEEDED, room_path
-from emeterai.gate.renewing import Lengthen, as_it_is, is_served
+from emeterai.gate.renewing import Lengthen, as_it_is
+from emeterai.gate.request import Request, body_bytes_of, form_of, network_of, stayed_out, watched
 from emeterai.gate.room_crowd import Numbers, RoomCrowd
 from emeterai.gate.side_entrance import SideEntrance
-from emeterai.gate.sorting import SESSION, Needs, Sort, seconds_of, session_of, sort_of
-from emeterai.gate.turning_away import CROWDED, ENTRANCE_CROWDED, RESTING, UPLOADS_CROWDED, Answers, come_again_s
+from emeterai.gate.sorting import SESSION, Needs, seconds_of, session_of, sort_of
+from emeterai.gate.turning_away import (
+    CROWDED,
+    ENTRANCE_CROWDED,
+    RESTING,
+    UPLOADS_CROWDED,
+    Answers,
+    after_body,
+    come_again_s,
+)
 from emeterai.infra import metrics
-from emeterai.infra.draining import WITHOUT_BODY, DrainedRequests
-from emeterai.infra.lane import work_for
+from emeterai.infra.lane import deadline, lift_deadline, work_for
 from emeterai.web import paths
 
 SMALL_BODY_BYTES = 64 * 1024
-"""A body up to this size is read before its request takes a slot."""
-_DRAINED_BYTES = 1_000_000
-_UNKNOWN_BYTES = 25_000_000
+"""A body up to this size is read before its request takes a slot; only what takes a file may be larger."""
 _API_KEY = b"bearer emk_"
 _outcomes = metrics.counter("emeterai_door_requests", "Requests at the door", ["lane", "work", "outcome"])
 _LANES_MEASURED_MAX = 64
@@ -63,27 +71,6 @@ PassOf = Callable[[Mapping[bytes, bytes]], HeldPass | None]
 """The valid pass that a request's headers carry, or None. It takes microseconds and asks nobody."""
 
 
-class Request:
-    """One request at the door."""
-
-    __slots__ = (
-        *("body_bytes", "door", "held", "is_inside", "lane", "receive", "send", "sort", "until_s"),
-        *("walked_in", "who", "work"),
-    )
-
-    def __init__(self, door: Door, sort: Sort, receive: Receive, send: Send) -> None:
-        self.door, self.sort, self.receive, self.send = door, sort, receive, send
-        self.lane, self.work = RETAIL, sort.work
-        self.is_inside = False
-        self.who = b""
-        self.walked_in = 0
-        """In which second it was let in without a pass, until it is known whether that made somebody come in; or 0."""
-        self.body_bytes = 0.0
-        self.until_s = inf
-        self.held: float | None = None
-        """Since when it has had its slot."""
-
-
 class Shedding:
     """Wraps an ASGI application. `lane_of_key` knows the lane of an API key by the SHA-256 of its token."""
 
@@ -106,7 +93,7 @@ class Shedding:
         self._lane_of_key = lane_of_key
         self._answers = answers or Answers()
         self._tempo, self._lengthen = tempo, lengthen
-        self._side = side or SideEntrance()
+        self._side, self._office = side or SideEntrance(), Office()
         self._front = KeptPage(app)
         self._room = RoomCrowd(app, door, numbers)
         self._counted: dict[tuple[str, Work, str], Any] = {}
@@ -122,22 +109,45 @@ class Shedding:
         sort = sort_of(scope["method"], scope["path"], waits=b"wait" in headers.get(b"prefer", b""))
         if sort is None:
             work_for(RETAIL, Work.FINISH)
-            if not await self._room.answered(scope, headers, receive, send):
-                await self._app(scope, receive, send)
+            await self._answer_freely(scope, headers, receive, send)
             return
         request = Request(self._door, sort, receive, send)
-        request.body_bytes = _body_bytes(scope, headers)
+        request.body_bytes = body_bytes_of(scope, headers)
+        if SMALL_BODY_BYTES < request.body_bytes < inf and not sort.takes_file:
+            await self._refuse_size(request, scope, headers)
+            return
         may_come = self._recognise(request, headers) or self._may_sign_in(request, scope)
-        work_for(request.lane, request.work)
+        work_for(request.lane, request.urgency, until_s=request.until_s)
         if self._is_for_everybody(request, scope, headers):
             await self._front.answer(scope, receive, send)
             return
         if not request.is_inside:
-            request.send = _watched(request)
+            request.send = watched(request)
         try:
             await self._let_in(request, scope, headers, may_come=may_come)
         finally:
-            _stayed_out(request)
+            stayed_out(request)
+
+    async def _answer_freely(
+        self, scope: HTTPScope, headers: Mapping[bytes, bytes], receive: Receive, send: Send
+    ) -> None:
+        """What is free holds no slot; nor does it bring more than a small body."""
+        size_bytes = body_bytes_of(scope, headers)
+        if size_bytes > SMALL_BODY_BYTES:
+            small = await self._small_body(receive) if size_bytes == inf else None
+            if small is None:
+                await self._answers.too_large(scope, receive, send, form=form_of(scope, headers))
+                return
+            receive = small
+        if not await self._room.answered(scope, headers, receive, send):
+            await self._app(scope, receive, send)
+
+    async def _small_body(self, receive: Receive) -> Receive | None:
+        """A body, read to its end; None when it goes on beyond what is small, whatever it announced."""
+        try:
+            return await whole_body(receive, self._tempo, size_bytes_max=SMALL_BODY_BYTES)
+        except Refused:
+            return None
 
     async def _let_in(
         self, request: Request, scope: HTTPScope, headers: Mapping[bytes, bytes], *, may_come: bool
@@ -148,9 +158,11 @@ class Shedding:
             await self._send_to_room(request, scope, headers)
         elif self._door.step_in(request.lane) >= sort.rests_from:
             await self._refuse(request, scope, headers, RESTING)
+        elif request.budget is self._door.strangers and not self._office.may_ask(scope):
+            await self._refuse(request, scope, headers, CROWDED)
         elif sort.needs is Needs.WAIT:
             await self._wait(request, scope, headers)
-        elif request.body_bytes > SMALL_BODY_BYTES:
+        elif request.body_bytes > SMALL_BODY_BYTES and sort.takes_file:
             await self._take_in(request, scope, headers)
         else:
             await self._serve(request, scope, headers)
@@ -163,7 +175,10 @@ class Shedding:
         if (timeout_s := seconds_of(headers.get(b"x-request-timeout"))) is not None:
             request.until_s = time.monotonic() + timeout_s
         if sort.is_machine:
-            request.lane = STAFF
+            request.lane, request.part = STAFF, PAYMENTS
+            return True
+        if sort.needs is Needs.OFFICE:
+            self._recognise_staff(request, headers)
             return True
         who = b""
         if held is not None:
@@ -173,7 +188,8 @@ class Shedding:
                 request.work = Work(request.work - 1)
         elif authorization[: len(_API_KEY)].lower() == _API_KEY:
             digest = hashlib.sha256(authorization[7:].strip()).digest()
-            request.lane, who = self._lane_of_key(digest) or RETAIL, digest
+            lane, who = self._lane_of_key(digest), digest
+            request.lane, request.is_member = lane or RETAIL, lane is not None
         elif authorization or SESSION in cookie:
             who = session_of(headers)
         request.who = who
@@ -185,6 +201,15 @@ class Shedding:
             request.walked_in = door.walks_in(request.lane)
             return request.walked_in > 0
         return True
+
+    def _recognise_staff(self, request: Request, headers: Mapping[bytes, bytes]) -> None:
+        """Whoever is known to be of staff goes in by their lane; everybody else by the places of strangers."""
+        session = office_session(headers)
+        if self._office.knows(session):
+            request.lane = STAFF
+        else:
+            request.budget, request.work = self._door.strangers, Work.BROWSE
+        request.send = self._office.watched(session, request.send)
 
     def _may_sign_in(self, request: Request, scope: HTTPScope) -> bool:
         """Whether one without a pass may say who they are. It makes nobody come in, whatever session they show."""
@@ -204,32 +229,27 @@ class Shedding:
 
     async def _serve(self, request: Request, scope: HTTPScope, headers: Mapping[bytes, bytes]) -> None:
         """The ordinary way: the body, if any, is here before the slot is asked for."""
-        request.receive = first = (
-            await whole_body(request.receive, self._tempo) if request.body_bytes else request.receive
-        )
-        budget = self._door.entries if request.sort.needs is Needs.ENTRY else self._door.work
-        asked_s, gone = time.monotonic(), None
-        if budget.slots.used >= budget.slots.limit:
-            gone = Gone(first)
-            request.receive = gone.receive
-        admitted = await budget.enter(
-            request.lane, request.work, until_s=request.until_s, gone=gone.left if gone else None
-        )
+        first: Receive | None = request.receive
+        if request.body_bytes:
+            first = await self._small_body(request.receive)
+        if first is None:
+            await self._refuse_size(request, scope, headers)
+            return
+        budget, part = request.budget, request.part or request.lane
+        asked_s, gone = time.monotonic(), Gone(first)
+        request.receive, deadline().gone = gone.receive, gone.left
+        admitted = await budget.enter(part, request.work, until_s=request.until_s, gone=gone.left)
         if not admitted:
-            if gone is None or not gone.has_left:
+            if not gone.has_left:
                 kind = ENTRANCE_CROWDED if request.sort.needs is Needs.ENTRY else CROWDED
                 await self._refuse(request, scope, headers, kind)
             return
-        now_s = time.monotonic()
-        self._admitted(request, now_s - asked_s)
-        if budget is self._door.entries:
-            await self._run_entry(request, scope)
-        else:
-            request.held = now_s
-            # Whoever holds a slot does so for a turn of the event loop at least: work that never waits would otherwise
-            # be over before the next one asks, and everybody would wait where the door does not see them.
-            await asyncio.sleep(0)
-            await self._run(request, scope)
+        request.held = time.monotonic()
+        self._admitted(request, request.held - asked_s)
+        # Whoever holds a slot does so for a turn of the event loop at least: work that never waits would otherwise be
+        # over before the next one asks, and everybody would wait where the door does not see them.
+        await asyncio.sleep(0)
+        await self._run(request, scope)
 
     async def _run(self, request: Request, scope: HTTPScope) -> None:
         """Run the application and give the slot back when the answer begins, or when there is none."""
@@ -240,6 +260,7 @@ class Shedding:
             if message["type"] == "http.response.start":
                 status = message["status"]
                 self._leave(request, status)
+                lift_deadline()  # it was for the answer, which is given to its end
                 if status == 503 and come_again_s(message["headers"]) >= INSIDE_S:
                     request.door.sent_away(request.lane, request.who)
             await request.send(message)
@@ -249,16 +270,15 @@ class Shedding:
         finally:
             self._leave(request, status)
 
-    async def _run_entry(self, request: Request, scope: HTTPScope) -> None:
-        try:
-            await self._app(scope, request.receive, request.send)
-        finally:
-            self._door.entries.leave(request.lane)
-
     async def _take_in(self, request: Request, scope: HTTPScope, headers: Mapping[bytes, bytes]) -> None:
         """A large body: refused before it is sent, or not at all for want of time; its slot is taken at its end."""
-        size_bytes = min(request.body_bytes, _UNKNOWN_BYTES)
-        if not self._door.take_body(request.lane, request.work, size_bytes):
+        body = self._door.bodies.begin(
+            request.lane,
+            request.work,
+            announced_bytes=request.body_bytes,
+            network=network_of(request, scope),
+        )
+        if body is None:
             await self._refuse(request, scope, headers, UPLOADS_CROWDED)
             return
         incoming = Incoming(request.receive, self._tempo)
@@ -266,27 +286,36 @@ class Shedding:
         async def receive_then_enter() -> HTTPReceiveMessage:
             was_over, message = incoming.is_over, await incoming.next_piece()
             if incoming.is_over and not was_over:
-                self._door.body_ended(request.lane, size_bytes)
+                body.end()
                 if not incoming.has_gone:
                     await self._enter_with_file(request)
+            elif message["type"] == "http.request" and not was_over and not body.came(len(message["body"])):
+                incoming.hang_up()
+                body.end()
+                raise self._refused_inside(request, request.work, UPLOADS_CROWDED)
             return message
 
         request.receive = receive_then_enter
         try:
             await self._run(request, scope)
         finally:
-            if not incoming.is_over:
-                self._door.body_ended(request.lane, size_bytes)
+            body.end()
 
     async def _enter_with_file(self, request: Request) -> None:
-        """The file is here: the most urgent class, whatever it was. Raises `service_crowded`."""
-        asked_s = time.monotonic()
-        if not await self._door.work.enter(request.lane, Work.FINISH, until_s=request.until_s):
-            self._door.refused(request.lane, Work.FINISH, is_inside=request.is_inside, for_room=True)
-            self._count(request, "refused")
-            raise CROWDED(retry_after_s=self._door.retry_after_s(Work.FINISH))
+        """The file is here: its bytes are spent, so it goes in a class more urgent than it was. Raises
+        `service_crowded`.
+        """
+        asked_s, work = time.monotonic(), Work(max(Work.FINISH, request.work - 1))
+        if not await request.budget.enter(request.part or request.lane, work, until_s=request.until_s):
+            raise self._refused_inside(request, work, CROWDED)
         request.held = time.monotonic()
         self._admitted(request, request.held - asked_s)
+
+    def _refused_inside(self, request: Request, work: Work, kind: RefusalKind) -> Refused:
+        """The refusal of a request that the application is already reading."""
+        self._door.refused(request.lane, work, is_inside=request.is_inside, for_room=True)
+        self._count(request, "refused")
+        return kind(retry_after_s=self._door.retry_after_s(work))
 
     async def _wait(self, request: Request, scope: HTTPScope, headers: Mapping[bytes, bytes]) -> None:
         """It waits for news: a place among those who wait is all that it holds."""
@@ -306,19 +335,24 @@ class Shedding:
     def _leave(self, request: Request, status: int) -> None:
         if request.held is not None:
             took_s, request.held = time.monotonic() - request.held, None
-            self._door.ended(request.lane, request.sort.name, took_s, failed=status == 503)
+            part = request.part or request.lane
+            if request.budget is self._door.work:
+                self._door.ended(part, request.sort.name, took_s, failed=status == 503 and not deadline().has_passed)
+            else:
+                request.budget.leave(part)
 
     async def _send_to_room(self, request: Request, scope: HTTPScope, headers: Mapping[bytes, bytes]) -> None:
         """A browser goes to the waiting room, or gets a pass to finish and asks again; a program is told where."""
         room = room_path(request.lane)
-        if _form_of(scope, headers) == "json":
+        if form_of(scope, headers) == "json":
             await self._refuse(request, scope, headers, PASS_NEEDED, room=room)
             return
         if cookie := await self._side.finishing(scope, headers):
-            await self._drained(scope, request, lambda send: self._answers.once_more(send, scope, cookie))
+            again = self._answers.once_more
+            await after_body(scope, request.receive, request.send, lambda send: again(send, scope, cookie))
             return
         self._count(request, "sent_to_room")
-        await self._drained(scope, request, lambda send: self._answers.to_room(send, room))
+        await after_body(scope, request.receive, request.send, lambda send: self._answers.to_room(send, room))
 
     async def _refuse(
         self, request: Request, scope: HTTPScope, headers: Mapping[bytes, bytes], kind: RefusalKind, *, room: str = ""
@@ -326,23 +360,20 @@ class Shedding:
         for_room = kind is not RESTING and kind is not PASS_NEEDED
         self._door.refused(request.lane, request.work, is_inside=request.is_inside, for_room=for_room)
         self._count(request, "refused")
-        retry_after_s, form = self._door.retry_after_s(request.work), _form_of(scope, headers)
+        retry_after_s, form = self._door.retry_after_s(request.urgency), form_of(scope, headers)
 
         async def answer(send: Send) -> None:
             await self._answers.refuse(send, kind, retry_after_s=retry_after_s, form=form, room=room)
 
         if request.body_bytes > SMALL_BODY_BYTES:
-            await self._drained(scope, request, answer)
+            await after_body(scope, request.receive, request.send, answer)
         else:
             await answer(request.send)
 
-    async def _drained(self, scope: HTTPScope, request: Request, answer: Callable[[Send], Awaitable[None]]) -> None:
-        """Answer once the body has been read and dropped, up to a bound: whoever still sends would not hear us."""
-
-        async def app(_scope: Scope, _receive: Receive, send: Send) -> None:
-            await answer(send)
-
-        await DrainedRequests(app, size_bytes_max=_DRAINED_BYTES)(scope, request.receive, request.send)
+    async def _refuse_size(self, request: Request, scope: HTTPScope, headers: Mapping[bytes, bytes]) -> None:
+        """A body that is larger than what it is for could ever need: no sign of load, and nothing to wait for."""
+        self._count(request, "refused")
+        await self._answers.too_large(scope, request.receive, request.send, form=form_of(scope, headers))
 
     def _count(self, request: Request, outcome: str) -> None:
         key = (request.lane, request.work, outcome)
@@ -351,49 +382,3 @@ class Shedding:
             lane = request.lane if len(self._counted) < _LANES_MEASURED_MAX * 9 else "other"
             counted = self._counted[key] = _outcomes.labels(lane, request.work.name.lower(), outcome)
         counted.inc()
-
-
-def _watched(request: Request) -> Send:
-    """Its way of answering, which sees whether somebody has come in by it."""
-    send = request.send
-
-    async def send_seen(message: Message) -> None:
-        if message["type"] == "http.response.start":
-            _answered(request, message["status"], message["headers"])
-        await send(message)
-
-    return send_seen
-
-
-def _answered(request: Request, status: int, headers: Iterable[tuple[bytes, bytes]]) -> None:
-    """Whoever is served has come in; who is refused, or sent to sign in, has not, and costs nobody's place."""
-    if not is_served(status, headers):
-        return
-    walked_in, request.walked_in = request.walked_in, 0
-    acts = request.sort.work is not Work.BROWSE and request.lane not in request.door.passes_needed
-    if request.who and (walked_in or acts):
-        request.door.seen(request.lane, request.who)
-
-
-def _stayed_out(request: Request) -> None:
-    if request.walked_in:
-        request.door.stayed_out(request.lane, request.walked_in)
-
-
-def _body_bytes(scope: HTTPScope, headers: Mapping[bytes, bytes]) -> float:
-    """How large the body says it is; endless for one that does not say, which HTTP/2 allows without a word."""
-    if scope["method"] in WITHOUT_BODY:
-        return 0.0
-    if b"transfer-encoding" in headers:
-        return inf
-    length = headers.get(b"content-length")
-    if length is None:
-        return inf if scope["http_version"] == "2" else 0.0
-    return int(length) if length.isdigit() and len(length) < 19 else inf
-
-
-def _form_of(scope: HTTPScope, headers: Mapping[bytes, bytes]) -> str:
-    """How to say no: to programs as a problem document, to browsers as a page."""
-    if scope["path"].startswith("/v1/") or b"text/html" not in headers.get(b"accept", b""):
-        return "json"
-    return "page" if scope["method"] in {"GET", "HEAD"} else "sent"

@@ -40,13 +40,22 @@ async def nobody_finishes(_token: str) -> str:
 
 
 class SmallRate:
-    """A few a second for all together, and fewer for each address. `clock` is monotonic."""
+    """A few a second for all together, and fewer for each address: so many at once, then `per_s_of_one`. `clock` is
+    monotonic.
+    """
 
-    def __init__(self, per_s: float, *, clock: Callable[[], float]) -> None:
+    def __init__(
+        self,
+        per_s: float,
+        *,
+        clock: Callable[[], float],
+        at_once: int = TRIES_AT_ONCE,
+        per_s_of_one: float = TRIES_PER_S,
+    ) -> None:
         self._per_s, self._most = per_s, 2 * per_s
         self._clock = clock
         self._level, self._at_s = self._most, clock()
-        self._networks = Addresses(at_once=TRIES_AT_ONCE, per_s=TRIES_PER_S)
+        self._networks = Addresses(at_once=at_once, per_s=per_s_of_one)
 
     def take(self, address: str) -> bool:
         """Whether there is one for this address. When none is left it takes nothing of the address's own."""

@@ -31,6 +31,8 @@ class Needs(Enum):
     """A slot of those who sign in: their passwords cost more than all the rest together."""
     WAIT = "wait"
     """It waits for something to happen elsewhere, and holds nothing but a place among those who wait."""
+    OFFICE = "office"
+    """A slot of staff, for whoever is known to be of them; everybody else gets one of the few of strangers."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,7 +48,9 @@ class Sort:
     signs_in: bool = False
     """It is how one says who one is: a little of it goes without a pass (side_entrance.py)."""
     is_machine: bool = False
-    """A payment provider or staff: never of a people's lane."""
+    """A payment provider: never of a people's lane."""
+    takes_file: bool = False
+    """It may bring a file: its body may be large, and is taken in before a slot is asked for. No other body may be."""
 
 
 _LOOK = Sort("look", Work.BROWSE, rests_from=Step.LOOKING)
@@ -56,7 +60,7 @@ _ENTRANCE = Sort("entrance", Work.BROWSE, rests_from=Step.ENTERING)
 """Forms rest with what they are for: a browser that cannot see one cannot send it."""
 _HISTORY = Sort("history", Work.BROWSE, rests_from=Step.HISTORY)
 _NEWS = Sort("news", Work.BROWSE, Needs.WAIT, rests_from=Step.HISTORY)
-_PREVIEW = Sort("preview", Work.BROWSE, rests_from=Step.PREVIEWS)
+_PREVIEW = Sort("preview", Work.BROWSE, rests_from=Step.PREVIEWS, takes_file=True)
 _STATISTICS = Sort("statistics", Work.BROWSE, rests_from=Step.STATISTICS)
 _ENTER = Sort("enter", Work.BUY, Needs.ENTRY, rests_from=Step.ENTERING, stays=True)
 _SIGN_IN = Sort("enter", Work.BUY, Needs.ENTRY, rests_from=Step.ENTERING, stays=True, signs_in=True)
@@ -66,8 +70,11 @@ _ACT = Sort("act", Work.BUY, rests_from=Step.BUYING)
 """Whatever no rule names and changes something."""
 _TILL = Sort("till", Work.BUY, rests_from=Step.BUYING)
 """A partner's stock and tills: somebody stands in front of them."""
-_UPLOAD = Sort("upload", Work.BUY, rests_from=Step.BUYING, stays=True)
+_UPLOAD = Sort("upload", Work.BUY, rests_from=Step.BUYING, stays=True, takes_file=True)
+_LIST = Sort("list", Work.BUY, rests_from=Step.BUYING, takes_file=True)
+"""An agency's list of those whom it invites."""
 _STAMP = Sort("stamp", Work.FINISH, rests_from=Step.STAMPING)
+_STAMP_FILE = Sort("stamp", Work.FINISH, rests_from=Step.STAMPING, takes_file=True)
 _FOLLOW = Sort("follow", Work.FINISH)
 _FOLLOW_WAITING = Sort("follow_waiting", Work.FINISH, Needs.WAIT)
 _FETCH = Sort("fetch", Work.FINISH)
@@ -77,14 +84,15 @@ _PROVE = Sort("prove", Work.BUY)
 _CHECK = Sort("check", Work.BUY)
 """Proof of having been in time, made and checked: needed most when all else rests. It gives way to those who finish."""
 _MONEY = Sort("money", Work.FINISH, is_machine=True)
-_OFFICE = Sort("office", Work.FINISH, is_machine=True)
+_OFFICE = Sort("office", Work.FINISH, Needs.OFFICE)
 """Staff: they decide about people's money, and one of them undoes what a lever did."""
+_SETTLEMENT = Sort("office", Work.FINISH, Needs.OFFICE, takes_file=True)
 
 _FREE_EXACT = frozenset({"/healthz", "/readyz", "/metrics", "/favicon.ico", "/robots.txt"})
 _FREE_BELOW = ("/static/", "/gate/", "/status")
 _IN_TIME = r"/[^/]+/tepat-waktu(?:\.txt)?"
 _RULES: tuple[tuple[str, tuple[tuple[str, str, Sort], ...]], ...] = (
-    ("v1/stamps", (("POST", "", _STAMP), ("GET", "/[^/]+.*", _FOLLOW), ("GET", "", _HISTORY))),
+    ("v1/stamps", (("POST", "", _STAMP_FILE), ("GET", "/[^/]+.*", _FOLLOW), ("GET", "", _HISTORY))),
     ("v1/uploads", (("HEAD", ".*", _STEP), (".*", ".*", _UPLOAD))),
     ("v1/documents", (("GET", "/[^/]+", _STEP), ("GET", "", _HISTORY))),
     ("v1/orders", (("POST", "", _BUY), ("GET", "", _HISTORY), ("GET", "/[^/]+", _FOLLOW), (".*", ".*", _STEP))),
@@ -97,6 +105,7 @@ _RULES: tuple[tuple[str, tuple[tuple[str, str, Sort], ...]], ...] = (
     ("v1/partners", (("GET", "/me/(?:sales|deposits)", _HISTORY), (".*", ".*", _TILL))),
     ("v1/quota", (("GET", "/history", _HISTORY), ("GET", "/history/news", _NEWS))),
     ("v1/verify", (("POST", "", _PREVIEW),)),
+    ("v1/programmes", (("POST", "/[^/]+/list", _LIST),)),
     ("v1/invariants", ((".*", ".*", _STATISTICS),)),
     ("masuk", (("POST", "", _SIGN_IN), ("GET", "", _ENTRANCE))),
     ("daftar", (("POST", "", _ENTER), ("GET", "", _ENTRANCE))),
@@ -112,10 +121,12 @@ _RULES: tuple[tuple[str, tuple[tuple[str, str, Sort], ...]], ...] = (
     ),
     ("meterai", ((".*", ".*", _FOLLOW),)),
     ("verifikasi", (("POST", ".*", _PREVIEW),)),
+    ("program", (("POST", "/[^/]+/daftar", _LIST),)),
     ("invariants", ((".*", ".*", _STATISTICS),)),
     ("docs", ((".*", ".*", _STATISTICS),)),
     ("mitra", (("GET", "/penjualan", _HISTORY), (".*", ".*", _TILL))),
-    *((head, ((".*", ".*", _OFFICE),)) for head in ("operator", "petugas", "perbendaharaan")),
+    ("petugas", (("POST", "/setelmen", _SETTLEMENT), (".*", ".*", _OFFICE))),
+    *((head, ((".*", ".*", _OFFICE),)) for head in ("operator", "perbendaharaan")),
 )
 _COMPILED = {
     head: tuple((re.compile(method), re.compile(rest), sort) for method, rest, sort in rules) for head, rules in _RULES

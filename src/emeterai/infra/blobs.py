@@ -52,7 +52,7 @@ class BlobStore:
     def __init__(self, store: ObjectStore, folder: Path | None) -> None:
         self._store = store
         self._folder = folder
-        self._writes: Batcher[Named, None] = Batcher(self._write, name="blob_put", batch_max=64)
+        self._writes: Batcher[Named, None] = Batcher(self._write, name="blob_put", batch_max=64, begins=False)
 
     @classmethod
     def local(cls, folder: Path) -> BlobStore:

@@ -9,9 +9,9 @@ from typing import Any, Protocol
 
 import asyncpg
 
-from emeterai.core.refusal import RefusalKind
+from emeterai.core.refusal import RefusalKind, Refused
 from emeterai.infra import metrics
-from emeterai.infra.lane import Caller, caller
+from emeterai.infra.lane import Caller, Deadline, caller, deadline, lift_deadline
 
 BUSY = RefusalKind(
     "service_busy",
@@ -40,7 +40,16 @@ _NONE_FREE = (
     asyncpg.CannotConnectNowError,
     asyncpg.TooManyConnectionsError,
 )
+_HEAD = 40
+"""So much of a statement tells what it begins with."""
 _busy = metrics.counter("emeterai_database_busy", "Callers refused because no connection was free in time")
+_late = metrics.counter("emeterai_deadlines_passed", "Work not begun: its own deadline had passed", ["before"])
+
+
+def too_late(before: str) -> Refused:
+    """The refusal of what was not begun because whoever asked has stopped waiting; `before` names what it came to."""
+    _late.labels(before).inc()
+    return BUSY(retry_after_s=1)
 
 
 class Connection(Protocol):
@@ -68,8 +77,8 @@ class Connection(Protocol):
 class Turns(Protocol):
     """Says who has the next connection, when work for several lanes wants one. None: it is the service's own work."""
 
-    async def enter(self, caller: Caller | None) -> bool:
-        """Wait for a turn; False when none comes in time."""
+    async def enter(self, caller: Caller | None, asked: Deadline) -> bool:
+        """Wait for a turn as long as whoever `asked` does; False when none comes in time."""
 
     def leave(self, caller: Caller | None) -> None:
         """The turn is over."""
@@ -78,7 +87,7 @@ class Turns(Protocol):
 class _AllAtOnce:
     """Nobody waits for a turn."""
 
-    async def enter(self, _caller: Caller | None) -> bool:
+    async def enter(self, _caller: Caller | None, _asked: Deadline) -> bool:
         return True
 
     def leave(self, _caller: Caller | None) -> None:
@@ -88,7 +97,8 @@ class _AllAtOnce:
 class Database:
     """A bounded pool. `transaction` is the only way to write; a caller waits for a connection at most `wait_s`.
 
-    Where lanes share it (`share`), work for a lane waits for its turn first.
+    Where lanes share it (`share`), work for a lane waits for its turn first. Nobody waits beyond his deadline, or gets
+    a connection after it (`infra.lane`); a transaction, or a statement that may write, lifts it: its outcome is told.
     """
 
     def __init__(self, pool: asyncpg.Pool, wait_s: float, *, shared_count: int = 0) -> None:
@@ -142,22 +152,28 @@ class Database:
                 turns.leave(who)
 
     async def _acquired(self, turns: Turns, who: Caller | None) -> Any:
-        if not await turns.enter(who):
-            _busy.inc()
-            raise BUSY()
+        asked = deadline()
+        if not await turns.enter(who, asked):
+            raise _none_in_time(is_late=asked.has_passed)
+        left_s = asked.left_s
+        if left_s <= 0:  # its turn came too late and is the next one's
+            turns.leave(who)
+            raise too_late("connection")
+        is_hurried = left_s < self.wait_s
         try:
-            return await self._pool.acquire(timeout=self.wait_s)
+            async with asyncio.timeout(left_s if is_hurried else None):
+                return await self._pool.acquire(timeout=self.wait_s)
         except BaseException as error:
             turns.leave(who)
             if isinstance(error, _NONE_FREE):
-                _busy.inc()
-                raise BUSY() from error
+                raise _none_in_time(is_late=is_hurried and isinstance(error, TimeoutError)) from error
             raise
 
     @asynccontextmanager
     async def transaction(self) -> AsyncIterator[Connection]:
         """One short READ COMMITTED transaction: committed when the block ends, rolled back when it raises."""
         async with self.connection() as connection:
+            lift_deadline()
             afterwards = self._afterwards[id(connection)] = []
             try:
                 async with connection.transaction():
@@ -177,17 +193,34 @@ class Database:
     async def fetch(self, query: str, *arguments: Any) -> list[Any]:
         """All rows of one statement."""
         async with self.connection() as connection:
+            _begin(query)
             return await connection.fetch(query, *arguments)
 
     async def fetchrow(self, query: str, *arguments: Any) -> Any:
         """The first row of one statement, or None."""
         async with self.connection() as connection:
+            _begin(query)
             return await connection.fetchrow(query, *arguments)
 
     async def fetchval(self, query: str, *arguments: Any) -> Any:
         """The first column of the first row of one statement, or None."""
         async with self.connection() as connection:
+            _begin(query)
             return await connection.fetchval(query, *arguments)
+
+
+def _none_in_time(*, is_late: bool) -> Refused:
+    """Why there is no connection: nobody waits for it any more, or none was free."""
+    if is_late:
+        return too_late("connection")
+    _busy.inc()
+    return BUSY()
+
+
+def _begin(query: str) -> None:
+    """A statement that may write is a beginning: whoever it is for hears how it ended."""
+    if not query[:_HEAD].lstrip().startswith("SELECT"):
+        lift_deadline()
 
 
 async def _leave_as_it_is(_connection: asyncpg.Connection) -> None:

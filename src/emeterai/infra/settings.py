@@ -54,6 +54,9 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     upload_life_s: Count = 86_400
     """An unfinished upload is forgotten after this time without a byte."""
     session_life_s: Count = 30 * 86_400
+    address_sign_ups_an_hour_max: Count = 60
+    """So many accounts may be opened from one network address; a block of addresses may open twenty times as many."""
+    address_sign_ups_a_day_max: Count = 300
     hold_life_s: Seconds = 60.0
     """A held unit whose stamp has not been made by then returns by itself."""
     lease_s: Seconds = 5.0
@@ -138,7 +141,11 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     mail_from: str = ""
     """The sender of e-mails; empty: `emeterai@` the host of `public_url`."""
     call_webhook_url: str = ""
-    """Is told whom to call, for channels other than e-mail."""
+    """Is told whom to call who gave a phone number; empty: people are called by e-mail only."""
+    call_webhook_secret_file: str = ""
+    """Holds the secret that signs what the webhook is told, on its first line: `whsec_` and base64."""
+    call_webhook_channels: str = "whatsapp"
+    """What the webhook calls people by, as the pages name it: `whatsapp` and `sms`, with commas between."""
     crash_folder: str = ""
     """For tests of death only: where named crash points are armed (infra/crash_points.py)."""
 
@@ -194,6 +201,17 @@ def load_settings(environ: Mapping[str, str] | None = None) -> Settings:
         # msgspec says "Expected `int` >= 1 - at `$.port`"; an operator knows the variable, not the path.
         text, _, path = str(error).partition(" - at `$.")
         raise SettingsError(f"{PREFIX}{path.rstrip('`').upper()}: {text[:1].lower()}{text[1:]}") from error
+
+
+def secret_in(file: str, variable: str) -> str:
+    """The secret on the first line of the file that a setting names. Raises SettingsError, which never shows it."""
+    try:
+        line = Path(file).read_text(encoding="utf-8").partition("\n")[0].strip() if file else ""
+    except (OSError, UnicodeDecodeError) as error:
+        raise SettingsError(f"{PREFIX}{variable}: the file cannot be read") from error
+    if not line:
+        raise SettingsError(f"{PREFIX}{variable}: a file with the secret on its first line is needed")
+    return line
 
 
 def as_environment(settings: Settings) -> dict[str, str]:

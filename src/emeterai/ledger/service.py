@@ -32,6 +32,7 @@ from emeterai.core.ledger import (
 from emeterai.core.refusal import Refused
 from emeterai.infra.batching import Batcher
 from emeterai.infra.database import Connection, Database
+from emeterai.infra.lane import lift_deadline
 from emeterai.ledger import store
 from emeterai.ledger.model import Movement
 
@@ -192,6 +193,7 @@ class Ledger:
                 answers = book.decide(transfers)
                 if any(isinstance(answer, Refused) for answer in answers):
                     return None
+                lift_deadline()
                 moved = await _write(connection, answers, changes(before, book.balances))
         except _OVERTAKEN:
             return None

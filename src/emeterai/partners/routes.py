@@ -26,6 +26,7 @@ from emeterai.infra.http import (
 from emeterai.partners.deposits import Decision, Deposit, Deposits
 from emeterai.partners.model import SerialBlockUse
 from emeterai.partners.sales import (
+    BUYER_LIMIT_REACHED,
     PARTNER_SUSPENDED,
     RECIPIENT_UNKNOWN,
     SALE_UNUSABLE,
@@ -175,6 +176,7 @@ class PartnerRoutes(Controller):
             SOLD_OUT,
             PARTNER_SUSPENDED,
             RECIPIENT_UNKNOWN,
+            BUYER_LIMIT_REACHED,
             SALE_UNUSABLE,
             IDEMPOTENCY_KEY_BAD,
             IDEMPOTENCY_KEY_REUSED,

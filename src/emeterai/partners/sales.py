@@ -19,12 +19,13 @@ from emeterai.core.ledger import Kind, Reason, Transfer
 from emeterai.core.refusal import RefusalKind, Refused
 from emeterai.infra.batching import Batcher
 from emeterai.infra.crash_points import may_die_at
-from emeterai.infra.database import Database
+from emeterai.infra.database import Connection, Database
 from emeterai.infra.http import IDEMPOTENCY_KEY_REUSED
 from emeterai.infra.ids import new_id
 from emeterai.ledger.service import Ledger, OpenBook
 from emeterai.partners import sale_store, store
 from emeterai.partners.model import PartnerState, Sale, SaleWanted
+from emeterai.purchase.units_received import UnitsLeft, any_number
 from emeterai.web import paths
 
 __all__ = ["Sale", "SaleWanted", "Sales"]
@@ -64,6 +65,14 @@ SALE_UNUSABLE = RefusalKind(
     "Jumlah harus 1 sampai {quantity_max} dan rujukan paling banyak {reference_max} karakter; perbaiki lalu coba lagi.",
     "Sell 1 to {quantity_max} with a reference of at most {reference_max} characters; put it right and try again.",
 )
+BUYER_LIMIT_REACHED = RefusalKind(
+    "buyer_limit_reached",
+    409,
+    "Pembeli ini sudah mencapai batas meterai untuk 24 jam; stok Anda utuh dan uang jangan diterima. Jual lebih "
+    "sedikit, atau minta ia kembali besok.",
+    "This buyer has reached the limit of stamps for 24 hours; your stock is untouched, take no money. Sell fewer, "
+    "or ask them to come back tomorrow.",
+)
 
 
 class Buyer(NamedTuple):
@@ -83,9 +92,15 @@ class _Decided:
 
 
 class Sales:
-    """The verbs of selling. One per process; people can always buy at the service's own shop below `base_url`."""
+    """The verbs of selling. One per process; people can always buy at the service's own shop below `base_url`.
 
-    def __init__(self, db: Database, ledger: Ledger, accounts: Accounts, *, base_url: str) -> None:
+    `left` knows how many units people may get.
+    """
+
+    def __init__(
+        self, db: Database, ledger: Ledger, accounts: Accounts, *, base_url: str, left: UnitsLeft = any_number
+    ) -> None:
+        self._left = left
         self._db = db
         self._ledger = ledger
         self._accounts = accounts
@@ -95,8 +110,8 @@ class Sales:
     async def sell(self, partner_id: UUID, wanted: SaleWanted) -> Sale:
         """Sell from a partner's stock. The same key with the same content is the same sale.
 
-        Raises `sold_out`, `partner_suspended`, `recipient_unknown`, `sale_unusable`, `idempotency_key_reused`; and
-        `service_busy`, after which the same key finds out whether it was sold.
+        Raises `sold_out`, `partner_suspended`, `recipient_unknown`, `buyer_limit_reached`, `sale_unusable`,
+        `idempotency_key_reused`; and `service_busy`, after which the same key finds out whether it was sold.
         """
         _require_usable(wanted)
         lane = (partner_id, hash(wanted.idempotency_key) % _LANES)
@@ -115,8 +130,9 @@ class Sales:
         async with self._db.connection() as connection:
             state, at = await sale_store.state_and_time(connection, partner_id)
             known = await sale_store.by_keys(connection, partner_id, [wanted.idempotency_key])
+            left = await self._left_of(connection, buyers, [wanted])
         may_sell = state is PartnerState.ACTIVE
-        decided = _decide([wanted], buyers, known, may_sell=may_sell, available=available, at=at)
+        decided = _decide([wanted], buyers, known, left=left, may_sell=may_sell, available=available, at=at)
         (answer,) = await self._with_alternatives(partner_id, decided.answers)
         if isinstance(answer, Exception):
             raise answer
@@ -139,8 +155,9 @@ class Sales:
             book = await self._ledger.open_book(tx, {partner_id, *accounts}, opening=True)
             state, at = await sale_store.state_and_time(tx, partner_id)
             known = await sale_store.by_keys(tx, partner_id, [wanted.idempotency_key for wanted in batch])
-            available = book.balance(partner_id).available
-            decided = _decide(batch, buyers, known, may_sell=state is PartnerState.ACTIVE, available=available, at=at)
+            available, may_sell = book.balance(partner_id).available, state is PartnerState.ACTIVE
+            left = await self._left_of(tx, buyers, batch)
+            decided = _decide(batch, buyers, known, left=left, may_sell=may_sell, available=available, at=at)
             if decided.sales:
                 bundle = new_id()
                 await _post(book, partner_id, bundle, decided.sales)
@@ -156,7 +173,7 @@ class Sales:
             known = await sale_store.by_keys(connection, partner_id, [wanted.idempotency_key for wanted in batch])
         repeated = [wanted for wanted in batch if wanted.idempotency_key in known]
         buyers = await self._buyers(partner_id, repeated) if repeated else {}
-        decided = _decide(batch, buyers, known, may_sell=state is PartnerState.ACTIVE, available=0, at=at)
+        decided = _decide(batch, buyers, known, left={}, may_sell=state is PartnerState.ACTIVE, available=0, at=at)
         return await self._with_alternatives(partner_id, decided.answers)
 
     async def _buyers(self, partner_id: UUID, batch: Sequence[SaleWanted]) -> dict[str, Buyer]:
@@ -171,6 +188,17 @@ class Sales:
             found = await self._accounts.find(list(contacts))
             buyers.update({to: Buyer(account, is_partner=False) for to, account in found.items()})
         return buyers
+
+    async def _left_of(
+        self, connection: Connection, buyers: Mapping[str, Buyer], batch: Sequence[SaleWanted]
+    ) -> Mapping[UUID, int]:
+        """How many units the people of a batch may get; retailers may get any number for their stock."""
+        asked: dict[UUID, int] = {}
+        for wanted in batch:
+            buyer = buyers.get(wanted.to)
+            if buyer is not None and not buyer.is_partner:
+                asked[buyer.account] = asked.get(buyer.account, 0) + wanted.quantity
+        return await self._left(connection, asked) if asked else {}
 
     async def _with_alternatives(self, partner_id: UUID, answers: Sequence[Sale | Refused]) -> list[Sale | Exception]:
         """The answers; where the stock was too small they name others who sell, read once for all of them."""
@@ -197,12 +225,16 @@ def _decide(
     buyers: Mapping[str, Buyer],
     earlier: Mapping[str, Sale],
     *,
+    left: Mapping[UUID, int],
     may_sell: bool,
     available: int,
     at: datetime,
 ) -> _Decided:
-    """Answer each in order as if they had come one by one; `earlier` are the sales whose keys are repeated."""
-    known, decided = dict(earlier), _Decided()
+    """Answer each in order as if they had come one by one; `earlier` are the sales whose keys are repeated.
+
+    `left` is how many units a buyer may still get; who is not in it may get any number.
+    """
+    known, still, decided = dict(earlier), dict(left), _Decided()
     for wanted in batch:
         buyer, before = buyers.get(wanted.to), known.get(wanted.idempotency_key)
         if before is not None:
@@ -213,9 +245,13 @@ def _decide(
             decided.answers.append(SOLD_OUT(available=available, quantity=wanted.quantity, alternatives=""))
         elif buyer is None:
             decided.answers.append(RECIPIENT_UNKNOWN())
+        elif still.get(buyer.account, wanted.quantity) < wanted.quantity:
+            decided.answers.append(BUYER_LIMIT_REACHED())
         else:
             sale = _new_sale(wanted, buyer, at)
             available -= wanted.quantity
+            if buyer.account in still:
+                still[buyer.account] -= wanted.quantity
             known[wanted.idempotency_key] = sale
             decided.answers.append(sale)
             decided.sales.append(sale)

@@ -13,15 +13,16 @@ from uuid import UUID
 import msgspec
 
 from emeterai.core.refusal import RefusalKind, Refused
-from emeterai.core.returning import RefundState, ReturnCause, ReturnMove, ReturnState, units_for, units_within
+from emeterai.core.returning import RefundState, ReturnMove, ReturnState, units_for
 from emeterai.infra.crash_points import may_die_at
 from emeterai.infra.database import Connection, Database
 from emeterai.ledger.service import Ledger, OpenBook
 from emeterai.purchase import cases_store, postings, returns_store, steps, store
 from emeterai.purchase.model import Order, Source
+from emeterai.purchase.paid_stamps import PaidStamps, TakenBack, paid_stamps_of
 from emeterai.purchase.provider import PROVIDER_UNAVAILABLE, RETRY_AFTER_S
 from emeterai.purchase.providers import Providers
-from emeterai.purchase.returns import LookAt, Owed, nothing_owed
+from emeterai.purchase.returns import LookAt, Owed, nothing_owed, own_units
 from emeterai.purchase.returns_model import Action, Case, CaseKind, Proposal, Return
 
 CASE_UNKNOWN = RefusalKind(
@@ -282,28 +283,30 @@ async def _check(
     if case.closed_at is not None or (action is Action.TAKE_BACK and case.kind is not CaseKind.TAKEN_BACK):
         raise PROPOSAL_OVERTAKEN()
     if action is Action.TAKE_BACK:
-        stamps = await _stamps_of(tx, case, order)
-        if stamps <= 0:
+        stamps, missing_idr = await _stamps_and_loss(tx, case, order)
+        if stamps is None or stamps.left <= 0:
             raise CASE_WITHOUT_STAMPS()
-        missing = units_within(case.amount_idr or 0, order.price, quantity=order.quantity)
-        balance = book.balance(order.account_id)
-        own = balance.available - await owed(tx, order.account_id, used=balance.used)
-        quantity_max = max(0, min(own, missing, stamps))
+        own = await own_units(tx, order.account_id, book.balance(order.account_id), owed=owed)
+        quantity_max = min(own, stamps.units_within(missing_idr))
         if quantity is None or not 1 <= quantity <= quantity_max:
             raise TAKE_BACK_TOO_MUCH(quantity_max=quantity_max)
 
 
-async def _stamps_of(tx: Connection, case: Case, order: Order) -> int:
-    """How many stamps the money of a case became, without those that have left the quota for money again."""
+async def _stamps_and_loss(tx: Connection, case: Case, order: Order) -> tuple[PaidStamps | None, int]:
+    """The stamps that the money of a case became, None for none; and how much of that money is missing, in rupiah.
+
+    A loss may be told in parts, each a case: what was too little for a stamp when a case was closed counts with the
+    cases after it, as if all of it had been told at once.
+    """
     payment = Source(case.provider, case.reference)
-    stamps = order.quantity if order.is_paid_with(payment) else 0
-    for back in await returns_store.returns_of(tx, [order.id]):
-        if back.payment == payment and back.state is ReturnState.CREDITED:
-            stamps += back.quantity or 0
-        elif back.payment == payment and back.cause is ReturnCause.QUOTA_RETURNED:
-            stamps -= back.quantity or 0
-    others = [one for one in await cases_store.cases_of(tx, [order.id]) if one.id != case.id]
-    return stamps - sum(one.quantity or 0 for one in others if payment == Source(one.provider, one.reference))
+    every = await cases_store.cases_of(tx, [order.id])
+    cases = [one for one in every if Source(one.provider, one.reference) == payment]
+    prices = await cases_store.taken_prices(tx, cases)
+    taken = [TakenBack(payment, one.quantity or 0, prices[one.id]) for one in cases if one.id in prices]
+    lost = [one for one in cases if one.kind is CaseKind.TAKEN_BACK and (one.closed_at or one.id == case.id)]
+    missing_idr = sum(one.amount_idr or 0 for one in lost) - sum(one.price.total_idr for one in taken)
+    became = paid_stamps_of(order, await returns_store.returns_of(tx, [order.id]), taken)
+    return next((stamps for stamps in became if stamps.payment == payment), None), missing_idr
 
 
 async def _do(
@@ -313,7 +316,9 @@ async def _do(
     if case is not None:
         if proposal.action is Action.TAKE_BACK:
             assert proposal.quantity is not None
-            price = order.price.part(proposal.quantity, of=order.quantity)
+            stamps, _ = await _stamps_and_loss(tx, case, order)
+            assert stamps is not None
+            price = stamps.price_of(proposal.quantity)
             taken = postings.stamps_for_loss(case, price, account=order.account_id, quantity=proposal.quantity)
             await steps.post(book, taken, about=case.id)
         await cases_store.close_case(tx, case.id, quantity=proposal.quantity)

@@ -8,6 +8,7 @@ from uuid import UUID
 
 import asyncpg
 
+from emeterai.core.ordering import Price
 from emeterai.infra.database import Connection, Database
 from emeterai.infra.ids import new_id
 from emeterai.purchase.model import Source
@@ -88,6 +89,17 @@ async def close_case(tx: Connection, case_id: UUID, *, quantity: int | None = No
         case_id,
         quantity,
     )
+
+
+async def taken_prices(tx: Connection, cases: Sequence[Case]) -> dict[UUID, Price]:
+    """What was posted for the stamps that were taken back, for each case for which some were."""
+    done = [case for case in cases if case.quantity]
+    rows = await tx.fetch(
+        "SELECT id, amount FROM ledger.transfers WHERE id = ANY ($1::uuid[])",
+        [line for case in done for line in (case.duty_transfer, case.fee_transfer)],
+    )
+    posted = {row["id"]: row["amount"] for row in rows}
+    return {case.id: Price(posted[case.duty_transfer], posted.get(case.fee_transfer, 0)) for case in done}
 
 
 async def insert_proposal(

@@ -7,10 +7,11 @@ then until an hour after its deadline, 30 in the three days after that. On avera
 from __future__ import annotations
 
 import random
+from uuid import UUID
 
 from emeterai.infra.database import Connection
-from emeterai.purchase import store
-from emeterai.purchase.model import Order
+from emeterai.purchase import charge_store, store
+from emeterai.purchase.model import Charge, Order
 
 FIRST_CHECK_S = 20.0
 """A new order is asked about after so long; then each pause is twice the one before."""
@@ -22,6 +23,13 @@ _JITTER = 0.25
 _NEAR_S = 45.0
 _NEAR_BEFORE_S = 300.0
 _NEAR_AFTER_S = 3600.0
+
+
+async def watch_charge(tx: Connection, order_id: UUID, charge: Charge, *, provider: str) -> None:
+    """Put a charge on record: from now on there is somebody to be asked, in time for the order's deadline."""
+    await charge_store.write_charge(
+        tx, order_id, charge, provider=provider, first_check_s=FIRST_CHECK_S, near_before_s=_NEAR_BEFORE_S
+    )
 
 
 async def claim_check(tx: Connection, order: Order, *, silence_s: float) -> store.Watch | None:

@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-from pathlib import Path
-
-from emeterai.infra.settings import PREFIX, Settings, SettingsError
+from emeterai.infra.settings import PREFIX, Settings, SettingsError, secret_in
 from emeterai.purchase import midtrans, sandbox_words, xendit
 from emeterai.purchase.midtrans import MidtransProvider
 from emeterai.purchase.provider import PaymentProvider
@@ -36,21 +34,10 @@ def _provider(name: str, settings: Settings) -> PaymentProvider:
         case sandbox_words.PROVIDER_NAME:
             return SandboxProvider(settings.sandbox_url, sandbox_words.sandbox_secret(settings.data_path))
         case midtrans.PROVIDER_NAME:
-            key = _first_line(settings.midtrans_server_key_file, "MIDTRANS_SERVER_KEY_FILE")
+            key = secret_in(settings.midtrans_server_key_file, "MIDTRANS_SERVER_KEY_FILE")
             return MidtransProvider(settings.midtrans_url, key, bank=settings.payment_bank)
         case xendit.PROVIDER_NAME:
-            key = _first_line(settings.xendit_secret_key_file, "XENDIT_SECRET_KEY_FILE")
-            token = _first_line(settings.xendit_callback_token_file, "XENDIT_CALLBACK_TOKEN_FILE")
+            key = secret_in(settings.xendit_secret_key_file, "XENDIT_SECRET_KEY_FILE")
+            token = secret_in(settings.xendit_callback_token_file, "XENDIT_CALLBACK_TOKEN_FILE")
             return XenditProvider(settings.xendit_url, key, callback_token=token, bank=settings.payment_bank)
     raise SettingsError(f"{PREFIX}PAYMENT_PROVIDERS: there is no provider called {name!r}")
-
-
-def _first_line(file: str, variable: str) -> str:
-    """The secret in a file. Raises SettingsError, which never shows it."""
-    try:
-        line = Path(file).read_text(encoding="utf-8").partition("\n")[0].strip() if file else ""
-    except (OSError, UnicodeDecodeError) as error:
-        raise SettingsError(f"{PREFIX}{variable}: the file cannot be read") from error
-    if not line:
-        raise SettingsError(f"{PREFIX}{variable}: a file with the secret on its first line is needed")
-    return line

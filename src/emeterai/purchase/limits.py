@@ -2,12 +2,13 @@
 
 Whoever holds a stolen account, or buys for resale, is slowed down; whoever stamps an application is not. Limits are
 settings, for people and for organisations. An organisation is whom the issuer knows: a group that staff have approved,
-or a partner. An API key changes nothing: anybody makes one for himself.
+or a partner. An API key changes nothing: anybody makes one for himself. Nor does the way: the units of a day are those
+that were ordered and those that came from tills and vouchers (`units_received.py`).
 """
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 from uuid import UUID
@@ -21,9 +22,9 @@ from emeterai.web.formats import moment
 UNITS_A_DAY_REACHED = RefusalKind(
     "units_a_day_reached",
     429,
-    "Dalam 24 jam satu akun dapat memesan sampai {units_max} meterai, dan Anda sudah memesan {units_ordered}; "
-    "pesan lebih sedikit, atau coba lagi setelah {again_at}.",
-    "In 24 hours one account can order up to {units_max} stamps, and you have ordered {units_ordered}; "
+    "Dalam 24 jam satu akun dapat memperoleh sampai {units_max} meterai, dan Anda sudah memesan atau menerima "
+    "{units_ordered}; pesan lebih sedikit, atau coba lagi setelah {again_at}.",
+    "In 24 hours one account can get up to {units_max} stamps, and you have ordered or received {units_ordered}; "
     "order fewer, or try again after {again_at}.",
 )
 ORDERS_AN_HOUR_REACHED = RefusalKind(
@@ -90,38 +91,69 @@ async def check_limits(
     without money takes no units of the day, but was one of the hour. Raises `orders_an_hour_reached`,
     `open_orders_reached` or `units_a_day_reached`, which say when the next order fits.
     """
-    sharing = await sharing_of(tx, account_id)
-    is_its_own = account_id == sharing.accounts[0]
-    is_organisation = sharing.is_organisation or (is_its_own and await is_partner(tx, account_id))
-    limits = BuyingLimits.of(settings, is_organisation=is_organisation)
-    row = await tx.fetchrow(
-        _COUNTED, sharing.accounts, limits.units_a_day, limits.orders_an_hour, limits.open_orders, limits.order_life_s
-    )
+    limits, accounts = await limits_of(tx, account_id, settings=settings, is_partner=is_partner)
+    row = await count_lately(tx, accounts, limits, units_max=limits.units_a_day)
     if row["orders_an_hour"] > limits.orders_an_hour:
-        raise ORDERS_AN_HOUR_REACHED(orders_max=limits.orders_an_hour, **_again(row, "hour"))
+        raise ORDERS_AN_HOUR_REACHED(orders_max=limits.orders_an_hour, **again(row, "hour"))
     if row["open_orders"] > limits.open_orders:
-        raise OPEN_ORDERS_REACHED(orders_max=limits.open_orders, **_again(row, "open"))
+        raise OPEN_ORDERS_REACHED(orders_max=limits.open_orders, **again(row, "open"))
     if row["units_a_day"] > limits.units_a_day:
         raise UNITS_A_DAY_REACHED(
             units_max=limits.units_a_day,
             units_ordered=row["units_a_day"] - quantity,
-            **_again(row, "day"),
+            **again(row, "day"),
         )
 
 
-def _again(row: Mapping[str, Any], limit: str) -> dict[str, str | int]:
+async def limits_of(
+    tx: Connection, account_id: UUID, *, settings: Settings, is_partner: IsPartner
+) -> tuple[BuyingLimits, list[UUID]]:
+    """The limits of an account, and the accounts that share them, with its balances locked."""
+    sharing = await sharing_of(tx, account_id)
+    is_its_own = account_id == sharing.accounts[0]
+    is_organisation = sharing.is_organisation or (is_its_own and await is_partner(tx, account_id))
+    return BuyingLimits.of(settings, is_organisation=is_organisation), sharing.accounts
+
+
+async def count_lately(
+    tx: Connection, accounts: Sequence[UUID], limits: BuyingLimits, *, units_max: int, arriving: int = 0
+) -> Mapping[str, Any]:
+    """What these accounts ordered and received lately, so many `arriving` now included; and when there is room again.
+
+    The units of a day are counted against `units_max`.
+    """
+    row: Mapping[str, Any] = await tx.fetchrow(
+        _COUNTED, accounts, units_max, limits.orders_an_hour, limits.open_orders, limits.order_life_s, arriving
+    )
+    return row
+
+
+def again(row: Mapping[str, Any], limit: str) -> dict[str, str | int]:
     """When the next order fits: for programs in seconds, for people by the clock."""
     return {"retry_after_s": row[f"{limit}_over_s"], "again_at": moment(row[f"{limit}_over_at"])}
 
 
-_COUNTED = """
+UNITS_OF_ORDER = """
+    CASE WHEN created_at > now() - interval '24 hours' AND state NOT IN ('cancelled', 'expired')
+        AND (state <> 'awaiting_payment' OR expires_at > now()) THEN quantity ELSE 0 END
+"""
+"""The units of the day that a row of `purchase.orders` takes: none when it ended without money."""
+RECEIVED = """
+    kind = 'receive' AND reason IN ('sold', 'voucher_redeemed') AND posted_at > now() - interval '24 hours'
+        AND id BETWEEN infra.first_id_of(now() - interval '25 hours') AND infra.first_id_of(now() + interval '1 hour')
+"""
+"""Which rows of `ledger.transfers` are units of the day from a till or a voucher; the id leaves other months out."""
+_COUNTED = f"""
     WITH lately AS (
-        SELECT id, quantity, created_at, expires_at, created_at > now() - interval '1 hour' AS is_of_hour,
-            state = 'awaiting_payment' AND expires_at > now() AS is_open,
-            CASE WHEN created_at > now() - interval '24 hours' AND state NOT IN ('cancelled', 'expired')
-                AND (state <> 'awaiting_payment' OR expires_at > now()) THEN quantity ELSE 0 END AS units
+        SELECT id, created_at, expires_at, created_at > now() - interval '1 hour' AS is_of_hour,
+            state = 'awaiting_payment' AND expires_at > now() AS is_open, {UNITS_OF_ORDER} AS units
         FROM purchase.orders
         WHERE account_id = ANY($1::uuid[]) AND created_at > now() - make_interval(secs => greatest(86400, $5::int))
+        UNION ALL
+        SELECT id, posted_at, NULL, false, false, amount FROM ledger.transfers
+        WHERE credit = ANY($1::uuid[]) AND {RECEIVED}
+        UNION ALL
+        SELECT NULL, now(), NULL, false, false, $6::bigint WHERE $6::bigint > 0
     ), ranked AS (
         SELECT *, sum(units) OVER newest_first AS units_since,
             count(*) FILTER (WHERE is_of_hour) OVER newest_first AS hour_rank,

@@ -237,11 +237,9 @@ async def _order(
 async def returns_shown(purchase: Purchase, order: Order) -> dict[str, Any]:
     """The returns of an order in words, how many of its stamps can still be handed back, and a key for doing so."""
     returns = await purchase.returns.of_orders([order.id])
-    left = await purchase.returns.still_returnable(order)
-    available = await purchase.available(order.account_id) if left else 0
     return {
         "returns": [{"back": back, "why": cause_in_words(back), "where": state_in_words(back)} for back in returns],
-        "returnable": min(left, available),
+        "returnable": await purchase.returns.returnable_now(order),
         "idempotency_key": str(new_id()),
     }
 

@@ -55,7 +55,7 @@ class Pricing:
         return order_price(quantity, duty_idr=self._settings.duty_idr, fee_idr=self._settings.fee_idr)
 
     def quotes(self, quantity: int, *, has_channels: bool) -> list[Quote]:
-        """The price by each channel; where a provider has no channels each costs the plain price."""
+        """The price by each channel; where no provider has channels each costs the plain price."""
         plain = self.plain(quantity)
         return [self._quote(channel, plain, has_channels=has_channels) for channel in Channel]
 

@@ -45,6 +45,11 @@ class Providers:
         providers = list(self._providers.values())
         return next((provider for provider in providers if provider.is_healthy), providers[0])
 
+    @property
+    def has_channels(self) -> bool:
+        """Whether one of them collects by channel: then every order has a channel's price, whoever opens its charge."""
+        return any(provider.has_channels for provider in self._providers.values())
+
     def named(self, name: str) -> PaymentProvider:
         """The provider of that name. Raises `provider_unknown`."""
         if name not in self._providers:

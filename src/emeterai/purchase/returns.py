@@ -10,14 +10,13 @@ import asyncio
 import hashlib
 import random
 from collections.abc import Awaitable, Callable, Sequence
-from decimal import Decimal
-from typing import NamedTuple, Protocol
+from typing import Protocol
 from uuid import UUID
 
 import msgspec
 import structlog
 
-from emeterai.core.ordering import OrderState
+from emeterai.core.ledger import Balance
 from emeterai.core.refusal import RefusalKind, Refused
 from emeterai.core.returning import RefundState, ReturnCause, ReturnMove, ReturnState, refund_move
 from emeterai.infra import metrics
@@ -28,6 +27,7 @@ from emeterai.infra.ids import new_id
 from emeterai.ledger.service import Ledger, OpenBook
 from emeterai.purchase import cases_store, postings, returns_store, steps, store
 from emeterai.purchase.model import Order, RefundSeen, Source
+from emeterai.purchase.paid_stamps import PaidStamps, paid_stamps_of
 from emeterai.purchase.providers import Providers
 from emeterai.purchase.returns_model import CaseKind, Return
 from emeterai.purchase.returns_store import NewReturn
@@ -98,6 +98,11 @@ async def nothing_owed(_tx: Connection, _account_id: UUID, /, *, used: int) -> i
     return 0
 
 
+async def own_units(tx: Connection, account_id: UUID, balance: Balance, *, owed: Owed) -> int:
+    """The unused units of an account that nobody granted: only these may become money again."""
+    return max(0, balance.available - await owed(tx, account_id, used=balance.used))
+
+
 class Returns:
     """The verbs of returns. `silence_s`: a provider that says nothing usable for so long is not asked any more."""
 
@@ -154,7 +159,16 @@ class Returns:
         """How many stamps of an order can be handed back at once; some of them may have been used."""
         if not order.has_money or await _is_taken_back(self._db, order.id):
             return 0
-        return _most_left(_payments_of(order, await returns_store.returns_of(self._db, [order.id])))
+        return _most_left(paid_stamps_of(order, await returns_store.returns_of(self._db, [order.id])))
+
+    async def returnable_now(self, order: Order) -> int:
+        """How many stamps of an order its owner can hand back at this moment: unused ones that nobody granted."""
+        left = await self.still_returnable(order)
+        if left == 0:
+            return 0
+        balance = await self._ledger.balance(order.account_id)
+        async with self._db.connection() as connection:
+            return min(left, await own_units(connection, order.account_id, balance, owed=self._owed))
 
     async def hear(self, tx: Connection, return_id: UUID) -> bool:
         """There is news of a return: ask about it soon. False when this is no return. Believes nothing."""
@@ -234,19 +248,9 @@ class Returns:
         return what is ReturnMove.GIVE_UP
 
 
-class _Paid(NamedTuple):
-    """A transaction that became quota: how many of its stamps were not handed back, how many were; what was seen."""
-
-    payment: Source
-    left: int
-    seen_amount: Decimal
-    seen_currency: str
-    given_back: int = 0
-
-
-async def _check_hand_back(tx: Connection, book: OpenBook, order: Order, quantity: int, *, owed: Owed) -> _Paid:
+async def _check_hand_back(tx: Connection, book: OpenBook, order: Order, quantity: int, *, owed: Owed) -> PaidStamps:
     """The transaction whose money goes back, the order's own before those that were credited. Raises why none may."""
-    payments = _payments_of(order, await returns_store.returns_of(tx, [order.id]))
+    payments = paid_stamps_of(order, await returns_store.returns_of(tx, [order.id]))
     if not payments:
         raise RETURN_NOT_PAID()
     if await _is_taken_back(tx, order.id):
@@ -256,32 +260,13 @@ async def _check_hand_back(tx: Connection, book: OpenBook, order: Order, quantit
         raise RETURN_ALREADY_MADE()
     if not 1 <= quantity <= left:
         raise RETURN_QUANTITY_INVALID(quantity_max=left)
-    balance = book.balance(order.account_id)
-    available = max(0, balance.available - await owed(tx, order.account_id, used=balance.used))
+    available = await own_units(tx, order.account_id, book.balance(order.account_id), owed=owed)
     if quantity > available:
         raise RETURN_NOT_AVAILABLE(available=available)
     return next(paid for paid in payments if paid.left >= quantity)
 
 
-def _payments_of(order: Order, returns: Sequence[Return]) -> list[_Paid]:
-    """The transactions that became stamps of an order, its own and those that were credited, in their order."""
-    paid: dict[Source, _Paid] = {}
-    if order.state is OrderState.PAID:
-        assert order.seen_amount is not None
-        assert order.seen_currency is not None
-        own = Source(order.paid_provider or order.provider, order.paid_reference)
-        paid[own] = _Paid(own, order.quantity, order.seen_amount, order.seen_currency)
-    for back in returns:
-        known = paid.get(back.payment, _Paid(back.payment, 0, back.seen_amount, back.seen_currency))
-        if back.state is ReturnState.CREDITED:
-            paid[back.payment] = known._replace(left=known.left + (back.quantity or 0))
-        elif back.cause is ReturnCause.QUOTA_RETURNED:
-            gone = back.quantity or 0
-            paid[back.payment] = known._replace(left=known.left - gone, given_back=known.given_back + gone)
-    return list(paid.values())
-
-
-def _most_left(payments: Sequence[_Paid]) -> int:
+def _most_left(payments: Sequence[PaidStamps]) -> int:
     return max((paid.left for paid in payments), default=0)
 
 
@@ -291,8 +276,10 @@ async def _is_taken_back(connection: Connection | Database, order_id: UUID) -> b
     return any(case.kind is CaseKind.TAKEN_BACK for case in cases)
 
 
-def _handed_back(order: Order, quantity: int, idempotency_key: str | None, digest: bytes, *, paid: _Paid) -> NewReturn:
-    price = order.price.part(quantity, of=order.quantity, after=paid.given_back)
+def _handed_back(
+    order: Order, quantity: int, idempotency_key: str | None, digest: bytes, *, paid: PaidStamps
+) -> NewReturn:
+    price = paid.price_of(quantity)
     return NewReturn(
         id=new_id(),
         order_id=order.id,

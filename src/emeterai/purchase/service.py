@@ -26,9 +26,9 @@ from emeterai.infra.http import IDEMPOTENCY_KEY_REUSED
 from emeterai.infra.ids import new_id
 from emeterai.infra.settings import Settings
 from emeterai.ledger.service import Ledger
-from emeterai.purchase import cases_store, store
+from emeterai.purchase import cases_store, charge_store, money_in_flight, store
 from emeterai.purchase.cases import Cases
-from emeterai.purchase.checking import FIRST_CHECK_S, claim_check
+from emeterai.purchase.checking import FIRST_CHECK_S, claim_check, watch_charge
 from emeterai.purchase.limits import IsPartner, check_limits, no_partner
 from emeterai.purchase.looking import Looking
 from emeterai.purchase.model import NO_WISHES, Channel, Order, Source, Wishes
@@ -138,9 +138,9 @@ class Purchase:
         `orders_an_hour_reached` or `open_orders_reached`.
         """
         self._check_quantity(quantity)
-        provider = self._providers.preferred
-        quote = self._pricing.quote(quantity, wishes.channel, has_channels=provider.has_channels)
-        new = self._new_order(account_id, quantity, idempotency_key, wishes=wishes, quote=quote, provider=provider.name)
+        provider = self._providers.preferred.name
+        quote = self._pricing.quote(quantity, wishes.channel, has_channels=self._providers.has_channels)
+        new = self._new_order(account_id, quantity, idempotency_key, wishes=wishes, quote=quote, provider=provider)
         async with self._db.transaction() as tx:
             order = await store.insert_order(tx, new)
             if order is not None:
@@ -169,14 +169,14 @@ class Purchase:
             provider, charge = await self._providers.charge(order, channel=self._pricing.channel_of(order))
             may_die_at("charge.opened")
             async with self._db.transaction() as tx:
-                await store.write_charge(tx, order.id, charge, provider=provider)
+                await watch_charge(tx, order.id, charge, provider=provider)
             may_die_at("charge.recorded")
         return await self.order(account_id, order_id)
 
     def quotes(self, quantity: int) -> list[Quote]:
         """What an order of `quantity` costs now by each channel. Raises `order_quantity_invalid`."""
         self._check_quantity(quantity)
-        return self._pricing.quotes(quantity, has_channels=self._providers.preferred.has_channels)
+        return self._pricing.quotes(quantity, has_channels=self._providers.has_channels)
 
     async def available(self, account_id: UUID) -> int:
         """How many stamps the account may use now."""
@@ -196,6 +196,10 @@ class Purchase:
     async def has_money_on_its_way(self, account_id: UUID, *, paid_within_s: float) -> bool:
         """Whether the account has a charge to pay, or has paid one within so many seconds."""
         return await store.has_money_on_its_way(self._db, account_id, paid_within_s=paid_within_s)
+
+    async def has_money_in_flight(self, account_id: UUID, *, paid_within_s: float) -> bool:
+        """Whether the account's money is on its way to quota, or was so within so many seconds (money_in_flight.py)."""
+        return await money_in_flight.has_money_in_flight(self._db, account_id, paid_within_s=paid_within_s)
 
     async def cancel(self, account_id: UUID, order_id: UUID) -> Order:
         """Give up an order that awaits payment; cancelled already is no error. Money that comes still becomes quota.
@@ -314,7 +318,7 @@ class Purchase:
         async def close(order: Order) -> None:
             async with turns:
                 async with self._db.transaction() as tx:
-                    await store.write_closed(tx, order.id)
+                    await charge_store.write_closed(tx, order.id)
                 await self._providers.cancel(order)
 
         await finish_all(close(order) for order in closing)

@@ -14,7 +14,7 @@ import msgspec
 from emeterai.core.ordering import ChargeState, OrderState, Price, Seen
 from emeterai.core.returning import SecondPayment
 from emeterai.infra.database import Connection, Database
-from emeterai.purchase.model import Channel, Charge, Notice, Order, PaymentCode, Source, Wishes
+from emeterai.purchase.model import Channel, Notice, Order, PaymentCode, Source, Wishes
 
 _ORDER = """
     id, account_id, quantity, duty_idr, fee_idr, total_idr, state, provider, provider_reference, pay_url,
@@ -157,24 +157,6 @@ async def has_money_on_its_way(db: Database, account_id: UUID, *, paid_within_s:
     )
 
 
-async def write_charge(tx: Connection, order_id: UUID, charge: Charge, *, provider: str) -> None:
-    """Remember the charge and who opened it; an order that has one keeps it. One that has ended has it cancelled."""
-    await tx.execute(
-        """
-        UPDATE purchase.orders SET provider = $2, provider_reference = $3, pay_url = $4,
-            pay_channel = $5, pay_code = $6, pay_bank = $7, closing = state IN ('expired', 'cancelled')
-        WHERE id = $1 AND provider_reference IS NULL
-        """,
-        order_id,
-        provider,
-        charge.reference,
-        charge.pay_url,
-        charge.code.channel.value if charge.code else None,
-        charge.code.text if charge.code else None,
-        charge.code.bank if charge.code else None,
-    )
-
-
 async def write_state(
     tx: Connection, order_id: UUID, *, state: OrderState, seen: Seen | None = None, payment: Source | None = None
 ) -> None:
@@ -205,11 +187,6 @@ async def orders_closing(db: Database, limit: int) -> list[Order]:
     """Orders whose charge is to be cancelled, those that ended first before the others."""
     rows = await db.fetch(f"SELECT {_ORDER} FROM purchase.orders WHERE closing ORDER BY changed_at LIMIT $1", limit)
     return [_order(row) for row in rows]
-
-
-async def write_closed(tx: Connection, order_id: UUID) -> None:
-    """The provider has been asked to cancel the charge: once, for it is only a kindness."""
-    await tx.execute("UPDATE purchase.orders SET closing = false WHERE id = $1", order_id)
 
 
 async def write_next_check(

@@ -1,6 +1,6 @@
 """Redeeming: the units of an active voucher go from its batch to whoever brings its code, once.
 
-State and units move in one transaction, under the locks of the batch and of the person: no other row is touched.
+State and units move in one transaction, under the locks of the batch and of the person (of a group: its founder's too).
 """
 
 from __future__ import annotations
@@ -8,6 +8,7 @@ from __future__ import annotations
 from datetime import UTC
 from uuid import UUID
 
+from emeterai.accounts.groups_buying import locks_of_buyer
 from emeterai.core.ledger import Kind, Reason, Transfer
 from emeterai.core.refusal import RefusalKind, Refused
 from emeterai.core.voucher_code import VoucherMove, VoucherState, after_voucher_move
@@ -17,6 +18,7 @@ from emeterai.infra.http import IDEMPOTENCY_KEY_REUSED
 from emeterai.infra.ids import new_id
 from emeterai.ledger.service import Ledger, OpenBook
 from emeterai.purchase import voucher_store as store
+from emeterai.purchase.units_received import VOUCHER_LIMIT_REACHED, CheckVoucher, any_voucher
 from emeterai.purchase.voucher_model import Redemption, Voucher
 from emeterai.web.formats import moment
 
@@ -46,17 +48,26 @@ VOUCHER_VOID = RefusalKind(
     "The seller has voided this voucher. Take it to where you bought it to have it replaced.",
 )
 
+NOT_REDEEMED = (VOUCHER_NOT_ACTIVE, VOUCHER_YOURS_ALREADY, VOUCHER_REDEEMED, VOUCHER_VOID, VOUCHER_LIMIT_REACHED)
+"""What redeeming a voucher that was found may be refused with."""
+
 
 async def redeem_voucher(
-    db: Database, ledger: Ledger, found: Voucher, *, account_id: UUID, key: str | None
+    db: Database,
+    ledger: Ledger,
+    found: Voucher,
+    *,
+    account_id: UUID,
+    key: str | None,
+    check: CheckVoucher = any_voucher,
 ) -> Redemption:
     """Redeem the voucher that was found: its units are the account's. The same key gives the same answer again.
 
-    Raises `voucher_not_active`, `voucher_yours_already`, `voucher_redeemed`, `voucher_void`, and
-    `idempotency_key_reused` for a key that redeemed another voucher.
+    Raises `voucher_not_active`, `voucher_yours_already`, `voucher_redeemed`, `voucher_void`, what `check` raises for
+    units that the account may not get now, and `idempotency_key_reused` for a key that redeemed another voucher.
     """
     async with db.transaction() as tx:
-        book = await ledger.open_book(tx, [found.batch_id, account_id], opening=True)
+        book = await ledger.open_book(tx, [found.batch_id, *await locks_of_buyer(tx, account_id)], opening=True)
         now = await store.voucher_by_id(tx, found.id)
         assert now is not None
         earlier = await store.redeemed_with(tx, account_id, key) if key else None
@@ -66,6 +77,7 @@ async def redeem_voucher(
             return redemption_of(now)
         if after_voucher_move(now.state, VoucherMove.REDEEM) is None:
             raise _why_not(now, account_id)
+        await check(tx, account_id, now.units)
         await pass_on(book, Reason.VOUCHER_REDEEMED, now.units, giver=now.batch_id, receiver=account_id, subject=now.id)
         redemption = await store.write_redeemed(tx, now, account_id=account_id, key=key)
         may_die_at("redeem.written")

@@ -43,12 +43,7 @@ from emeterai.purchase.voucher_model import (
     Redemption,
     Voiding,
 )
-from emeterai.purchase.voucher_redeeming import (
-    VOUCHER_NOT_ACTIVE,
-    VOUCHER_REDEEMED,
-    VOUCHER_VOID,
-    VOUCHER_YOURS_ALREADY,
-)
+from emeterai.purchase.voucher_redeeming import NOT_REDEEMED
 from emeterai.purchase.voucher_selling import SELLING
 from emeterai.purchase.voucher_sheets import Sheet, codes_csv, sheets_pdf
 from emeterai.purchase.vouchers import (
@@ -70,7 +65,6 @@ _KEYED = (IDEMPOTENCY_KEY_BAD, IDEMPOTENCY_KEY_REUSED)
 _FINDING = (VOUCHER_MISTYPED, VOUCHER_UNKNOWN, VOUCHER_TRIES_OVER)
 _MAKING = (VOUCHER_BATCH_INVALID, *SELLING, QUOTA_NOT_ENOUGH, *PASSING_ON)
 _ACTIVATING = (VOUCHER_BATCH_UNKNOWN, VOUCHER_RANGE_INVALID, VOUCHER_ENDED, *SELLING)
-_REDEEMING = (VOUCHER_NOT_ACTIVE, VOUCHER_YOURS_ALREADY, VOUCHER_REDEEMED, VOUCHER_VOID)
 _TYPED_LENGTH_MAX = 300
 WhoCalls = NamedDependency[Caller]
 BatchId = FromPath[UUID]
@@ -360,7 +354,7 @@ class VouchersController(Controller):
         "/redemptions",
         operation_id="redeem_voucher",
         summary="Redeem a voucher",
-        responses=problems(*_SIGNED_IN, *_KEYED, *_FINDING, *_REDEEMING),
+        responses=problems(*_SIGNED_IN, *_KEYED, *_FINDING, *NOT_REDEEMED),
     )
     async def redeem(
         self,

@@ -12,13 +12,12 @@ import secrets
 from uuid import UUID
 
 import structlog
-from cryptography.exceptions import InvalidTag
-from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 from cryptography.hazmat.primitives.hashes import SHA256
 from cryptography.hazmat.primitives.kdf.hkdf import HKDF
 
+from emeterai.infra.ciphers import BoundCipher
+
 BATCH_KEY_BYTES = 32
-_NONCE_BYTES = 12
 _DIGESTS = b"emeterai: digests of voucher codes"
 _BATCH_KEYS = b"emeterai: keys of voucher batches"
 _log = structlog.get_logger(__name__)
@@ -31,7 +30,7 @@ class VoucherSecrets:
         if len(secret) < 32:
             raise ValueError("the secret of vouchers has at least 32 bytes")
         self._digest_key = HKDF(SHA256(), 32, salt=None, info=_DIGESTS).derive(secret)
-        self._cipher = AESGCM(HKDF(SHA256(), 32, salt=None, info=_BATCH_KEYS).derive(secret))
+        self._cipher = BoundCipher(secret, _BATCH_KEYS)
 
     def digest(self, code: str) -> bytes:
         """What is stored of a code."""
@@ -43,14 +42,11 @@ class VoucherSecrets:
 
     def enciphered(self, batch_id: UUID, key: bytes) -> bytes:
         """The key as it may be kept: of no use for any other batch."""
-        nonce = secrets.token_bytes(_NONCE_BYTES)
-        return nonce + self._cipher.encrypt(nonce, key, batch_id.bytes)
+        return self._cipher.enciphered(key, batch_id.bytes)
 
     def deciphered(self, batch_id: UUID, enciphered: bytes) -> bytes | None:
         """The key of a batch; None for one that was altered, or enciphered where another secret is in force."""
-        nonce, content = enciphered[:_NONCE_BYTES], enciphered[_NONCE_BYTES:]
-        try:
-            return self._cipher.decrypt(nonce, content, batch_id.bytes)
-        except InvalidTag:
+        key = self._cipher.deciphered(enciphered, batch_id.bytes)
+        if key is None:
             _log.error("voucher_key_unreadable", batch=str(batch_id))
-            return None
+        return key

@@ -25,6 +25,7 @@ from emeterai.infra.http import IDEMPOTENCY_KEY_REUSED
 from emeterai.infra.ids import new_id
 from emeterai.ledger.service import Ledger
 from emeterai.purchase import voucher_store as store
+from emeterai.purchase.units_received import CheckVoucher, any_voucher
 from emeterai.purchase.voucher_finding import find_voucher
 from emeterai.purchase.voucher_model import (
     LABEL_LENGTH_MAX,
@@ -97,9 +98,15 @@ _VOIDINGS_MAX = 20
 
 
 class Vouchers:
-    """The verbs of vouchers. `secret` is the installation's: the same in every web process, never in the database."""
+    """The verbs of vouchers. `secret` is the installation's: the same in every web process, never in the database.
 
-    def __init__(self, db: Database, ledger: Ledger, *, secret: bytes, stocks_of: StocksOf) -> None:
+    `check` knows who may get how many units by vouchers.
+    """
+
+    def __init__(
+        self, db: Database, ledger: Ledger, *, secret: bytes, stocks_of: StocksOf, check: CheckVoucher = any_voucher
+    ) -> None:
+        self._check = check
         self._db = db
         self._ledger = ledger
         self._secrets = VoucherSecrets(secret)
@@ -303,7 +310,9 @@ class Vouchers:
         try:
             found = await find_voucher(self._db, self._secrets, typed, account_id=account_id, address=address)
             async with self._turns:
-                return await redeem_voucher(self._db, self._ledger, found, account_id=account_id, key=idempotency_key)
+                return await redeem_voucher(
+                    self._db, self._ledger, found, account_id=account_id, key=idempotency_key, check=self._check
+                )
         finally:
             self._redeeming -= 1
 

@@ -21,6 +21,7 @@ from emeterai.infra.bus import Bus
 from emeterai.infra.crash_points import may_die_at
 from emeterai.infra.database import Database
 from emeterai.infra.ids import new_id
+from emeterai.infra.lane import lift_deadline
 from emeterai.infra.metrics import stage
 from emeterai.infra.one_fault import apart
 from emeterai.infra.waiting import wait_for
@@ -107,7 +108,9 @@ class Documents:
         self._upload_life_s = upload_life_s
         self._assembling = asyncio.Semaphore(_ASSEMBLIES_AT_ONCE)
         self._arrivals: Batcher[Arrived, None] = Batcher(apart(self._record_many), name="receive", window_s=0.005)
-        self._looks: Batcher[UUID, Document | None] = Batcher(self._find_many, name="look_at_document", window_s=0.003)
+        self._looks: Batcher[UUID, Document | None] = Batcher(
+            self._find_many, name="look_at_document", window_s=0.003, begins=False
+        )
 
     async def receive(
         self, account_id: UUID, name: str, data: bytes, *, password: str | None = None, made_by: UUID | None = None
@@ -189,6 +192,7 @@ class Documents:
         With `is_intact`, asked when all have arrived, nothing is kept unless it says yes (tus 1.0, checksum extension).
         """
         self._refuse_unless_receiving(document, offset)
+        lift_deadline()  # what comes is kept, whoever has gone
         pending: list[Part] = []
         """Stored parts that are certainly not on record yet."""
         reached = offset

@@ -6,17 +6,13 @@ clear. Nothing here logs or refuses with a password in it.
 
 from __future__ import annotations
 
-import secrets
 from collections.abc import Mapping, Sequence
 from uuid import UUID
 
 import structlog
-from cryptography.exceptions import InvalidTag
-from cryptography.hazmat.primitives.ciphers.aead import AESGCM
-from cryptography.hazmat.primitives.hashes import SHA256
-from cryptography.hazmat.primitives.kdf.hkdf import HKDF
 
 from emeterai.core.refusal import RefusalKind
+from emeterai.infra.ciphers import BoundCipher
 from emeterai.infra.database import Connection, Database
 from emeterai.infra.http import REQUEST_MALFORMED
 from emeterai.stamping import password_store as store
@@ -29,7 +25,6 @@ PASSWORD_LENGTH_MAX = 500
 TRIES_MAX = 10
 """So many passwords an account may try on one file within `_TRIES_WINDOW_S`; the right one begins anew."""
 _TRIES_WINDOW_S = 3_600
-_NONCE_BYTES = 12
 _PURPOSE = b"emeterai: passwords of locked files"
 _log = structlog.get_logger(__name__)
 
@@ -45,15 +40,12 @@ class Passwords:
     """Keeps passwords by document. `secret` has at least 32 bytes and is the same for every web process and sealer."""
 
     def __init__(self, db: Database, secret: bytes) -> None:
-        if len(secret) < 32:
-            raise ValueError("the secret that enciphers passwords has at least 32 bytes")
         self._db = db
-        self._cipher = AESGCM(HKDF(SHA256(), 32, salt=None, info=_PURPOSE).derive(secret))
+        self._cipher = BoundCipher(secret, _PURPOSE)
 
     def enciphered(self, document_id: UUID, password: str) -> bytes:
         """The password as it may be kept: of no use for any other document."""
-        nonce = secrets.token_bytes(_NONCE_BYTES)
-        return nonce + self._cipher.encrypt(nonce, password.encode(), document_id.bytes)
+        return self._cipher.enciphered(password.encode(), document_id.bytes)
 
     async def kept(self, document_ids: Sequence[UUID]) -> dict[UUID, str]:
         """The passwords that are kept, by document; one that cannot be deciphered is as good as forgotten."""
@@ -79,13 +71,12 @@ class Passwords:
             return await store.sweep(tx, limit)
 
     def _deciphered(self, document_id: UUID, enciphered: bytes) -> str | None:
-        nonce, content = enciphered[:_NONCE_BYTES], enciphered[_NONCE_BYTES:]
-        try:
-            return self._cipher.decrypt(nonce, content, document_id.bytes).decode()
-        except InvalidTag:
+        password = self._cipher.deciphered(enciphered, document_id.bytes)
+        if password is None:
             # Altered in the database, or enciphered where another secret is in force: its owner is asked again.
             _log.error("kept_password_unreadable", document=str(document_id))
             return None
+        return password.decode()
 
 
 async def keep_passwords(tx: Connection, enciphered: Mapping[UUID, bytes]) -> None:

@@ -64,7 +64,7 @@ class Stamping:
         self._serials = serials
         self._hold_life_s = hold_life_s
         self._holds: Batcher[StampWanted, Asked] = Batcher(apart(self._hold), name="hold", window_s=0.005)
-        self._looks: Batcher[UUID, Stamp | None] = Batcher(self._find_many, name="look_at_stamp")
+        self._looks: Batcher[UUID, Stamp | None] = Batcher(self._find_many, name="look_at_stamp", begins=False)
 
     async def ask(self, wanted: StampWanted) -> Asked:
         """Hold one unit and take a serial for a stamp, or find the stamp that this request repeats.

@@ -79,19 +79,19 @@ const ring = () => {
   o.connect(sound.destination); o.start(); o.stop(sound.currentTime + .6);
 };
 const draw = async late => {
-  const t = await turnOf(), left = t ? t - now.now_serving : 0, ahead = Math.max(0, left - 1), w = t ? wait(left, now.turns_per_s) : [0, null];
-  const over = t && t < now.grace_from, go = t && !over && t <= now.now_serving && now.state === 'open';
+  const st = now.state, t = await turnOf(), left = t ? t - now.now_serving : 0, ahead = Math.max(0, left - 1), w = t ? wait(left, now.turns_per_s) : [0, null];
+  const over = t && t < now.grace_from, go = t && !over && t <= now.now_serving && st === 'open';
   const head = over ? ['Giliran Anda sudah lama lewat.', 'Your turn was long ago.'] : go ? ['Giliran Anda!', 'It is your turn!']
-    : now.state === 'before_opening' ? ['Belum dibuka. Anda ikut undian.', 'Not open yet. You are in the draw.']
-    : now.state === 'paused' ? ['Dihentikan sementara.', 'Paused for now.'] : now.state === 'closed' ? ['Sudah ditutup.', 'Closed.']
+    : st === 'before_opening' ? ['Belum dibuka. Anda ikut undian.', 'Not open yet. You are in the draw.']
+    : st === 'paused' ? ['Dihentikan sementara.', 'Paused for now.'] : st === 'closed' ? ['Sudah ditutup.', 'Closed.']
     : span(...w);
   tell('h', ...head);
   put('n', num(mine.n)); put('t', num(t)); put('s', num(now.now_serving)); put('a', t ? num(ahead) : '–'); put('c', mine.c);
-  $('code').hidden = !mine.c; $('in').hidden = !go; $('new').hidden = !over; $('call').hidden = !now.calls || go || !t;
+  $('code').hidden = !mine.c; $('in').hidden = !go; $('new').hidden = !over; $('call').hidden = !now.calls || go || over || st === 'closed';
   const m = now.message;
   tell('msg', m && (m.id || m.en), m && m.en);
   tell('why', now.why && now.why.id, now.why && now.why.en);
-  tell('open', now.state === 'before_opening' && now.opens_at ? 'Dibuka ' + new Date(now.opens_at).toLocaleString('id-ID', { dateStyle: 'long', timeStyle: 'short', timeZone: 'Asia/Jakarta' }) + ' WIB' : '', '');
+  tell('open', st === 'before_opening' && now.opens_at ? 'Dibuka ' + new Date(now.opens_at).toLocaleString('id-ID', { dateStyle: 'long', timeStyle: 'short', timeZone: 'Asia/Jakarta' }) + ' WIB' : '', '');
   tell('late', late ? 'Kabar ini sudah ' + late + ' detik. Tempat Anda tetap.' : '', 'This news is ' + late + ' seconds old. Your place is safe.');
   if (go) ring(); else document.title = head[0] + ' – ' + title;
   const say = [...head, ...(m ? [m.id, m.en] : [])].join(' / ');
@@ -118,7 +118,7 @@ $('in').onclick = doing(async () => { await post('/passes'); location = $('in').
 $('new').onclick = doing(async () => { keep(null); await look() });
 $('leave').onsubmit = doing(async () => { await post('/leave'); keep(null); location = '/' });
 $('find').onsubmit = doing(async f => { await take(f.code.value); await look() });
-$('call').onsubmit = doing(async f => { await post('/calls', { email: f.email.value }); tell('called', 'Baik, Anda akan kami panggil.', 'We shall call you.') });
+$('call').onsubmit = doing(async f => { const to = f.to.value; await post('/calls', /@/.test(to) ? { email: to } : { phone: to }); tell('called', 'Baik, Anda akan kami panggil.', 'We shall call you.') });
 $('sound').onchange = e => { sound = e.target.checked ? new AudioContext() : null };
 document.onvisibilitychange = () => { if (!document.hidden) look() };
 look();

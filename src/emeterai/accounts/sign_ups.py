@@ -1,0 +1,49 @@
+"""How many accounts may be opened from one network: each is a lot in the draw, and has limits of its own.
+
+Counted in the database, the same for all web processes. The bounds are for programs: a school, an office or a mobile
+carrier's gateway is one address, and the people behind it open few accounts an hour.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from emeterai.accounts import store
+from emeterai.accounts.guesses import guess_key
+from emeterai.core.refusal import RefusalKind
+from emeterai.infra.database import Database
+from emeterai.infra.networks import is_of_this_machine, networks_of
+from emeterai.infra.settings import Settings
+
+SIGN_UPS_PAUSED = RefusalKind(
+    "sign_ups_paused",
+    429,
+    "Dari jaringan Anda sudah terlalu banyak akun dibuat. Coba lagi dalam {minutes} menit, atau dari jaringan lain, "
+    "misalnya data seluler. Akun yang sudah ada tetap dapat masuk.",
+    "Too many accounts were opened from your network. Try again in {minutes} minutes, or from another network such as "
+    "mobile data. Accounts that exist can sign in as before.",
+)
+HOUR_S, DAY_S = 3_600, 86_400
+Bounds = Sequence[tuple[int, int]]
+"""The most accounts of one address, and the seconds of the window in which they are counted."""
+USUAL: Bounds = ((60, HOUR_S), (300, DAY_S))
+
+
+def bounds_of(settings: Settings) -> Bounds:
+    """The bounds that the settings give."""
+    return (settings.address_sign_ups_an_hour_max, HOUR_S), (settings.address_sign_ups_a_day_max, DAY_S)
+
+
+async def take_sign_up(db: Database, address: str, bounds: Bounds) -> None:
+    """Count an account before it is opened, for its address and for the block that this is of.
+
+    Whoever is on this very machine is not counted. Raises `sign_ups_paused`; a refusal of the address itself takes
+    nothing from its block, and one of the hour nothing from the day.
+    """
+    if is_of_this_machine(address):
+        return
+    for accounts_max, window_s in bounds:
+        for network, times in networks_of(address):
+            opened, left_s = await store.count_guess(db, guess_key(f"sign-up {window_s}", network), window_s)
+            if opened > accounts_max * times:
+                raise SIGN_UPS_PAUSED(retry_after_s=max(1, left_s), minutes=max(1, -(-left_s // 60)))

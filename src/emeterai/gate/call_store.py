@@ -1,0 +1,134 @@
+"""All SQL of those who left to be called. No explicit lock: every write is one statement on rows that it names."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from emeterai.infra.database import Database
+
+
+@dataclass(frozen=True, slots=True)
+class Due:
+    """Somebody to call now, at an e-mail address or a phone number, who asked for it `asked_ago_s` ago."""
+
+    number: int
+    turn: int
+    to: str
+    asked_ago_s: float
+
+
+async def add_call(
+    db: Database, lane: str, number: int, turn: int | None, email: str | None = None, *, phone: str | None = None
+) -> None:
+    """Remember who wants to be called, at either address; `turn` is None before the draw. A second time replaces the
+    address. Who was called is not called again.
+    """
+    await db.fetch(
+        """
+        INSERT INTO gate.calls (lane, number, turn, email, phone) VALUES ($1, $2, $3, $4, $5)
+        ON CONFLICT (lane, number)
+        DO UPDATE SET email = excluded.email, phone = excluded.phone, state = 'waiting', turn = excluded.turn, tries = 0
+        WHERE calls.state <> 'called'
+        """,
+        lane,
+        number,
+        turn,
+        email,
+        phone,
+    )
+
+
+async def calls_of_phone(db: Database, phone: str, *, beside: tuple[str, int]) -> int:
+    """How many wait to be called at a phone number, in all lanes, `beside` one lane's number."""
+    found: int = await db.fetchval(
+        "SELECT count(*) FROM gate.calls WHERE phone = $1 AND (lane, number) <> ($2, $3)", phone, *beside
+    )
+    return found
+
+
+async def calls_without_turn(db: Database, lane: str, *, limit: int) -> list[int]:
+    """The numbers of some who asked to be called before the draw."""
+    rows = await db.fetch(
+        "SELECT number FROM gate.calls WHERE lane = $1 AND state = 'waiting' AND turn IS NULL LIMIT $2", lane, limit
+    )
+    return [row["number"] for row in rows]
+
+
+async def give_turns(db: Database, lane: str, turns: Sequence[tuple[int, int]]) -> None:
+    """Put the turns of these numbers on record: (number, turn) each. Nobody could have called them before."""
+    await db.fetch(
+        """
+        UPDATE gate.calls SET turn = drawn.turn, asked_at = now()
+        FROM unnest($2::bigint[], $3::bigint[]) AS drawn (number, turn)
+        WHERE calls.lane = $1 AND calls.number = drawn.number AND calls.turn IS NULL
+        """,
+        lane,
+        [number for number, _ in turns],
+        [turn for _, turn in turns],
+    )
+
+
+async def count_calls(db: Database, lane: str, *, up_to: int) -> int:
+    """How many wait to be called; counted no further than `up_to`."""
+    found: int = await db.fetchval(
+        """
+        SELECT count(*) FROM (SELECT FROM gate.calls WHERE lane = $1 AND state = 'waiting' LIMIT $2) AS found
+        """,
+        lane,
+        up_to,
+    )
+    return found
+
+
+async def due_calls(db: Database, lane: str, up_to: int, *, limit: int, again_s: float, by_phone: bool) -> list[Due]:
+    """Those to call now by phone or by e-mail, nearest turn first. They are not given again for `again_s`, give or take
+    a quarter.
+    """
+    rows = await db.fetch(
+        """
+        UPDATE gate.calls SET tries = tries + 1, again_at = now() + make_interval(secs => $4 * (0.75 + random() / 2))
+        WHERE lane = $1 AND number = ANY (ARRAY(
+            SELECT number FROM gate.calls
+            WHERE lane = $1 AND state = 'waiting' AND turn <= $2 AND again_at <= now() AND (phone IS NOT NULL) = $5
+            ORDER BY turn LIMIT $3
+        )) AND state = 'waiting' AND again_at <= now() AND (phone IS NOT NULL) = $5
+        RETURNING number, turn, coalesce(phone, email) AS "to",
+                  extract(epoch FROM now() - asked_at)::float8 AS asked_ago_s
+        """,
+        lane,
+        up_to,
+        limit,
+        again_s,
+        by_phone,
+    )
+    return sorted((Due(**row) for row in rows), key=lambda due: due.turn)
+
+
+async def drop_late_calls(db: Database, lane: str, grace_from: int, *, all_of_them: bool = False) -> int:
+    """Give up the calls of those whose turn is over, or `all_of_them`, and delete their addresses; answers how many."""
+    rows = await db.fetch(
+        """
+        UPDATE gate.calls SET state = 'failed', email = NULL, phone = NULL
+        WHERE lane = $1 AND state = 'waiting' AND (turn < $2 OR $3)
+        RETURNING number
+        """,
+        lane,
+        grace_from,
+        all_of_them,
+    )
+    return len(rows)
+
+
+async def end_calls(db: Database, lane: str, numbers: Sequence[int], *, tries_max: int, made: bool) -> None:
+    """Calls that were made, or that failed: those that failed too often end too. The address is deleted at the end."""
+    await db.fetch(
+        """
+        UPDATE gate.calls SET state = CASE WHEN $4 THEN 'called' ELSE 'failed' END, email = NULL, phone = NULL
+        WHERE lane = $1 AND number = ANY ($2::bigint[]) AND state = 'waiting' AND ($4 OR tries >= $3)
+        """,
+        lane,
+        list(numbers),
+        tries_max,
+        made,
+    )

@@ -1,0 +1,100 @@
+"""One request at the door: what is known of it before it is let in, and what its answer says of who asked."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from math import inf
+
+from litestar.types import HTTPScope, Message, Receive, Send
+
+from emeterai.core.admission import Work
+from emeterai.gate.addresses import address_of, is_of_this_machine, networks_of
+from emeterai.gate.door import Budget, Door
+from emeterai.gate.lanes import RETAIL
+from emeterai.gate.renewing import is_served
+from emeterai.gate.sorting import Needs, Sort
+from emeterai.infra.draining import WITHOUT_BODY
+
+
+class Request:
+    """One request at the door. Its slot is one of `budget`, and of `part` where its lane has parts."""
+
+    __slots__ = (
+        *("body_bytes", "budget", "door", "held", "is_inside", "is_member", "lane", "part", "receive", "send", "sort"),
+        *("until_s", "walked_in", "who", "work"),
+    )
+
+    def __init__(self, door: Door, sort: Sort, receive: Receive, send: Send) -> None:
+        self.door, self.sort, self.receive, self.send = door, sort, receive, send
+        self.lane, self.part, self.work = RETAIL, "", sort.work
+        self.budget: Budget = door.entries if sort.needs is Needs.ENTRY else door.work
+        self.is_inside = False
+        self.is_member = False
+        """Its key belongs to the lane, whatever address it comes from."""
+        self.who = b""
+        self.walked_in = 0
+        """In which second it was let in without a pass, until it is known whether that made somebody come in; or 0."""
+        self.body_bytes = 0.0
+        self.until_s = inf
+        self.held: float | None = None
+        """Since when it has had its slot."""
+
+    @property
+    def urgency(self) -> Work:
+        """How urgent it is wherever it does not wait for its slot: strangers at the office wait for that alone."""
+        return min(self.work, self.sort.work)
+
+
+def watched(request: Request) -> Send:
+    """Its way of answering, which sees whether somebody has come in by it."""
+    send = request.send
+
+    async def send_seen(message: Message) -> None:
+        if message["type"] == "http.response.start":
+            _answered(request, message["status"], message["headers"])
+        await send(message)
+
+    return send_seen
+
+
+def _answered(request: Request, status: int, headers: Iterable[tuple[bytes, bytes]]) -> None:
+    """Whoever is served has come in; who is refused, or sent to sign in, has not, and costs nobody's place."""
+    if not is_served(status, headers):
+        return
+    walked_in, request.walked_in = request.walked_in, 0
+    acts = request.sort.work is not Work.BROWSE and request.lane not in request.door.passes_needed
+    if request.who and (walked_in or acts):
+        request.door.seen(request.lane, request.who)
+
+
+def stayed_out(request: Request) -> None:
+    """It is over: when nobody has come in by it, somebody else may."""
+    if request.walked_in:
+        request.door.stayed_out(request.lane, request.walked_in)
+
+
+def body_bytes_of(scope: HTTPScope, headers: Mapping[bytes, bytes]) -> float:
+    """How large the body says it is; endless for one that does not say, which HTTP/2 allows without a word."""
+    if scope["method"] in WITHOUT_BODY:
+        return 0.0
+    if b"transfer-encoding" in headers:
+        return inf
+    length = headers.get(b"content-length")
+    if length is None:
+        return inf if scope["http_version"] == "2" else 0.0
+    return int(length) if length.isdigit() and len(length) < 19 else inf
+
+
+def network_of(request: Request, scope: HTTPScope) -> str:
+    """The network that a large body comes from: an IPv4 /24, an IPv6 /48; nothing where it has no bound of its own, for
+    whoever is on this machine and for the programs of partners and enterprises, who are known by their keys.
+    """
+    address = address_of(scope)
+    return "" if request.is_member or is_of_this_machine(address) else networks_of(address)[-1][0]
+
+
+def form_of(scope: HTTPScope, headers: Mapping[bytes, bytes]) -> str:
+    """How to say no: to programs as a problem document, to browsers as a page."""
+    if scope["path"].startswith("/v1/") or b"text/html" not in headers.get(b"accept", b""):
+        return "json"
+    return "page" if scope["method"] in {"GET", "HEAD"} else "sent"

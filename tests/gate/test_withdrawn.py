@@ -1,0 +1,196 @@
+"""Who is withdrawn hears so, by whatever road they come; what they have paid for they finish, and buy nothing more."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator
+from pathlib import Path
+from uuid import UUID
+
+import httpx
+import msgspec
+import pytest
+from rush import PASSWORD, Rush, crowded, send
+from waiting_people import OPEN, SECRET, publish
+
+from emeterai.cli import main
+from emeterai.core.refusal import Refused
+from emeterai.gate import room_store
+from emeterai.gate.keeper import pass_reader
+from emeterai.gate.passes import FINISH_LIFE_S
+from emeterai.gate.reception import Reception
+from emeterai.gate.tickets import Ticket, number_subject
+from emeterai.infra.clock import utc_now
+from emeterai.infra.database import Database
+from emeterai.infra.ids import new_id
+
+SITI, BUDI = new_id(), new_id()
+BUSY: set[UUID] = set()
+
+
+async def in_flight(account_id: UUID) -> bool:
+    """Who has money or a unit under way."""
+    return account_id in BUSY
+
+
+@pytest.fixture
+async def desk(db: Database, tmp_path: Path) -> AsyncIterator[Reception]:
+    """A reception in front of a retail lane where turn 100 is served and 500 numbers are out."""
+    BUSY.clear()
+    publish(tmp_path / "gate", OPEN)
+    await db.fetch("INSERT INTO gate.rooms (lane, next_number) VALUES ('retail', 501)")
+    found = Reception(db, tmp_path / "gate", SECRET, in_flight=in_flight)
+    yield found
+    await found.close()
+
+
+@pytest.fixture
+async def rush(database_url: str, tmp_path: Path) -> AsyncIterator[Rush]:
+    """A crowded service."""
+    async with crowded(database_url, tmp_path) as found:
+        yield found
+
+
+def ticket_of(desk: Reception, number: int, account_id: UUID | None = None) -> str:
+    """A ticket as somebody has it."""
+    holder = desk.press.holder_of(account_id) if account_id else bytes(12)
+    return desk.press.sign(Ticket("retail", number, int(utc_now().timestamp() * 1000) - 5_000, holder))
+
+
+def withdraw(desk: Reception, account_id: UUID) -> None:
+    """Withdraw an account, as every web process knows it a second later."""
+    desk.revoked = frozenset({("retail", desk.press.holder_of(account_id))})
+
+
+async def why_not(desk: Reception, shown: str = "", *, held: str = "", account_id: UUID | None = SITI) -> str:
+    """Why somebody is not let in."""
+    with pytest.raises(Refused) as said:
+        await desk.enter("retail", account_id=account_id, shown=shown, held=held)
+    return said.value.code
+
+
+async def test_who_is_withdrawn_hears_so_on_every_road(desk: Reception) -> None:
+    """With their ticket, with one of nobody, with a pass, with nothing; and before they wait for a turn in vain."""
+    entered = await desk.enter("retail", account_id=SITI, shown=ticket_of(desk, 50, SITI))
+    finish = desk.passes.sign(desk.passes.to_finish("retail", SITI, int(desk.clock_s())))
+    withdraw(desk, SITI)
+    for shown in (ticket_of(desk, 50, SITI), ticket_of(desk, 51), ticket_of(desk, 400), "", "t1.retail.forged"):
+        assert "pass_revoked" == await why_not(desk, shown)
+    for held in (entered.text, finish):
+        assert "pass_revoked" == await why_not(desk, held=held)
+    with pytest.raises(Refused) as said:
+        await desk.ticket("retail", account_id=SITI)
+    assert "pass_revoked" == said.value.code
+    assert (await desk.enter("retail", account_id=BUDI, shown=ticket_of(desk, 52, BUDI))).granted.is_bound
+
+
+async def test_an_account_whose_number_was_withdrawn_gets_it_no_more(db: Database, desk: Reception) -> None:
+    """It does not wait for a turn that will be refused."""
+    given = await desk.ticket("retail", account_id=SITI)
+    await room_store.add_revocation(db, "retail", number_subject(given.ticket.number), "sold")
+    await desk._look()
+    with pytest.raises(Refused) as said:
+        await desk.ticket("retail", account_id=SITI)
+    assert "pass_revoked" == said.value.code
+
+
+async def test_who_is_withdrawn_finishes_what_is_paid_for(desk: Reception) -> None:
+    """Whatever they show they get a pass to finish, for as long as something is under way."""
+    entered = await desk.enter("retail", account_id=SITI, shown=ticket_of(desk, 50, SITI))
+    withdraw(desk, SITI)
+    BUSY.add(SITI)
+    for shown, held in ((ticket_of(desk, 50, SITI), ""), ("", entered.text), ("", "")):
+        found = (await desk.enter("retail", account_id=SITI, shown=shown, held=held)).granted
+        assert (True, desk.passes.holder_of(SITI)) == (found.finish, found.holder)
+    pass_at = pass_reader(desk.passes, lambda: desk.revoked)
+    assert pass_at({b"emeterai-pass": desk.passes.sign(found).encode()}) == found
+    assert pass_at({b"emeterai-pass": entered.text.encode()}) is None
+    old = desk.passes.to_finish("retail", SITI, int(desk.clock_s()) - FINISH_LIFE_S + 60)
+    assert await desk.renewed(old, SITI) is not None
+    assert await desk.renewed(entered.granted, SITI) is None
+
+
+async def test_another_ones_ticket_keeps_nobody_from_finishing(desk: Reception) -> None:
+    """On a phone that two people share: their own money is under way."""
+    shared = ticket_of(desk, 60)
+    await desk.enter("retail", account_id=BUDI, shown=shared)
+    assert "ticket_of_another" == await why_not(desk, shared)
+    BUSY.add(SITI)
+    assert (await desk.enter("retail", account_id=SITI, shown=shared)).granted.finish
+
+
+@pytest.mark.parametrize("how", ["came_in", "took", "left"])
+async def test_withdrawing_a_number_reaches_the_account_that_it_has_become(
+    db: Database,
+    desk: Reception,
+    tmp_path: Path,
+    database_url: str,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+    how: str,
+) -> None:
+    """Also a pass to finish, which has no number. Nobody else is touched."""
+    (tmp_path / "secrets").mkdir()
+    (tmp_path / "secrets" / "gate").write_bytes(SECRET)
+    monkeypatch.setenv("EMETERAI_DATABASE_URL", database_url)
+    monkeypatch.setenv("EMETERAI_DATA_DIR", str(tmp_path))
+    number = 40
+    if how == "took":
+        number = (await desk.ticket("retail", account_id=SITI)).ticket.number
+        await db.fetch("DELETE FROM gate.bearers")
+    else:
+        await desk.enter("retail", account_id=SITI, shown=ticket_of(desk, number))
+    if how == "left":
+        await desk.leave("retail", account_id=SITI, shown=ticket_of(desk, number, SITI))
+    finish = desk.passes.to_finish("retail", SITI, int(desk.clock_s()))
+    words = ["gate", "revoke", "retail", "--number", str(number), "--reason", "sold", "--json"]
+    assert 0 == await asyncio.to_thread(main, words)
+    assert {"revoked": True, "account": str(SITI)} == msgspec.json.decode(capsys.readouterr().out)
+    await desk._look()
+    expected = {("retail", number_subject(number)), ("retail", finish.holder)}
+    assert expected == desk.revoked
+    assert "pass_revoked" == await why_not(desk)
+    assert 0 == await asyncio.to_thread(main, [*words[:4], "499", *words[5:]])
+    assert {"revoked": True, "account": None} == msgspec.json.decode(capsys.readouterr().out)
+
+
+def place(answer: httpx.Response) -> tuple[int, str]:
+    """Where an answer leads."""
+    return answer.status_code, answer.headers.get("location", "")
+
+
+async def test_in_a_browser_who_is_withdrawn_uploads_and_buys_nothing(rush: Rush) -> None:
+    """The pass to finish comes with the session; what it does not open it says."""
+    account_id, contact = await rush.person()
+    await rush.to_pay(account_id)
+    withdraw(rush.reception, account_id)
+    async with rush.browser() as browser:
+        assert 303 == (await send(browser, "/masuk", contact=contact, password=PASSWORD)).status_code
+        granted = rush.reception.passes.read(browser.cookies["emeterai_pass"])
+        assert granted is not None
+        assert granted.finish
+        assert "/gate/retail" != place(await browser.post("/unggah"))[1]
+        refused = await send(browser, "/beli", quantity="1")
+        assert 403 == refused.status_code
+        assert "telah dicabut petugas" in refused.text
+        token = {"authorization": f"Bearer {browser.cookies['emeterai_session']}"}
+        for path in ("/v1/orders", "/v1/orders/"):
+            answer = await browser.post(path, json={"quantity": 1}, headers=token)
+            assert (403, "pass_revoked") == (answer.status_code, answer.json()["code"])
+        (order,) = await rush.services.purchase.orders(account_id)
+        cancelled = await browser.post(f"/v1/orders/{order.id}/cancel", headers=token)
+        assert cancelled.is_success, cancelled.text
+
+
+async def test_in_a_browser_who_is_withdrawn_with_nothing_under_way_hears_so(rush: Rush) -> None:
+    """The door sends them to the room, and the room says it."""
+    account_id, _ = await rush.person()
+    withdraw(rush.reception, account_id)
+    async with rush.browser() as browser:
+        await rush.signed_in(browser, account_id)
+        assert (303, "/gate/retail") == place(await browser.post("/beli"))
+        taken = await browser.post("/gate/retail/tickets", json={})
+        assert (403, "pass_revoked") == (taken.status_code, taken.json()["code"])
+        page = await browser.post("/gate/retail/giliran", data={"do": "masuk"})
+        assert 403 == page.status_code
+        assert "telah dicabut petugas" in page.text
