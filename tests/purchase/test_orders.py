@@ -3,15 +3,19 @@
 from __future__ import annotations
 
 import asyncio
+import time
+from typing import Any
 
 import pytest
 from shops import Shop
 
 from emeterai.core.refusal import Refused
 from emeterai.infra.ids import new_id
+from emeterai.infra.lane import COMMON, work_for
 from emeterai.purchase.model import Channel, Charge, ChargeRequest
+from emeterai.purchase.providers import Providers
 from emeterai.purchase.sandbox import SandboxProvider
-from emeterai.purchase.service import OrderState, Purchase
+from emeterai.purchase.service import Order, OrderState, Purchase
 
 
 async def test_an_order_tells_the_price_and_where_to_pay(shop: Shop) -> None:
@@ -80,6 +84,27 @@ async def test_a_charge_whose_answer_was_lost_is_found_again(shop: Shop) -> None
         )
     )
     assert lost.reference == (await shop.purchase.open_charge(order.account_id, order.id)).provider_reference
+
+
+async def test_a_charge_that_the_provider_opened_is_written_down_for_whoever_waits_no_more(
+    shop: Shop, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """His deadline passes while the provider answers; the charge is there, so it is on record and watched."""
+    order, charge = await shop.purchase.place_order(new_id(), 1), Providers.charge
+
+    async def slowly(providers: Providers, charged: Order, **how: Any) -> Any:
+        opened = await charge(providers, charged, **how)
+        await asyncio.sleep(0.4)
+        return opened
+
+    monkeypatch.setattr(Providers, "charge", slowly)
+
+    async def pays_in_a_hurry() -> Order:
+        work_for(COMMON, 0, until_s=time.monotonic() + 0.3)
+        return await shop.purchase.open_charge(order.account_id, order.id)
+
+    assert (await asyncio.create_task(pays_in_a_hurry())).provider_reference
+    assert await shop.db.fetchval("SELECT provider_reference FROM purchase.orders")
 
 
 async def test_other_peoples_orders_are_unknown(shop: Shop) -> None:

@@ -22,8 +22,9 @@ from emeterai.gate.bodies import PLACES_MAX, Bodies
 from emeterai.gate.lanes import STAFF
 
 ENTRIES_MAX, WAITERS_MAX, STRANGERS_MAX = 8, 2_000, 2
-PAYMENTS = f"{STAFF}/payments"
-"""The half of the share of staff that payment providers have to themselves, in the slots. No lane can be named so."""
+PAYMENTS = f"payments/{STAFF}"
+"""The half of the share of staff that payment providers have to themselves, in the slots. No lane can be named so; of
+one slot for both halves it is they who have it, being first by name: staff are few."""
 TARGETS_S: Mapping[str, float] = {"stamp": 0.6, "upload": 0.3}
 """What takes longer than a page by its nature, and gets cheaper the more of it is done together."""
 INSIDE_S, KNOWN_S = 10.0, 120.0
@@ -69,7 +70,10 @@ class Budget:
         answer.tag = turn
         self._wake_later()
         try:
-            return await turn if gone is None else await self._turn_or_gone(answer, turn, gone)
+            if gone is not None:
+                return await self._turn_or_gone(answer, turn, gone)
+            await asyncio.wait({turn})  # not `await turn`: what cancels us must not cancel what we may have got already
+            return turn.result()
         except asyncio.CancelledError:
             self._forget(answer, turn)
             raise
@@ -99,6 +103,8 @@ class Budget:
             await asyncio.wait(watched, return_when=asyncio.FIRST_COMPLETED)
         finally:
             left.cancel()
+        if not turn.done() and (left.cancelled() or left.exception() is not None):
+            await asyncio.wait({turn})  # the listening has failed, which is no sign that anybody left
         if turn.done():
             return turn.result()
         self.slots.leave(waiting)

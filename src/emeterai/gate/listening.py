@@ -29,6 +29,7 @@ class Tempo:
 
 
 TEMPO = Tempo()
+_KEPT_BYTES_MAX = 64 * 1024
 
 
 class Gone:
@@ -37,26 +38,44 @@ class Gone:
     def __init__(self, receive: Receive) -> None:
         self._receive = receive
         self._kept: list[HTTPReceiveMessage] = []
+        self._kept_bytes = 0
         self._saying: asyncio.Task[HTTPReceiveMessage] | None = None
         self.has_left = False
 
     async def left(self) -> None:
-        """Return when the client has hung up."""
+        """Return when the client has hung up.
+
+        Who sends on and on where no body is wanted is not heard any more: the connection pushes back.
+        """
         while not self.has_left:
-            self._saying = self._saying or asyncio.ensure_future(_said(self._receive))
-            message = await asyncio.shield(self._saying)
-            self._saying = None
-            self._kept.append(message)
-            self.has_left = message["type"] == "http.disconnect"
+            if self._kept_bytes > _KEPT_BYTES_MAX:
+                await asyncio.Event().wait()
+            saying = self._saying = self._saying or asyncio.ensure_future(_said(self._receive))
+            message = await asyncio.shield(saying)
+            if self._heard(saying, message):
+                self._kept.append(message)
+                self._kept_bytes += len(message["body"]) if message["type"] == "http.request" else 0
 
     async def receive(self) -> HTTPReceiveMessage:
         """What was said while it waited, then the rest."""
-        if self._kept:
-            return self._kept.pop(0)
-        if self._saying is not None:
-            saying, self._saying = self._saying, None
-            return await saying
-        return cast("HTTPReceiveMessage", await self._receive())
+        while not self._kept:
+            saying = self._saying
+            if self.has_left:
+                return {"type": "http.disconnect"}
+            if saying is None:
+                return await _said(self._receive)
+            message = await asyncio.shield(saying)
+            if self._heard(saying, message):
+                return message
+        return self._kept.pop(0)
+
+    def _heard(self, saying: asyncio.Task[HTTPReceiveMessage], message: HTTPReceiveMessage) -> bool:
+        """Whether this is for whoever asks: several may wait for the same word, and the first has it."""
+        if self._saying is not saying:
+            return False
+        self._saying = None
+        self.has_left = message["type"] == "http.disconnect"
+        return True
 
 
 async def _said(receive: Receive) -> HTTPReceiveMessage:

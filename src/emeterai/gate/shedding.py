@@ -246,9 +246,6 @@ class Shedding:
             return
         request.held = time.monotonic()
         self._admitted(request, request.held - asked_s)
-        # Whoever holds a slot does so for a turn of the event loop at least: work that never waits would otherwise be
-        # over before the next one asks, and everybody would wait where the door does not see them.
-        await asyncio.sleep(0)
         await self._run(request, scope)
 
     async def _run(self, request: Request, scope: HTTPScope) -> None:
@@ -266,6 +263,9 @@ class Shedding:
             await request.send(message)
 
         try:
+            # Whoever holds a slot does so for a turn of the event loop at least: work that never waits would otherwise
+            # be over before the next one asks, and everybody would wait where the door does not see them.
+            await asyncio.sleep(0)
             await self._app(scope, request.receive, send_and_leave)
         finally:
             self._leave(request, status)

@@ -24,6 +24,7 @@ from emeterai.infra.crash_points import may_die_at
 from emeterai.infra.database import Database
 from emeterai.infra.http import IDEMPOTENCY_KEY_REUSED
 from emeterai.infra.ids import new_id
+from emeterai.infra.lane import lift_deadline
 from emeterai.infra.settings import Settings
 from emeterai.ledger.service import Ledger
 from emeterai.purchase import cases_store, charge_store, money_in_flight, store
@@ -166,6 +167,7 @@ class Purchase:
         if not order.is_payable:
             raise ORDER_NOT_OPEN()
         if order.pay_url is None:
+            lift_deadline()  # the provider begins something here, which must be written down
             provider, charge = await self._providers.charge(order, channel=self._pricing.channel_of(order))
             may_die_at("charge.opened")
             async with self._db.transaction() as tx:
