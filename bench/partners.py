@@ -39,7 +39,7 @@ from emeterai.ledger.service import Ledger
 from emeterai.partners.audit import check_all_partners
 from emeterai.partners.deposits import Deposits
 from emeterai.partners.model import SaleWanted
-from emeterai.partners.organisations import is_active_partner
+from emeterai.partners.organisations import is_active_partner, partners_among
 from emeterai.partners.sales import Sales
 from emeterai.partners.service import PartnerKind, Partners
 from emeterai.purchase.units_received import UnitsReceived
@@ -160,7 +160,7 @@ class Market:
                     by=people[3],
                 )
                 await deposits.approve(deposit.id, by=people[4])
-        received = UnitsReceived(Settings(), is_partner=is_active_partner)
+        received = UnitsReceived(Settings(), is_partner=is_active_partner, partners_among=partners_among)
         sales = Sales(db, ledger, accounts, base_url="http://127.0.0.1:8080", left=received.left)
         return cls(sales, (ids[0], ids[1], ids[2]))
 

@@ -52,7 +52,7 @@ from emeterai.ledger.channels import SerialChannels
 from emeterai.ledger.service import Ledger
 from emeterai.partners.deposits import Deposits
 from emeterai.partners.moves import Moves
-from emeterai.partners.organisations import enrol_group, is_active_partner
+from emeterai.partners.organisations import enrol_group, is_active_partner, partners_among
 from emeterai.partners.programme_claims import Claims, owed_to_agencies
 from emeterai.partners.programme_secrets import ProgrammeSecrets
 from emeterai.partners.programmes import Programmes
@@ -169,7 +169,7 @@ async def open_services(settings: Settings, pages: Pages, csrf: Csrf) -> AsyncIt
         stack.push_async_callback(reader.close)
         blobs, ledger, serials = blob_store(settings), Ledger(db, bus.publish), SerialChannels(db)
         accounts = Accounts(db, session_life_s=settings.session_life_s, sign_up_bounds=bounds_of(settings))
-        received = UnitsReceived(settings, is_partner=is_active_partner)
+        received = UnitsReceived(settings, is_partner=is_active_partner, partners_among=partners_among)
         partners = Partners(db, ledger, serials)
         passwords, grant_keys = kept_passwords(db, settings), programme_secrets(settings)
         documents = Documents(
@@ -303,7 +303,9 @@ def create_app(settings: Settings, keeper: Keeper | None = None) -> Litestar:
                 app.state["gate"] = await stack.enter_async_context(
                     keeper.keeping(services.db, services.bus, keys_of=keys_of)
                 )
-            facts = DoorFacts(services.ledger, services.purchase, services.documents, PaidMoments(services.db))
+            facts = DoorFacts(
+                services.db, services.ledger, services.purchase, services.documents, PaidMoments(services.db)
+            )
             opened = open_gate(
                 services.db, settings, in_flight=facts.in_flight, paid=facts.paid, uploaded=facts.uploaded
             )

@@ -13,6 +13,7 @@ from litestar.connection import ASGIConnection
 from litestar.handlers import BaseRouteHandler
 
 from emeterai.accounts.callers import SESSION_COOKIE, accounts_of, bearer_token
+from emeterai.accounts.groups_seats import seats_of
 from emeterai.accounts.service import SESSION_EXPIRED, SIGN_IN_NEEDED, Accounts
 from emeterai.core.refusal import Refused
 from emeterai.gate.carrying import pass_set_cookie, pass_text
@@ -21,11 +22,13 @@ from emeterai.gate.passes import PASS_OF_ANOTHER, PASS_REVOKED, Pass, is_withdra
 from emeterai.gate.receipts import Fact, Moment
 from emeterai.gate.reception import Entered, Reception
 from emeterai.gate.room_routes import Gate
+from emeterai.infra.database import Database
 from emeterai.infra.interruption import INTERRUPTIONS
 from emeterai.ledger.service import Ledger
 from emeterai.purchase.paid_moments import PaidMoments
 from emeterai.purchase.service import ORDER_UNKNOWN, Purchase
 from emeterai.stamping.documents import DOCUMENT_UNKNOWN, Documents
+from emeterai.stamping.held import has_held
 from emeterai.web import paths
 
 Thing = TypeVar("Thing")
@@ -39,22 +42,29 @@ _TOLD_WITHIN_S = 0.5
 
 @dataclass(frozen=True, slots=True)
 class DoorFacts:
-    """Answers about one account each; nothing here lets anybody in or out."""
+    """Answers about one person or one account each; nothing here lets anybody in or out."""
 
+    db: Database
     ledger: Ledger
     purchase: Purchase
     documents: Documents
     paid_moments: PaidMoments
 
-    async def in_flight(self, account_id: UUID) -> bool:
-        """Whether money or a unit of the account is on its way: such a person comes in, however the line stands.
+    async def in_flight(self, person: UUID) -> bool:
+        """Whether money or a unit of the person's is on its way: such a person comes in, however the line stands.
 
-        Quota alone is not: with stock that was bought days before half of a crowd would pass the line. Nor is an order
-        that is not paid for long.
+        Of a group it is what this member ordered or asked to have stamped; of one that he oversees, all of it. Quota
+        alone is not: with stock that was bought days before half of a crowd would pass the line. Nor is an order that
+        is not paid for long.
         """
-        if (await self.ledger.balance(account_id)).held:
+        seats = await seats_of(self.db, person)
+        balances = await self.ledger.balances([person, *(seat.group_id for seat in seats)])
+        holding = {account for account, balance in balances.items() if balance.held}
+        if not holding.isdisjoint({person, *(seat.group_id for seat in seats if seat.oversees)}):
             return True
-        return await self.purchase.has_money_in_flight(account_id, paid_within_s=LATELY_S)
+        if holding and await has_held(self.db, holding, made_by=person):
+            return True
+        return await self.purchase.has_money_in_flight(person, paid_within_s=LATELY_S, seats=seats)
 
     async def paid(self, account_id: UUID, order_id: UUID, only_by: UUID | None) -> Fact | None:
         """When an order of the account was paid, under the order's number. A plain member of a group sees no orders."""
@@ -116,8 +126,9 @@ class PassesInUse:
 
 async def own_pass(connection: ASGIConnection[Any, Any, Any, Any], _: BaseRouteHandler) -> None:
     """A guard of all routes: nobody buys or stamps with a pass that names another account. One that names nobody, as
-    whoever came in before signing in has it, is from the first purchase on of the account that makes it. With one to
-    finish whoever is withdrawn finishes, and buys nothing more. Raises `pass_of_another`, `pass_revoked`.
+    whoever came in before signing in has it, is from the first purchase on of the account that makes it; whoever is
+    withdrawn does nothing with it. With one to finish they finish, and buy nothing more. Raises `pass_of_another`,
+    `pass_revoked`.
 
     The door has seen to it that the pass is signed, in time and not revoked; there nobody is known yet.
     """
@@ -130,13 +141,16 @@ async def own_pass(connection: ASGIConnection[Any, Any, Any, Any], _: BaseRouteH
     shown = reception.passes.read(text)
     if shown is None:
         return
-    if shown.finish and connection.scope["path"] in _BUYING and is_withdrawn(shown, reception.revoked):
+    is_buying = connection.scope["path"] in _BUYING
+    if shown.finish and is_buying and is_withdrawn(shown, reception.revoked):
         raise PASS_REVOKED()
     token = bearer_token(connection) or connection.cookies.get(SESSION_COOKIE, "")
     try:
         caller = await accounts_of(connection).identify(token)
     except Refused:
         return  # whoever is nobody hears so from the route
+    if (is_buying or not shown.finish) and reception.is_withdrawn(shown.lane, caller.actor):
+        raise PASS_REVOKED()
     if not shown.is_bound:
         await reception.tie(shown, caller.actor)
     elif shown.holder != reception.passes.holder_of(caller.actor):

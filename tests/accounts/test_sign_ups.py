@@ -12,10 +12,9 @@ from counting_hasher import CountingHasher
 
 from emeterai.accounts.passwords import Passwords
 from emeterai.accounts.service import Accounts
-from emeterai.accounts.sign_ups import DAY_S, HOUR_S, USUAL, bounds_of
+from emeterai.accounts.sign_ups import BLOCK_TIMES, DAY_S, HOUR_S, USUAL, bounds_of
 from emeterai.core.refusal import Refused
 from emeterai.infra.database import Database
-from emeterai.infra.networks import BLOCK_TIMES
 from emeterai.infra.settings import Settings
 
 PASSWORD = "kopi-hangat-di-teras"
@@ -76,7 +75,7 @@ async def test_and_so_many_a_day(db: Database) -> None:
 
 
 async def test_a_block_opens_no_more_than_some_addresses_might(db: Database) -> None:
-    """An IPv6 /64 is one address, and of a /48 each opens some until twenty times as many are open in all."""
+    """An IPv6 /64 is one address, and of a /48 each opens some until 200 times as many are open in all."""
     accounts = bounded(db, an_hour=2, a_day=100)
     assert ["opened", "opened", "sign_ups_paused"] == await opened(accounts, *(f"2001:db8::{one}" for one in "123"))
     hosts = [f"2001:db8:0:{host:x}::1" for host in range(1, 2 * BLOCK_TIMES + 5)]
@@ -84,6 +83,57 @@ async def test_a_block_opens_no_more_than_some_addresses_might(db: Database) -> 
     assert 2 * BLOCK_TIMES - 2 == outcomes.count("opened")
     assert {"sign_ups_paused"} == set(outcomes[-5:])
     assert ["opened"] == await opened(accounts, "2001:db8:1::1")
+
+
+async def test_a_carrier_s_gateways_open_what_their_people_need(db: Database) -> None:
+    """A hundred phones of one /24 or one /48 are refused nothing, and nobody is sent to a carrier's network."""
+    accounts = bounded(db, an_hour=1, a_day=1)
+    phones = [f"198.51.100.{host}" for host in range(50)] + [f"2001:db8:0:{host:x}::1" for host in range(50)]
+    assert ["opened"] * 100 == await opened(accounts, *phones)
+    with pytest.raises(Refused, match="sign_ups_paused") as refused:
+        await accounts.register(name="Siti", password=PASSWORD, email="siti@contoh.id", address=phones[0])
+    assert not any(word in refused.value.id + refused.value.en for word in ("seluler", "mobile"))
+
+
+async def test_whoever_was_told_that_too_many_sign_in_is_not_counted(db: Database) -> None:
+    """A whole school may try again as soon as there is room: nothing was opened."""
+    busy = Accounts(
+        db,
+        session_life_s=3600,
+        passwords=Passwords(CountingHasher(), waiting_max=0),
+        sign_up_bounds=bounds_of(Settings(address_sign_ups_an_hour_max=3)),
+    )
+    assert ["sign_in_busy"] * 5 == await opened(busy, *[HOME] * 5)
+    assert ["opened"] * 3 + ["sign_ups_paused"] == await opened(bounded(db), *[HOME] * 4)
+
+
+async def again(accounts: Accounts, contact: str, *, address: str = HOME) -> str:
+    """What becomes of somebody with this contact."""
+    try:
+        await accounts.register(name="Siti", password=PASSWORD, email=contact, address=address)
+    except Refused as refused:
+        return refused.code
+    return "opened"
+
+
+async def test_a_second_click_costs_nothing_and_asking_for_many_contacts_does(db: Database) -> None:
+    """The same contact from the same address is counted once in a minute, three times over; others are counted each."""
+    accounts = bounded(db, an_hour=3)
+    answers = [await again(accounts, "siti@contoh.id") for _ in range(4)]
+    assert ["opened"] + ["account_exists"] * 3 == answers
+    assert "opened" == await again(accounts, "budi@contoh.id")
+    assert "account_exists" == await again(accounts, "siti@contoh.id")
+    assert ["sign_ups_paused"] * 2 == [await again(accounts, f"{name}@contoh.id") for name in ("rina", "siti")]
+
+
+async def test_whoever_was_refused_is_refused_again_however_often_he_asks(db: Database) -> None:
+    """Only what was counted is not counted once more; nor does a minute that is over spare anybody."""
+    accounts = bounded(db, an_hour=1)
+    assert "opened" == await again(accounts, "siti@contoh.id")
+    assert ["sign_ups_paused"] * 3 == [await again(accounts, "budi@contoh.id") for _ in range(3)]
+    assert "account_exists" == await again(accounts, "siti@contoh.id")
+    await let_pass(db, 60)
+    assert "sign_ups_paused" == await again(accounts, "siti@contoh.id")
 
 
 async def test_accounts_of_one_moment_are_counted(db: Database) -> None:

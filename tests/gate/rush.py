@@ -126,7 +126,7 @@ async def crowded(database_url: str, folder: Path, clock: Clock | None = None) -
     app = create_app(settings, keeper)
     publish(gate_folder(settings), OPEN)
     async with open_services(settings, Pages(csrf, specimen=True, static=StaticFiles()), csrf) as services:
-        facts = DoorFacts(services.ledger, services.purchase, services.documents, PaidMoments(services.db))
+        facts = DoorFacts(services.db, services.ledger, services.purchase, services.documents, PaidMoments(services.db))
         reception = Reception(services.db, gate_folder(settings), secret, in_flight=facts.in_flight, clock_s=clock)
         room = Gate(services.db, reception, Receipts(b"r" * 32, HOME), https=False, inside="/beli")
         lanes = Lanes(services.db, services.bus)

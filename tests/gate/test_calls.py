@@ -89,7 +89,7 @@ async def test_one_lane_keeps_no_other_waiting_for_ever(
     """However many are due, a sweep has its end; the rest is for the next one."""
     publish(tmp_path, OPEN)
     monkeypatch.setattr(calls, "ROUNDS_MAX", 2)
-    monkeypatch.setattr(calls, "AT_ONCE", 3)
+    monkeypatch.setattr(calls, "LETTERS_SHARE", 3)
     for number in range(150, 160):
         await call_store.add_call(db, "retail", number, number, f"warga{number}@contoh.id")
     desk = Calls(db, NowFiles(tmp_path / "now"), [Quick(tmp_path)])

@@ -11,13 +11,20 @@ from pathlib import Path
 import msgspec
 import pytest
 from post_office import KEY, PostOffice, desk, open_office
-from waiting_people import AT, DRAWN, NOT_DRAWN, OPEN, changed, publish
+from waiting_people import DRAWN, NOT_DRAWN, OPEN, changed, publish
 
-from emeterai.gate import call_store, callers, calls
+from emeterai.gate import call_store, callers, calls, lane_store
 from emeterai.gate import now as now_file
 from emeterai.gate.callers import call_words, callers_of
+from emeterai.gate.lanes import Lane
+from emeterai.infra.clock import utc_now
 from emeterai.infra.database import Database
 from emeterai.infra.settings import Settings, SettingsError
+
+
+def name_of(number: int, phone: str) -> str:
+    """What a call to a phone is called."""
+    return f"call_retail_{number}_{hmac.digest(KEY, phone.encode(), 'sha256').hex()[:8]}"
 
 
 @pytest.fixture
@@ -54,7 +61,7 @@ async def test_who_left_a_phone_number_is_called_there(
     head = post.heads[0]
     told = f"{head['webhook-id']}.{head['webhook-timestamp']}.".encode() + post.bodies[0]
     assert f"v1,{base64.b64encode(hmac.digest(KEY, told, 'sha256')).decode()}" == head["webhook-signature"]
-    assert ("call_retail_150", "application/json") == (head["webhook-id"], head["content-type"])
+    assert (name_of(150, "+6281234567890"), "application/json") == (head["webhook-id"], head["content-type"])
     assert [] == post.letters
     rows = await db.fetch("SELECT state, email, phone FROM gate.calls")
     assert [("called", None, None)] == [tuple(row) for row in rows]
@@ -81,10 +88,30 @@ async def test_a_gateway_that_fails_is_tried_again_and_then_given_up(
         assert [tries] * 3 == [row["tries"] for row in await db.fetch("SELECT tries FROM gate.calls")]
         assert 3 == await db.fetchval("SELECT count(DISTINCT again_at) FROM gate.calls")
         await db.fetch("UPDATE gate.calls SET again_at = now()")
-    assert {"call_retail_150", "call_retail_151", "call_retail_152"} == {head["webhook-id"] for head in post.heads}
+    expected = {name_of(number, "+6281234567890") for number in (150, 151, 152)}
+    assert expected == {head["webhook-id"] for head in post.heads}
     assert 3 * calls.TRIES_MAX == len(post.heads)
     rows = await db.fetch("SELECT DISTINCT state, email, phone FROM gate.calls")
     assert [("failed", None, None)] == [tuple(row) for row in rows]
+
+
+async def test_whoever_corrects_their_number_is_called_at_the_right_one(
+    db: Database, tmp_path: Path, office: tuple[PostOffice, Settings]
+) -> None:
+    """Under another name, so a gateway that sends nothing twice sends this; and the name does not give the number away:
+    it needs the key.
+    """
+    post, settings = office
+    post.answers = b"503 Service Unavailable"
+    publish(tmp_path, OPEN)
+    steward = await desk(db, tmp_path, settings)
+    for phone in ("+6281234567890", "+6281234567891"):
+        await call_store.add_call(db, "retail", 150, 150, phone=phone)
+        await db.fetch("UPDATE gate.calls SET again_at = now()")
+        assert 0 == await steward.call_due()
+    names = [name_of(150, "+6281234567890"), name_of(150, "+6281234567891")]
+    assert names == [head["webhook-id"] for head in post.heads]
+    assert 2 == len(set(names))
 
 
 async def test_who_cannot_be_called_now_stays_on_record(
@@ -133,7 +160,11 @@ async def test_when_a_lane_is_closed_for_good_the_addresses_are_deleted(
     db: Database, tmp_path: Path, office: tuple[PostOffice, Settings], closed_for: timedelta, kept: int
 ) -> None:
     """Not at once: it may have been closed by mistake."""
-    publish(tmp_path, changed(OPEN, state="closed", closes_at=AT - closed_for))
+    lane = Lane(name="retail", title="Umum", closes_at=utc_now() - closed_for)
+    await lane_store.write_change(
+        db, "retail", None, msgspec.json.encode(lane).decode(), by="operator", seen=0, undoes=None
+    )
+    publish(tmp_path, changed(OPEN, state="closed", closes_at=lane.closes_at))
     await call_store.add_call(db, "retail", 150, 150, "warga@contoh.id")
     await call_store.add_call(db, "retail", 151, None, phone="+6281234567890")
     assert 0 == await (await desk(db, tmp_path, office[1])).call_due()

@@ -13,9 +13,11 @@ from structlog.testing import capture_logs
 from waiting_people import SECRET, SEED, Room
 
 from emeterai.core.draw import commitment_of
-from emeterai.gate import room_store
+from emeterai.gate import conductor, room_store
+from emeterai.gate.conductor import Conductor
 from emeterai.gate.draw_seeds import DrawSeeds
 from emeterai.gate.lanes import Lane
+from emeterai.gate.now import NowFiles
 from emeterai.infra.clock import utc_now
 from emeterai.infra.database import Database
 from emeterai.infra.ids import new_id
@@ -92,6 +94,50 @@ async def test_a_seed_that_is_not_this_lanes_is_not_drawn(db: Database, tmp_path
     assert ["draw_seed_unreadable"] == [line["event"] for line in logs]
     assert ["umum"] == [path.stem for path in (tmp_path / "now").glob("*.json")]
     assert sealed == await kept(db)
+
+
+@pytest.mark.parametrize(("unreadable_s", "told"), [(conductor.UNREADABLE_S, 1), (0.0, 2)])
+async def test_a_steward_with_another_secret_stands_in_nobodys_way(
+    db: Database, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, *, unreadable_s: float, told: int
+) -> None:
+    """It gives the line back at once and leaves it alone for a while; whoever can read the seed goes on with it."""
+    monkeypatch.setattr(conductor, "UNREADABLE_S", unreadable_s)
+    room, files = Room(db, tmp_path), NowFiles(tmp_path / "other")
+    room.lanes["retail"] = opening()
+    await room.conductor.move()
+    promised = room.now.draw
+    other = Conductor(db, files, lanes=room._lanes, controller=room._controller, secret=b"o" * 32)
+    await db.fetch("UPDATE gate.rooms SET writer_until = now() - interval '1 s'")
+    with capture_logs() as logs:
+        await other.move()
+        await other.move()
+    assert ["draw_seed_unreadable"] * told == [line["event"] for line in logs]
+    room.lanes["retail"] = opening(in_s=-1)
+    await room.conductor.move()
+    await other.move()
+    assert "open" == files.read("retail").state
+    drawn = files.read("retail").draw
+    assert drawn is not None
+    assert promised is not None
+    assert promised.commitment == commitment_of(bytes.fromhex(drawn.seed or ""))
+
+
+async def test_the_row_takes_only_the_seed_that_was_promised(db: Database, tmp_path: Path) -> None:
+    """Whatever writes it, and whatever it publishes meanwhile."""
+    room = Room(db, tmp_path)
+    room.lanes["retail"] = opening()
+    await room.conductor.move()
+    seed = SEEDS.deciphered("retail", await kept(db))
+    assert seed is not None
+    promised = "SELECT draw_commitment FROM gate.rooms"
+    assert commitment_of(seed) == await db.fetchval(promised)
+    for change in (f"draw_commitment = '{commitment_of(SEED)}'", "draw_commitment = NULL", "published = '{}'"):
+        await db.fetch(f"UPDATE gate.rooms SET {change}")
+        assert commitment_of(seed) == await db.fetchval(promised)
+        with pytest.raises(asyncpg.RaiseError):
+            await db.fetch("UPDATE gate.rooms SET draw_seed = $1, draw_count = 50", SEED)
+    await db.fetch("UPDATE gate.rooms SET draw_seed = $1, draw_count = 50", seed)
+    assert seed == await kept(db)
 
 
 async def test_the_row_refuses_another_seed_and_a_draw_that_is_not_told(db: Database, tmp_path: Path) -> None:

@@ -5,9 +5,11 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
+from structlog.testing import capture_logs
 
 from emeterai.gate.addresses import Addresses, address_of, is_of_this_machine, networks_of
 from emeterai.gate.forwarded import Forwarded, asked_from, proxies_of
+from emeterai.infra.networks import tell_of_unnamed_proxy
 from emeterai.infra.settings import SettingsError
 
 PROXIES = proxies_of("10.0.0.0/8, 2001:db8:ffff::1")
@@ -33,6 +35,38 @@ HOME = "198.51.100.7"
 def test_only_what_a_trusted_proxy_wrote_is_believed(peer: str, chain: list[str], expected: str) -> None:
     """From the last one backwards: whoever stands before the first that is not ours may have written the rest."""
     assert expected == asked_from(peer, chain, PROXIES)
+
+
+def passed_on(address: str, **headers: str) -> str:
+    """Where a request seems to come from that this machine passes on."""
+    lines = [(name.replace("_", "-").encode(), value.encode()) for name, value in headers.items()]
+    scope: Any = {"type": "http", "client": (address, 80), "headers": lines}
+    return address_of(scope)
+
+
+@pytest.mark.parametrize("header", ["x_forwarded_for", "forwarded", "x_real_ip", "via"])
+def test_an_unnamed_proxy_of_this_machine_is_told_once(header: str) -> None:
+    """All behind it are one address, and the operator hears which setting helps; others say nothing."""
+    tell_of_unnamed_proxy.cache_clear()
+    with capture_logs() as logs:
+        assert ["127.0.0.1", HOME] == [passed_on("127.0.0.1"), passed_on(HOME, **{header: "203.0.113.1"})]
+        assert [] == logs
+        addresses = {passed_on(peer, **{header: f"203.0.113.{peer[-1]}"}) for peer in ("127.0.0.1", "::1", "127.0.0.2")}
+    assert (1, 1) == (len(addresses), len(logs))
+    assert ("error", "EMETERAI_TRUSTED_PROXIES") == (logs[0]["log_level"], logs[0]["setting"])
+    assert HOME != addresses.pop()
+
+
+def test_what_the_operator_asks_through_his_own_proxy_is_no_error() -> None:
+    """A check of health on this very machine, at a service whose settings are right, alarms nobody."""
+    tell_of_unnamed_proxy.cache_clear()
+    with capture_logs() as logs:
+        assert passed_on("127.0.0.1", x_forwarded_for="127.0.0.1, ::1") == passed_on("127.0.0.1", via="1.1 x")
+    assert 1 == len(logs)
+    tell_of_unnamed_proxy.cache_clear()
+    with capture_logs() as logs:
+        passed_on("127.0.0.1", x_forwarded_for="127.0.0.1")
+    assert [] == logs
 
 
 def test_without_settings_nobody_is_believed() -> None:

@@ -14,7 +14,7 @@ from room_app import create_room_app
 from waiting_people import AT, NOT_DRAWN, OPEN, SECRET, Room, changed, publish
 
 from emeterai.core.refusal import Refused
-from emeterai.gate import lot_store
+from emeterai.gate import room_store
 from emeterai.gate.addresses import BLOCK_TIMES
 from emeterai.gate.door import Door
 from emeterai.gate.keeper import Keeper
@@ -107,10 +107,30 @@ async def test_once_it_is_drawn_numbers_are_given_again_and_nobody_is_remembered
     await room.reception.close()
 
 
+async def test_a_lot_that_comes_in_after_the_draw_is_not_remembered_either(
+    db: Database, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Nor one whose steward died after the draw; many go share by share, and lanes that wait for theirs keep theirs."""
+    monkeypatch.setattr(room_store, "_LOTS_FORGOTTEN", 2)
+    room, tomorrow = Room(db, tmp_path), utc_now() + timedelta(hours=1)
+    room.lanes |= {name: Lane(name=name, title="Umum", opens_at=tomorrow) for name in ("retail", "cpns-2026")}
+    await room.conductor.move()
+    room.lanes["retail"] = Lane(name="retail", title="Umum", opens_at=AT)
+    await room.conductor.move()
+    for lane in ("retail", "cpns-2026"):
+        for network in (b"a", b"b", b"c"):
+            await db.fetch("INSERT INTO gate.lots VALUES ($1, $2, 1)", lane, network * 12)
+    await room.conductor.move()
+    assert 1 == await db.fetchval("SELECT count(*) FROM gate.lots WHERE lane = 'retail'")
+    await room.conductor.move()
+    assert ["cpns-2026"] * 3 == [row["lane"] for row in await db.fetch("SELECT lane FROM gate.lots")]
+    await room.reception.close()
+
+
 async def test_a_lane_that_is_drawn_again_begins_anew(db: Database, reception: Reception, tmp_path: Path) -> None:
     """What a process remembers of the draw before keeps nobody out of this one."""
     assert LOTS_MAX == len(await lots(reception, 50, HOME))
-    await lot_store.forget_lots(db, "retail")
+    await db.fetch("DELETE FROM gate.lots")
     assert [] == await lots(reception, 1, HOME)
     publish(tmp_path, changed(BEFORE, draw=changed(NOT_DRAWN, commitment="0" * 64)))
     reception.now._known.clear()

@@ -17,7 +17,7 @@ from emeterai.cli import main
 from emeterai.core.refusal import Refused
 from emeterai.gate import room_store
 from emeterai.gate.keeper import pass_reader
-from emeterai.gate.passes import FINISH_LIFE_S
+from emeterai.gate.passes import FINISH_LIFE_S, Pass
 from emeterai.gate.reception import Reception
 from emeterai.gate.tickets import Ticket, number_subject
 from emeterai.infra.clock import utc_now
@@ -194,3 +194,67 @@ async def test_in_a_browser_who_is_withdrawn_with_nothing_under_way_hears_so(rus
         page = await browser.post("/gate/retail/giliran", data={"do": "masuk"})
         assert 403 == page.status_code
         assert "telah dicabut petugas" in page.text
+
+
+def hold_a_pass_of_nobody(rush: Rush, browser: httpx.AsyncClient, number: int) -> Pass:
+    """Give a browser the pass of somebody who came in without an account, and say which."""
+    now_s = int(rush.clock())
+    granted = rush.reception.passes.of_ticket(Ticket("retail", number, now_s * 1_000), now_s)
+    rush.hold(browser, granted)
+    return granted
+
+
+async def test_a_pass_that_names_nobody_opens_nothing_to_an_account_that_is_withdrawn(rush: Rush) -> None:
+    """Who takes a new number signed out, comes in and signs in neither buys, uploads nor stamps with it. The number
+    stays whose it was.
+    """
+    (account_id, _), (honest_id, _) = await rush.person(), await rush.person()
+    withdraw(rush.reception, account_id)
+    async with rush.browser() as browser:
+        await rush.signed_in(browser, account_id)
+        granted = hold_a_pass_of_nobody(rush, browser, 40)
+        token = {"authorization": f"Bearer {browser.cookies['emeterai_session']}"}
+        for path in ("/v1/orders", "/v1/uploads", "/v1/stamps"):
+            answer = await browser.post(path, json={"quantity": 1}, headers=token)
+            assert (403, "pass_revoked") == (answer.status_code, answer.json()["code"]), path
+        for path in ("/beli", "/unggah", f"/dokumen/{new_id()}/bubuhkan"):
+            answer = await browser.post(path)
+            assert 403 == answer.status_code, path
+            assert "telah dicabut petugas" in answer.text, path
+        assert [] == await rush.services.purchase.orders(account_id)
+    await rush.reception.tie(granted, honest_id)
+
+
+async def test_a_pass_that_names_nobody_is_not_renewed_for_an_account_that_is_withdrawn(rush: Rush) -> None:
+    """Nor does it get another for it at the room; for whoever else shows it, it goes on."""
+    account_id, _ = await rush.person()
+    withdraw(rush.reception, account_id)
+    async with rush.browser() as browser:
+        await rush.signed_in(browser, account_id)
+        granted = hold_a_pass_of_nobody(rush, browser, 41)
+        rush.clock.minute(6)
+        asked = await browser.post("/gate/retail/passes", json={})
+        assert (403, "pass_revoked") == (asked.status_code, asked.json()["code"])
+    assert await rush.reception.renewed(granted, account_id) is None
+    assert await rush.reception.renewed(granted, None) is not None
+
+
+async def test_who_is_withdrawn_and_holds_a_pass_of_nobody_takes_one_to_finish(rush: Rush) -> None:
+    """With the one of nobody they finish nothing; with theirs they do, and buy nothing more."""
+    account_id, _ = await rush.person()
+    await rush.to_pay(account_id)
+    withdraw(rush.reception, account_id)
+    async with rush.browser() as browser:
+        await rush.signed_in(browser, account_id)
+        hold_a_pass_of_nobody(rush, browser, 42)
+        assert "telah dicabut petugas" in (await browser.post("/unggah")).text
+        taken = (await browser.post("/gate/retail/passes", json={})).raise_for_status().json()
+        assert taken["finish"]
+        held = {
+            "emeterai-pass": taken["granted"],
+            "authorization": f"Bearer {browser.cookies['emeterai_session']}",
+        }
+        (order,) = await rush.services.purchase.orders(account_id)
+        assert (await browser.post(f"/v1/orders/{order.id}/cancel", headers=held)).is_success
+        refused = await browser.post("/v1/orders", json={"quantity": 1}, headers=held)
+        assert (403, "pass_revoked") == (refused.status_code, refused.json()["code"])

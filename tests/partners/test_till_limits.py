@@ -4,17 +4,23 @@ from __future__ import annotations
 
 import asyncio
 from dataclasses import replace
+from datetime import UTC, datetime
 from uuid import UUID
 
 import pytest
 from shop_floor import Floor, fresh_key
 
+from emeterai.accounts.groups import Groups
 from emeterai.app import Services
+from emeterai.core.ledger import Posted, Reason
 from emeterai.core.refusal import Refused
+from emeterai.infra.ids import new_id
 from emeterai.infra.settings import Settings
-from emeterai.partners.model import Sale
-from emeterai.partners.organisations import is_active_partner
-from emeterai.partners.sales import Sales
+from emeterai.partners.model import Sale, SaleWanted
+from emeterai.partners.organisations import is_active_partner, partners_among
+from emeterai.partners.programmes import passing
+from emeterai.partners.sales import Buyer, Sales
+from emeterai.partners.sales import _decide as decide
 from emeterai.purchase.units_received import UnitsReceived
 from market import Market, address_of, refusal
 
@@ -30,7 +36,7 @@ def tills(market: Market) -> Market:
 
 def new_till(market: Market) -> Sales:
     """A till in a web process, as it is wired."""
-    left = UnitsReceived(SETTINGS, is_partner=is_active_partner).left
+    left = UnitsReceived(SETTINGS, is_partner=is_active_partner, partners_among=partners_among).left
     return Sales(market.db, market.ledger, market.accounts, base_url="https://meterai.example", left=left)
 
 
@@ -78,6 +84,57 @@ async def test_retailers_and_those_who_sell_for_the_issuer_get_more(tills: Marke
     await tills.partners.suspend(retailer.id, "keluhan pembeli", by="test")
     await tills.sell(partner, address_of(retailer.account_id), A_DAY)
     assert "buyer_limit_reached" == await refusal(tills.sell(partner, address_of(retailer.account_id)))
+
+
+async def passed_on(tills: Market, account: UUID, units: int) -> None:
+    """An organisation funds a programme of grants with what came to its account."""
+    funding = passing(Reason.GRANT_FUNDED, units, lines=(account, new_id()), subject=new_id())
+    assert all(isinstance(answer, Posted) for answer in await tills.ledger.post(funding))
+
+
+@pytest.mark.parametrize("stopped", [False, True])
+async def test_what_a_partner_passed_on_stays_counted(tills: Market, *, stopped: bool) -> None:
+    """Its balance says nothing of it: what reached its own account today counts, also once it may not sell any more."""
+    seller, other = await tills.partner(stock=100), await tills.partner()
+    address = address_of(other.account_id)
+    await tills.sell(seller, address, A_DAY)
+    await passed_on(tills, other.account_id, A_DAY)
+    if stopped:
+        await tills.partners.suspend(other.id, "keluhan pembeli", by="test")
+    else:
+        await tills.sell(seller, address, 15)
+        await passed_on(tills, other.account_id, 15)
+    assert "buyer_limit_reached" == await refusal(tills.sell(seller, address))
+
+
+async def test_what_a_group_passed_on_while_it_was_approved_stays_counted(tills: Market) -> None:
+    """Once it is not approved any more, it counts with its founder again, with all that came to it today."""
+    seller, (account, address) = await tills.partner(stock=100), await tills.buyer()
+    founder = await tills.accounts.identify(
+        (await tills.accounts.open_session(await tills.accounts.account(account))).token
+    )
+    group = await Groups(tills.db, tills.ledger).found(founder, name="Badan Kepegawaian")
+    came = passing(Reason.VOUCHER_REDEEMED, A_DAY, lines=(seller.id, group.id), subject=new_id())
+    assert all(isinstance(answer, Posted) for answer in await tills.ledger.post(came))
+    await passed_on(tills, group.id, A_DAY)
+    assert "buyer_limit_reached" == await refusal(tills.sell(seller, address))
+
+
+def test_sales_of_one_batch_are_counted_one_after_another() -> None:
+    """Of what a buyer may still get each sale that fits leaves less; a smaller one may still fit, others' all do."""
+    buyer, other, retailer = new_id(), new_id(), new_id()
+    buyers = {
+        "siti": Buyer(buyer, is_partner=False),
+        "budi": Buyer(other, is_partner=False),
+        "toko": Buyer(retailer, is_partner=True),
+    }
+    asked = [("siti", 6), ("siti", 6), ("budi", 6), ("siti", 4), ("siti", 1), ("toko", 50), ("budi", 4)]
+    batch = [SaleWanted(units, to, "", new_id().hex) for to, units in asked]
+    left = {buyer: A_DAY, other: A_DAY}
+    decided = decide(batch, buyers, {}, left=left, may_sell=True, available=1_000, at=datetime.now(UTC))
+    heard = [answer.code if isinstance(answer, Refused) else answer.quantity for answer in decided.answers]
+    assert [6, "buyer_limit_reached", 6, 4, "buyer_limit_reached", 50, 4] == heard
+    assert {buyer: A_DAY, other: A_DAY} == left
 
 
 @pytest.fixture

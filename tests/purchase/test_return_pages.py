@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from dataclasses import dataclass
+from decimal import Decimal
 from typing import Any
 
 import httpx
@@ -15,6 +16,7 @@ from shops import Shop, refuse
 from emeterai.accounts.callers import SESSION_COOKIE, SignInFirst, redirect_to_sign_in
 from emeterai.accounts.service import Accounts
 from emeterai.accounts.staff import Role, Staff
+from emeterai.core.ordering import ChargeState, Seen
 from emeterai.infra.ids import new_id
 from emeterai.ledger.service import Ledger
 from emeterai.purchase import cases_pages, cases_store, pages, returns_routes, routes
@@ -209,6 +211,18 @@ async def test_the_office_decides_with_four_eyes(office: Office) -> None:
     assert 303 == (await budi.post(decision, data=approve)).status_code
     assert 3 == await office.shop.bought(order.account_id)
     assert "Tidak ada yang menunggu." in (await budi.get("/petugas/uang")).text
+
+
+async def test_the_page_says_how_many_stamps_can_be_taken_back(office: Office) -> None:
+    """As many as the missing money paid for; where that is none, taking back is not offered."""
+    buyer, ani = await office.person("siti@contoh.id"), await office.person("ani@contoh.id", Role.CARE)
+    order = await office.bought(buyer, 3)
+    source = Source(order.provider, order.provider_reference)
+    for told_idr, most in ((order.total_idr // 3 - 1, 0), (order.total_idr - 1, 2)):
+        seen = Seen(ChargeState.REVERSED, Decimal(order.total_idr), "IDR", Decimal(told_idr))
+        await office.purchase.apply_seen(order.id, seen, source)
+        page = (await ani.get("/petugas/uang")).text
+        assert bool(most) == ('value="take_back"' in page) == (f'max="{most}"' in page)
 
 
 @pytest.mark.parametrize(

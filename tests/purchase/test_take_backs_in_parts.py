@@ -16,13 +16,14 @@ from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 from returning import audit, books, cases_of, paid_order, work_returns
 
-from emeterai.core.ordering import ChargeState, Seen
+from emeterai.core.ordering import ChargeState, Price, Seen
 from emeterai.core.refusal import Refused
 from emeterai.infra.database import Database
 from emeterai.infra.ids import new_id
 from emeterai.infra.settings import Settings
 from emeterai.purchase.cases import Cases
 from emeterai.purchase.model import Channel, Order, Source
+from emeterai.purchase.paid_stamps import PaidStamps
 from emeterai.purchase.returns_model import Action
 from emeterai.purchase.service import Purchase
 from twins.midtrans_twin import MidtransTwin
@@ -122,6 +123,54 @@ async def test_a_reversal_in_parts_ends_as_one_at_once(
     whole = await end_of(shop, quantity, handed, [1], at_once=True)
     assert whole == await end_of(shop, quantity, handed, parts, at_once=at_once)
     assert {"seen", "returned"} >= set(whole)
+
+
+async def told(shop: Till[Any], order: Order, gone_idr: int) -> Any:
+    """The bank has taken back so much of a payment in all: the case that this opens."""
+    seen = Seen(ChargeState.REVERSED, Decimal(order.total_idr), "IDR", Decimal(gone_idr))
+    await shop.purchase.apply_seen(order.id, seen, Source(order.provider, order.provider_reference))
+    return (await cases_of(shop.purchase, order))[-1]
+
+
+async def closed(cases: Cases, case_id: Any) -> None:
+    """Two people close a case and take nothing."""
+    proposal = await cases.propose(case_id, Action.CLOSE, note="sudah terpakai", by=ANI)
+    await cases.decide(proposal.id, by=BUDI, approved=True)
+
+
+async def most_of(cases: Cases, case_id: Any) -> int:
+    """How many stamps may be taken back for a case: what the page says, and what a proposal hears."""
+    shown = (await cases.waiting()).takeable[case_id]
+    with pytest.raises(Refused, match="take_back_too_much") as refused:
+        await cases.propose(case_id, Action.TAKE_BACK, note="uji", by=ANI, quantity=10**6)
+    assert shown == refused.value.facts["quantity_max"]
+    return shown
+
+
+async def test_what_a_closed_case_left_is_not_taken_under_a_later_one(bank: Bank) -> None:
+    """Nine stamps and a half are lost and written off: only the half counts later, never stamps of other money."""
+    shop = bank.priced(fee_idr=0, qris_fee_bps=0)
+    cases, order = shop.purchase.cases, await paid_order(shop, 12)
+    first = await told(shop, order, 95_000)
+    assert 9 == await most_of(cases, first.id)
+    await closed(cases, first.id)
+    second = await told(shop, order, 96_000)
+    assert 0 == await most_of(cases, second.id)
+    await closed(cases, second.id)
+    third = await told(shop, order, 100_000)
+    assert 1 == await most_of(cases, third.id)
+    await take_all(cases, third.id)
+    last = await told(shop, order, 101_000)
+    assert 0 == await most_of(cases, last.id)
+    assert 11 == await shop.purchase.available(order.account_id)
+
+
+@pytest.mark.parametrize(("gone", "loss_idr", "expected"), [(0, 4_000, 4_000), (1, 12_000, 2_000), (2, 29_000, 9_999)])
+def test_what_is_carried_on_is_less_than_a_stamp(gone: int, loss_idr: int, expected: int) -> None:
+    """Also where all that is left is not worth the loss; and nothing where no stamp is left."""
+    paid = PaidStamps(Source("midtrans"), Decimal(30_000), "IDR").with_more(3, Price(30_000, 0))
+    assert expected == paid.without(gone, Price(10_000 * gone, 0)).too_little_of(loss_idr)
+    assert 0 == paid.without(3, Price(30_000, 0)).too_little_of(loss_idr)
 
 
 async def test_what_was_too_little_for_a_stamp_counts_with_the_next_part(bank: Bank) -> None:

@@ -17,7 +17,7 @@ from emeterai.purchase.service import Source
 def facts_of(site: Site) -> DoorFacts:
     """The facts as the application knows them."""
     services = site.services
-    return DoorFacts(services.ledger, services.purchase, services.documents, PaidMoments(services.db))
+    return DoorFacts(services.db, services.ledger, services.purchase, services.documents, PaidMoments(services.db))
 
 
 async def test_a_file_is_proved_to_its_sender_and_the_account(site: Site, siti: Person) -> None:

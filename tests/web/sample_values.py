@@ -193,10 +193,11 @@ MONEY_IN_CARE = {
         },
     ],
     "cases": [
-        {"case": CASE, "order": ORDER, "proposal": None},
+        {"case": CASE, "order": ORDER, "takeable": 2, "proposal": None},
         {
             "case": msgspec.structs.replace(CASE, id=UUID(int=ID.int + 3)),
             "order": ORDER,
+            "takeable": 0,
             "proposal": {"it": PROPOSAL, "is_own": True},
         },
     ],

@@ -107,15 +107,16 @@ class Accounts:
         """Open an account; `address` is the client's, None where nobody asks from outside.
 
         Raises a refusal of `details` or `passwords`, `sign_ups_paused` when too many were opened from that network, or
-        `account_exists`.
+        `account_exists`. Whoever hears `sign_in_busy` is not counted.
         """
         clean_name = details.clean_name(name)
         clean_email, clean_phone = details.clean_email_and_phone(email, phone)
         zone = details.clean_timezone(timezone)
         check_new_password(password, (clean_name, clean_email, clean_phone, phone))
-        if address is not None:
-            await take_sign_up(self._db, address, self._sign_up_bounds)
         async with self._passwords.turn():
+            if address is not None:
+                contacts = " ".join(filter(None, (clean_email, clean_phone)))
+                await take_sign_up(self._db, address, self._sign_up_bounds, contacts=contacts)
             password_hash = await self._passwords.hash(password)
         async with self._db.transaction() as tx:
             account = await store.insert_account(

@@ -18,12 +18,17 @@ from emeterai.infra.settings import Settings
 SIGN_UPS_PAUSED = RefusalKind(
     "sign_ups_paused",
     429,
-    "Dari jaringan Anda sudah terlalu banyak akun dibuat. Coba lagi dalam {minutes} menit, atau dari jaringan lain, "
-    "misalnya data seluler. Akun yang sudah ada tetap dapat masuk.",
-    "Too many accounts were opened from your network. Try again in {minutes} minutes, or from another network such as "
-    "mobile data. Accounts that exist can sign in as before.",
+    "Dari jaringan Anda sudah terlalu banyak akun dibuat. Coba lagi dalam {minutes} menit, atau dari jaringan lain. "
+    "Akun yang sudah ada tetap dapat masuk.",
+    "Too many accounts were opened from your network. Try again in {minutes} minutes, or from another network. "
+    "Accounts that exist can sign in as before.",
 )
 HOUR_S, DAY_S = 3_600, 86_400
+BLOCK_TIMES = 200
+"""A block of addresses may open so many times as many as one: of a mobile carrier thousands of phones share an IPv4
+/24, and an IPv6 /48 holds 65,536 of them."""
+_REPEATS_MAX = 3
+_REPEATED_S = 60
 Bounds = Sequence[tuple[int, int]]
 """The most accounts of one address, and the seconds of the window in which they are counted."""
 USUAL: Bounds = ((60, HOUR_S), (300, DAY_S))
@@ -34,16 +39,24 @@ def bounds_of(settings: Settings) -> Bounds:
     return (settings.address_sign_ups_an_hour_max, HOUR_S), (settings.address_sign_ups_a_day_max, DAY_S)
 
 
-async def take_sign_up(db: Database, address: str, bounds: Bounds) -> None:
+async def take_sign_up(db: Database, address: str, bounds: Bounds, *, contacts: str) -> None:
     """Count an account before it is opened, for its address and for the block that this is of.
 
-    Whoever is on this very machine is not counted. Raises `sign_ups_paused`; a refusal of the address itself takes
+    Whoever is on this very machine is not counted, nor the same `contacts` sent again within the minute by a second
+    click: what was counted once tells nobody more. Raises `sign_ups_paused`; a refusal of the address itself takes
     nothing from its block, and one of the hour nothing from the day.
     """
     if is_of_this_machine(address):
         return
+    same = guess_key(f"sign-up of {contacts}", address)
+    if not 1 <= await store.tries_counted(db, same) <= _REPEATS_MAX:
+        await _take(db, address, bounds)
+    await store.count_guess(db, same, _REPEATED_S)
+
+
+async def _take(db: Database, address: str, bounds: Bounds) -> None:
     for accounts_max, window_s in bounds:
-        for network, times in networks_of(address):
+        for place, (network, _) in enumerate(networks_of(address)):
             opened, left_s = await store.count_guess(db, guess_key(f"sign-up {window_s}", network), window_s)
-            if opened > accounts_max * times:
+            if opened > accounts_max * (BLOCK_TIMES if place else 1):
                 raise SIGN_UPS_PAUSED(retry_after_s=max(1, left_s), minutes=max(1, -(-left_s // 60)))

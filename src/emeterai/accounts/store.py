@@ -236,6 +236,12 @@ async def count_guess(db: Database, key: bytes, window_s: int) -> tuple[int, int
     return row["tries"], row["left_s"]
 
 
+async def tries_counted(db: Database, key: bytes) -> int:
+    """The tries under `key` in the window that is open now."""
+    row = await db.fetchrow("SELECT tries FROM accounts.guesses WHERE key = $1 AND ends_at > now()", key)
+    return 0 if row is None else int(row["tries"])
+
+
 async def forget_guesses(tx: Connection, key: bytes) -> None:
     """Forget the tries under `key`: the right password was given."""
     await tx.execute("DELETE FROM accounts.guesses WHERE key = $1", key)

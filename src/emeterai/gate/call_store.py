@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from datetime import timedelta
 
 from emeterai.infra.database import Database
 
@@ -81,9 +82,11 @@ async def count_calls(db: Database, lane: str, *, up_to: int) -> int:
     return found
 
 
-async def due_calls(db: Database, lane: str, up_to: int, *, limit: int, again_s: float, by_phone: bool) -> list[Due]:
-    """Those to call now by phone or by e-mail, nearest turn first. They are not given again for `again_s`, give or take
-    a quarter.
+async def due_calls(
+    db: Database, lane: str, up_to: int, *, limit: int, tries_max: int, again_s: float, by_phone: bool
+) -> list[Due]:
+    """Those to call now by phone or by e-mail, nearest turn first, each `tries_max` times at most. They are not given
+    again for `again_s`, give or take a quarter, unless `put_off_calls` says otherwise.
     """
     rows = await db.fetch(
         """
@@ -91,8 +94,9 @@ async def due_calls(db: Database, lane: str, up_to: int, *, limit: int, again_s:
         WHERE lane = $1 AND number = ANY (ARRAY(
             SELECT number FROM gate.calls
             WHERE lane = $1 AND state = 'waiting' AND turn <= $2 AND again_at <= now() AND (phone IS NOT NULL) = $5
+                AND tries < $6
             ORDER BY turn LIMIT $3
-        )) AND state = 'waiting' AND again_at <= now() AND (phone IS NOT NULL) = $5
+        )) AND state = 'waiting' AND again_at <= now() AND (phone IS NOT NULL) = $5 AND tries < $6
         RETURNING number, turn, coalesce(phone, email) AS "to",
                   extract(epoch FROM now() - asked_at)::float8 AS asked_ago_s
         """,
@@ -101,34 +105,83 @@ async def due_calls(db: Database, lane: str, up_to: int, *, limit: int, again_s:
         limit,
         again_s,
         by_phone,
+        tries_max,
     )
     return sorted((Due(**row) for row in rows), key=lambda due: due.turn)
 
 
-async def drop_late_calls(db: Database, lane: str, grace_from: int, *, all_of_them: bool = False) -> int:
-    """Give up the calls of those whose turn is over, or `all_of_them`, and delete their addresses; answers how many."""
+async def drop_late_calls(db: Database, lane: str, grace_from: int, *, tries_max: int) -> int:
+    """Give up the calls of those whose turn is over, and delete their addresses; answers how many. The addresses go,
+    too, of those who were tried for the last time by a steward that did not live to write down how it went.
+    """
     rows = await db.fetch(
         """
         UPDATE gate.calls SET state = 'failed', email = NULL, phone = NULL
-        WHERE lane = $1 AND state = 'waiting' AND (turn < $2 OR $3)
-        RETURNING number
+        WHERE lane = $1 AND state = 'waiting' AND (turn < $2 OR (tries >= $3 AND again_at <= now()))
+        RETURNING coalesce(turn < $2, false) AS is_over
         """,
         lane,
         grace_from,
-        all_of_them,
+        tries_max,
+    )
+    return sum(row["is_over"] for row in rows)
+
+
+async def drop_calls_of_no_lane(db: Database, lanes: Sequence[str], *, kept_for: timedelta) -> int:
+    """Give up the calls in lanes that are no more, and in those that have been closed, for `kept_for`, and delete the
+    addresses; answers how many. `lanes` are always there, also without a row. The database alone decides: a line that
+    stands still and a machine that has never seen the lane keep no address.
+    """
+    rows = await db.fetch(
+        """
+        WITH RECURSIVE waiting AS (
+            (SELECT lane FROM gate.calls WHERE state = 'waiting' ORDER BY lane LIMIT 1)
+            UNION ALL
+            SELECT (SELECT lane FROM gate.calls WHERE state = 'waiting' AND lane > waiting.lane ORDER BY lane LIMIT 1)
+            FROM waiting WHERE waiting.lane IS NOT NULL
+        ), ended AS (
+            SELECT waiting.lane FROM waiting LEFT JOIN gate.lanes AS known ON known.name = waiting.lane
+            WHERE (known.lane ->> 'closes_at')::timestamptz < now() - $2::interval
+               OR known.name IS NULL AND waiting.lane <> ALL ($1) AND NOT EXISTS (
+                   SELECT FROM gate.lane_changes AS change
+                   WHERE change.lane = waiting.lane AND change.at > now() - $2::interval
+               )
+        )
+        UPDATE gate.calls SET state = 'failed', email = NULL, phone = NULL
+        FROM ended WHERE calls.lane = ended.lane AND calls.state = 'waiting'
+        RETURNING calls.number
+        """,
+        list(lanes),
+        kept_for,
     )
     return len(rows)
 
 
-async def end_calls(db: Database, lane: str, numbers: Sequence[int], *, tries_max: int, made: bool) -> None:
-    """Calls that were made, or that failed: those that failed too often end too. The address is deleted at the end."""
+async def end_calls(db: Database, lane: str, numbers: Sequence[int]) -> None:
+    """Calls that were made: their addresses are deleted."""
     await db.fetch(
         """
-        UPDATE gate.calls SET state = CASE WHEN $4 THEN 'called' ELSE 'failed' END, email = NULL, phone = NULL
-        WHERE lane = $1 AND number = ANY ($2::bigint[]) AND state = 'waiting' AND ($4 OR tries >= $3)
+        UPDATE gate.calls SET state = 'called', email = NULL, phone = NULL
+        WHERE lane = $1 AND number = ANY ($2::bigint[]) AND state = 'waiting'
+        """,
+        lane,
+        list(numbers),
+    )
+
+
+async def put_off_calls(db: Database, lane: str, numbers: Sequence[int], *, tries_max: int, again_s: float) -> None:
+    """Calls that failed: they are due again after `again_s`, give or take a quarter. Those that failed `tries_max`
+    times end, and their addresses are deleted.
+    """
+    await db.fetch(
+        """
+        UPDATE gate.calls SET again_at = now() + make_interval(secs => $4 * (0.75 + random() / 2)),
+            state = CASE WHEN tries >= $3 THEN 'failed' ELSE state END,
+            email = CASE WHEN tries < $3 THEN email END, phone = CASE WHEN tries < $3 THEN phone END
+        WHERE lane = $1 AND number = ANY ($2::bigint[]) AND state = 'waiting'
         """,
         lane,
         list(numbers),
         tries_max,
-        made,
+        again_s,
     )

@@ -106,8 +106,10 @@ class Webhook:
     async def call(self, now: NowServing, number: int, turn: int, to: str, /) -> None:
         """Tell the hook; it has five seconds. Raises CallError."""
         body = msgspec.json.encode(self._told(now, number, turn, to))
-        # One wish is one message: a gateway that was told and could not say so is told again under the same name.
-        headers = signed(body, self._key, name=f"call_{now.lane}_{number}", at_s=int(utc_now().timestamp()))
+        # One wish is one message: a gateway that was told and could not say so is told again under the same name. A
+        # wish with another phone number is another one; numbers can be guessed, so nobody may try them without the key.
+        name = f"call_{now.lane}_{number}_{hmac.digest(self._key, to.encode(), 'sha256')[:4].hex()}"
+        headers = signed(body, self._key, name=name, at_s=int(utc_now().timestamp()))
         try:
             async with (
                 self._lines,

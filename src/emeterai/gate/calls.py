@@ -17,7 +17,8 @@ import structlog
 
 from emeterai.gate import call_store
 from emeterai.gate.call_store import Due
-from emeterai.gate.callers import Caller, CallError
+from emeterai.gate.callers import LETTERS_AT_ONCE, Caller, CallError
+from emeterai.gate.lanes import DEFAULTS
 from emeterai.gate.now import EMAIL, NowFiles, NowServing
 from emeterai.infra import metrics
 from emeterai.infra.database import Database
@@ -29,17 +30,23 @@ CALLS_MAX = 200_000
 AHEAD_S = 300.0
 """People are called about five minutes before their turn."""
 AT_ONCE = 100
-ROUNDS_MAX, GOES_ON_S = 20, 10.0
+LETTERS_SHARE = LETTERS_AT_ONCE
+"""Of letters no more are taken than can be sent at once: each is under way from the moment in which it was taken."""
+ROUNDS_MAX, GOES_ON_S = 60, 10.0
 """So many times a lane goes on while a whole share was due, and not for longer: the other lanes have theirs, too."""
 TURNS_AT_ONCE = 1_000
 """So many turns of a draw are worked out before anything else gets the processor: about a twentieth of a second."""
 KEPT_AFTER_CLOSING = timedelta(days=1)
-"""A lane that was closed by mistake has its calls again."""
+"""A lane that was closed, or taken back, by mistake has its calls again."""
 LATE_S = 60.0
 """A call that goes out so long after it was due came late."""
 TRIES_MAX = 5
 AGAIN_S = 60.0
 """Give or take a quarter: those whom a gateway failed together do not come back together."""
+_LETTER_LOST_S, _HOOK_LOST_S = 180.0, AGAIN_S
+"""Of whoever takes a call nothing is heard for so long, give or take a quarter: then it is another steward's to make. A
+letter to a slow mail server takes a minute or two, and must not come twice.
+"""
 _FAR_S = 3_600.0
 _AHEAD_S = (0.0, 15.0, 30.0, 60.0, 120.0, 180.0, 240.0, 300.0, 420.0, 600.0)
 _log = structlog.get_logger(__name__)
@@ -76,23 +83,25 @@ class Calls:
         return () if self._full.get(lane, False) else self._channels
 
     async def call_due(self) -> int:
-        """Call those whose turn is near and forget those whose turn is over; answers how many were called. Raises what
-        the database raises.
+        """Call those whose turn is near and forget those whose turn is over, also where nobody calls any more; answers
+        how many were called. Raises what the database raises.
         """
         calls, most, full = _Made(), 0, {}
-        for lane in self._files.lanes() if self._channels else []:
+        await call_store.drop_calls_of_no_lane(self._db, sorted(DEFAULTS), kept_for=KEPT_AFTER_CLOSING)
+        for lane in self._files.lanes():
             now = self._files.read(lane)
             waiting = await call_store.count_calls(self._db, lane, up_to=CALLS_MAX)
             full[lane] = waiting >= CALLS_MAX
             most = max(most, waiting)
-            late = await call_store.drop_late_calls(self._db, lane, now.grace_from, all_of_them=_is_long_closed(now))
+            late = await call_store.drop_late_calls(self._db, lane, now.grace_from, tries_max=TRIES_MAX)
             _calls.labels("late").inc(late)
             if not now.awaits_draw:
                 await _share_by_share(functools.partial(self._give_turns, lane), TURNS_AT_ONCE)
             if now.state == "open":
                 for way in (self._by_email, self._by_phone):
                     if way is not None:
-                        await _share_by_share(functools.partial(self._call, lane, way, calls), AT_ONCE)
+                        share = LETTERS_SHARE if way is self._by_email else AT_ONCE
+                        await _share_by_share(functools.partial(self._call, lane, way, calls), share)
         self._full = full
         _waiting.set(most)
         return calls.count
@@ -109,8 +118,10 @@ class Calls:
         """Call a share of those who are due, by one way; answers how many that were."""
         now = self._files.read(lane)
         near = now.now_serving + int(now.turns_per_s.high * AHEAD_S)
+        by_phone = way is self._by_phone
+        lost_s = _HOOK_LOST_S if by_phone else _LETTER_LOST_S
         due = await call_store.due_calls(
-            self._db, lane, near, limit=limit, again_s=AGAIN_S, by_phone=way is self._by_phone
+            self._db, lane, near, limit=limit, tries_max=TRIES_MAX, again_s=lost_s, by_phone=by_phone
         )
         # What breaks on one letter must not keep all the others from being written.
         outcomes = await asyncio.gather(*(_one(way, now, one) for one in due), return_exceptions=True)
@@ -120,8 +131,8 @@ class Calls:
                 _log.error("call_broken", lane=now.lane, error=type(outcome).__name__)
         made = [one for one, done in zip(due, outcomes, strict=True) if done is True]
         failed = [one.number for one, done in zip(due, outcomes, strict=True) if done is not True]
-        await call_store.end_calls(self._db, now.lane, [one.number for one in made], tries_max=TRIES_MAX, made=True)
-        await call_store.end_calls(self._db, now.lane, failed, tries_max=TRIES_MAX, made=False)
+        await call_store.end_calls(self._db, now.lane, [one.number for one in made])
+        await call_store.put_off_calls(self._db, now.lane, failed, tries_max=TRIES_MAX, again_s=AGAIN_S)
         calls.count += len(made)
         _measure(self._files.read(lane), made)
         return len(due)
@@ -141,10 +152,6 @@ async def _one(way: Caller, now: NowServing, due: Due) -> bool:
         _log.warning("call_failed", lane=now.lane, number=due.number, how=type(way).__name__, error=str(error))
     _calls.labels("made" if reached else "failed").inc()
     return reached
-
-
-def _is_long_closed(now: NowServing) -> bool:
-    return now.state == "closed" and now.closes_at is not None and now.closes_at + KEPT_AFTER_CLOSING < now.updated_at
 
 
 def _measure(now: NowServing, made: Sequence[Due]) -> None:

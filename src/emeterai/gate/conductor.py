@@ -8,6 +8,7 @@ goes back: the row refuses that.
 from __future__ import annotations
 
 import secrets
+import time
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime
@@ -17,7 +18,7 @@ import structlog
 
 from emeterai.core.draw import SEED_BYTES, commitment_of
 from emeterai.core.turns import RISE_TOLD, Mark, advanced, come_share_of, marked, rate_of, served_at
-from emeterai.gate import lot_store, room_store
+from emeterai.gate import room_store
 from emeterai.gate.door import WALK_IN_PER_S
 from emeterai.gate.draw_seeds import DrawSeeds
 from emeterai.gate.lanes import Lane
@@ -32,6 +33,8 @@ GRACE_S = 1_800
 """Whoever was called may come for half an hour."""
 WRITER_S = 3.0
 """A line whose conductor is silent for so long is taken over."""
+UNREADABLE_S = 10.0
+"""A line whose seed we cannot read is not claimed for so long: it is for a steward that can."""
 STILL_S_MAX = 5.0
 """After a standstill that was longer the line goes on; it does not make up for it all at once."""
 _COME_WINDOW_S, _COME_LAG_S = 300.0, 30.0
@@ -96,13 +99,16 @@ class Conductor:
         self._seeds = DrawSeeds(secret)
         self._calls_offered = calls_offered
         self._id = new_id()
+        self._not_ours: dict[str, float] = {}
         files.clear()
 
     async def move(self) -> None:
         """One step of every line that is ours to move, and the files of all. Raises what the database raises."""
         lanes = await self._lanes()
         admissions = await self._controller()
-        rows = await room_store.claim_rooms(self._db, sorted(lanes), self._id, lease_s=WRITER_S)
+        now_s = time.monotonic()
+        wanted = sorted(name for name in lanes if self._not_ours.get(name, now_s) <= now_s)
+        rows = await room_store.claim_rooms(self._db, wanted, self._id, lease_s=WRITER_S)
         counts = await room_store.read_counts(self._db)
         for row in rows:
             lane = lanes[row.lane]
@@ -117,15 +123,15 @@ class Conductor:
     async def _move(self, row: RoomRow, lane: Lane, admission: Admission, counts: Counts) -> None:
         seed = None if row.draw_seed is None else self._seeds.deciphered(row.lane, row.draw_seed)
         if row.draw_seed is not None and seed is None:
-            # Whatever seed took its place would not be the one that was promised: the line stands, and that rings.
+            # Whatever seed took its place would not be the one that was promised: the line is left to who can read it.
             _log.error("draw_seed_unreadable", lane=row.lane)
+            self._not_ours[row.lane] = time.monotonic() + UNREADABLE_S
+            await room_store.give_room_back(self._db, row.lane, self._id)
             return
         opened = replace(row, draw_seed=seed)
         moved, now = step(opened, lane, admission, counts, call_by=self._calls_offered(row.lane))
         kept = replace(moved, draw_seed=self._kept(row, moved))
         if await room_store.write_room(self._db, self._id, kept, msgspec.json.encode(now).decode()):
-            if row.draw_count is None and moved.draw_count is not None:
-                await lot_store.forget_lots(self._db, row.lane)
             _serving.labels(row.lane).set(now.now_serving)
             _waiting.labels(row.lane).set(max(0, now.last_number - now.now_serving))
             _come_share.labels(row.lane).set(moved.come_share)

@@ -26,8 +26,3 @@ async def take_lot(db: Database, lane: str, asked: Sequence[tuple[bytes, int]]) 
         if not taken:
             return network
     return None
-
-
-async def forget_lots(db: Database, lane: str) -> None:
-    """Forget who took lots of a lane: it is drawn."""
-    await db.fetch("DELETE FROM gate.lots WHERE lane = $1", lane)

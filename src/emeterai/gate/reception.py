@@ -229,7 +229,7 @@ class Reception:
         """
         now, now_s = self.now.read(lane), self.clock_s()
         try:
-            if account_id is not None and (lane, self.passes.holder_of(account_id)) in self.revoked:
+            if self.is_withdrawn(lane, account_id):
                 raise PASS_REVOKED()
             used = await self._renewing.shown(held, lane, account_id, now_s=int(now_s), revoked=self.revoked)
             if used is not None:
@@ -259,13 +259,17 @@ class Reception:
 
         `is_told`: it is known who is signed in, `account_id` or nobody. Until then a pass is theirs who show it.
         """
-        if opens_nothing(used, self.revoked):
+        if opens_nothing(used, self.revoked) or (not used.finish and self.is_withdrawn(used.lane, account_id)):
             return None
         is_own = account_id is not None and used.holder == self.passes.holder_of(account_id)
         if used.is_bound and is_told and not is_own:
             return None
         longer = await self._renewing.longer(used, account_id, int(self.clock_s()))
         return None if longer is None else self._entered(longer)
+
+    def is_withdrawn(self, lane: str, account_id: UUID | None) -> bool:
+        """Whether an account is withdrawn in a lane: with every ticket and pass, also those that name nobody."""
+        return account_id is not None and (lane, self.passes.holder_of(account_id)) in self.revoked
 
     async def tie(self, shown: Pass, account_id: UUID) -> None:
         """A pass that names no account is from now on, with its number, of the account that uses it first.

@@ -12,6 +12,8 @@ import asyncpg
 from emeterai.infra.database import Database
 
 _TOGETHER_S = 5
+_LOTS_FORGOTTEN = 10_000
+"""So many lots of a drawn lane are forgotten with each of its moves: it moves every second, and must not wait."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -224,13 +226,27 @@ async def claim_rooms(db: Database, lanes: Sequence[str], writer: UUID, *, lease
     return [RoomRow(**row) for row in rows]
 
 
+async def give_room_back(db: Database, lane: str, writer: UUID) -> None:
+    """Be no longer the one who moves a line: another may, at once."""
+    await db.fetch("UPDATE gate.rooms SET writer_until = '-infinity' WHERE lane = $1 AND writer = $2", lane, writer)
+
+
 async def write_room(db: Database, writer: UUID, row: RoomRow, published: str) -> bool:
-    """Move a line and publish it; False when another has taken the line over."""
+    """Move a line and publish it; False when another has taken the line over. Once it is drawn, who took lots of it is
+    forgotten: with the draw, also what comes in after it, and a share each time where there is much.
+    """
     found = await db.fetchval(
         """
-        UPDATE gate.rooms SET now_serving = $3, credit = $4, moved_at = $5, marks = $6, come_share = $7,
-            draw_seed = $8, draw_count = $9, published = $10
-        WHERE lane = $1 AND writer = $2 RETURNING true
+        WITH moved AS (
+            UPDATE gate.rooms SET now_serving = $3, credit = $4, moved_at = $5, marks = $6, come_share = $7,
+                draw_seed = $8, draw_count = $9, published = $10
+            WHERE lane = $1 AND writer = $2 RETURNING draw_count IS NOT NULL AS is_drawn
+        ), forgotten AS (
+            DELETE FROM gate.lots WHERE (lane, network) IN (
+                SELECT lane, network FROM gate.lots WHERE lane = $1 AND (SELECT is_drawn FROM moved) LIMIT $11
+            )
+        )
+        SELECT true FROM moved
         """,
         row.lane,
         writer,
@@ -242,6 +258,7 @@ async def write_room(db: Database, writer: UUID, row: RoomRow, published: str) -
         row.draw_seed,
         row.draw_count,
         published,
+        _LOTS_FORGOTTEN,
     )
     return bool(found)
 

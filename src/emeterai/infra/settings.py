@@ -55,7 +55,7 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     """An unfinished upload is forgotten after this time without a byte."""
     session_life_s: Count = 30 * 86_400
     address_sign_ups_an_hour_max: Count = 60
-    """So many accounts may be opened from one network address; a block of addresses may open twenty times as many."""
+    """So many accounts may be opened from one network address; a block of them may open 200 times as many."""
     address_sign_ups_a_day_max: Count = 300
     hold_life_s: Seconds = 60.0
     """A held unit whose stamp has not been made by then returns by itself."""

@@ -205,6 +205,10 @@ class Ledger:
         """The balance of one account; zero for one that was never credited."""
         return (await store.read_balances(self._db, [account])).get(account, Balance())
 
+    async def balances(self, accounts: Sequence[UUID]) -> Mapping[UUID, Balance]:
+        """The balances of these accounts; one that was never credited is absent."""
+        return await store.read_balances(self._db, accounts)
+
     async def history(
         self, account: UUID, *, before: tuple[datetime, UUID] | None = None, limit: int = 50
     ) -> list[Movement]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
 from uuid import UUID
 
 from emeterai.accounts.groups_buying import is_approved
@@ -30,6 +31,11 @@ async def is_active_partner(connection: Connection | Database, account_id: UUID)
     """Whether an account may sell for the issuer: it then buys within the limits of organisations."""
     partner = await store.by_account(connection, account_id)
     return partner is not None and partner.state is PartnerState.ACTIVE
+
+
+async def partners_among(connection: Connection, accounts: Sequence[UUID]) -> Mapping[UUID, bool]:
+    """Those of these accounts that are partners' own, and whether each may sell for the issuer at this moment."""
+    return await store.active_by_account(connection, accounts)
 
 
 async def is_organisation(connection: Connection | Database, account_id: UUID) -> bool:

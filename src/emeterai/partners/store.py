@@ -38,6 +38,15 @@ async def by_account(db: Connection | Database, account_id: UUID) -> Partner | N
     return None if row is None else _partner(row)
 
 
+async def active_by_account(db: Connection | Database, accounts: Sequence[UUID]) -> dict[UUID, bool]:
+    """Those of these accounts that act for a partner, and whether it may sell."""
+    rows = await db.fetch(
+        "SELECT account_id, state = 'active' AS active FROM partners.partners WHERE account_id = ANY($1::uuid[])",
+        list(accounts),
+    )
+    return {row["account_id"]: row["active"] for row in rows}
+
+
 async def many(db: Database, *, after: tuple[str, UUID] | None, limit: int) -> list[Partner]:
     """Partners by name; `after` is the name and id of the last one already seen."""
     name, last_id = after or ("", UUID(int=0))

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from datetime import datetime
+from operator import attrgetter
 from uuid import UUID
 
 import msgspec
@@ -19,7 +20,7 @@ from emeterai.infra.database import Connection, Database
 from emeterai.ledger.service import Ledger, OpenBook
 from emeterai.purchase import cases_store, postings, returns_store, steps, store
 from emeterai.purchase.model import Order, Source
-from emeterai.purchase.paid_stamps import PaidStamps, TakenBack, paid_stamps_of
+from emeterai.purchase.paid_stamps import PaidStamps, paid_stamps_of
 from emeterai.purchase.provider import PROVIDER_UNAVAILABLE, RETRY_AFTER_S
 from emeterai.purchase.providers import Providers
 from emeterai.purchase.returns import LookAt, Owed, nothing_owed, own_units
@@ -110,13 +111,15 @@ BEGINNING = Place()
 class Waiting(msgspec.Struct, frozen=True, kw_only=True):
     """What staff should look at, the longest waiting first, with its orders and the proposals about it.
 
-    `following` is where the rest begins; None when this is all.
+    `following` is where the rest begins; None when this is all. `takeable` is how many stamps may be taken back now,
+    for each case of money that was taken back.
     """
 
     returns: list[Return]
     cases: list[Case]
     orders: dict[UUID, Order]
     proposals: list[Proposal]
+    takeable: dict[UUID, int]
     following: Place | None
 
 
@@ -142,15 +145,25 @@ class Cases:
             last_return = (returns[-1].changed_at, returns[-1].id) if returns else after.back
             following = Place(last_return, cases[-1].id if cases else after.case)
         found: list[Return | Case] = [*returns, *cases]
-        orders = await store.orders_by_ids(self._db, [one.order_id for one in found])
+        orders = {order.id: order for order in await store.orders_by_ids(self._db, [one.order_id for one in found])}
         proposals = await cases_store.proposals_about(self._db, [one.id for one in found])
+        taken_back = [case for case in cases if case.kind is CaseKind.TAKEN_BACK]
         return Waiting(
             returns=returns,
             cases=cases,
-            orders={order.id: order for order in orders},
+            orders=orders,
             proposals=proposals,
+            takeable={case.id: await self._takeable_now(case, orders[case.order_id]) for case in taken_back},
             following=following,
         )
+
+    async def _takeable_now(self, case: Case, order: Order) -> int:
+        """How many stamps may be taken back for a case at this moment; a decision counts again, under the lock."""
+        balance = await self._ledger.balance(order.account_id)
+        async with self._db.connection() as connection:
+            stamps, missing_idr = await _stamps_and_loss(connection, case, order)
+            own = await own_units(connection, order.account_id, balance, owed=self._owed)
+        return 0 if stamps is None else min(own, stamps.units_within(missing_idr))
 
     async def record(self, subjects: Sequence[UUID]) -> list[Proposal]:
         """Every proposal about these returns and cases: who proposed and decided what, when and why."""
@@ -293,20 +306,26 @@ async def _check(
 
 
 async def _stamps_and_loss(tx: Connection, case: Case, order: Order) -> tuple[PaidStamps | None, int]:
-    """The stamps that the money of a case became, None for none; and how much of that money is missing, in rupiah.
+    """The stamps that the money of a case became, None for none; and how much may be taken back for it, in rupiah.
 
     A loss may be told in parts, each a case: what was too little for a stamp when a case was closed counts with the
-    cases after it, as if all of it had been told at once.
+    cases after it, as if all of it had been told at once. What was enough, and was not taken, is decided.
     """
     payment = Source(case.provider, case.reference)
     every = await cases_store.cases_of(tx, [order.id])
-    cases = [one for one in every if Source(one.provider, one.reference) == payment]
-    prices = await cases_store.taken_prices(tx, cases)
-    taken = [TakenBack(payment, one.quantity or 0, prices[one.id]) for one in cases if one.id in prices]
-    lost = [one for one in cases if one.kind is CaseKind.TAKEN_BACK and (one.closed_at or one.id == case.id)]
-    missing_idr = sum(one.amount_idr or 0 for one in lost) - sum(one.price.total_idr for one in taken)
-    became = paid_stamps_of(order, await returns_store.returns_of(tx, [order.id]), taken)
-    return next((stamps for stamps in became if stamps.payment == payment), None), missing_idr
+    lost = [one for one in every if one.kind is CaseKind.TAKEN_BACK and Source(one.provider, one.reference) == payment]
+    became = paid_stamps_of(order, await returns_store.returns_of(tx, [order.id]))
+    stamps = next((stamps for stamps in became if stamps.payment == payment), None)
+    if stamps is None:
+        return None, case.amount_idr or 0
+    prices, missing_idr = await cases_store.taken_prices(tx, lost), 0
+    for one in sorted((it for it in lost if it.closed_at is not None), key=attrgetter("closed_at")):
+        missing_idr += one.amount_idr or 0
+        if one.id in prices:
+            stamps = stamps.without(one.quantity or 0, prices[one.id])
+            missing_idr -= prices[one.id].total_idr
+        missing_idr = stamps.too_little_of(missing_idr)
+    return stamps, missing_idr + (case.amount_idr or 0)
 
 
 async def _do(

@@ -116,7 +116,12 @@ def cases_shown(waiting: Waiting, *, by: UUID) -> dict[str, Any]:
             for back in waiting.returns
         ],
         "cases": [
-            {"case": case, "order": waiting.orders[case.order_id], "proposal": proposal_about(case.id)}
+            {
+                "case": case,
+                "order": waiting.orders[case.order_id],
+                "takeable": waiting.takeable.get(case.id),
+                "proposal": proposal_about(case.id),
+            }
             for case in waiting.cases
         ],
     }

@@ -8,7 +8,7 @@ whole, to the rupiah, also of a fee that cannot be divided, and whatever was giv
 from __future__ import annotations
 
 from bisect import bisect_right
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from decimal import Decimal
 from typing import NamedTuple
 
@@ -18,14 +18,6 @@ from emeterai.purchase.model import Order, Source
 from emeterai.purchase.returns_model import Return
 
 _NOTHING = Price(0, 0)
-
-
-class TakenBack(NamedTuple):
-    """Stamps that were taken back for money that a transaction lost, and what was posted for them."""
-
-    payment: Source
-    quantity: int
-    price: Price
 
 
 class PaidStamps(NamedTuple):
@@ -57,6 +49,13 @@ class PaidStamps(NamedTuple):
         """The most of those that are left that are worth no more than this."""
         return bisect_right(range(1, self.left + 1), amount_idr, key=lambda units: self.price_of(units).total_idr)
 
+    def too_little_of(self, amount_idr: int) -> int:
+        """What of this is left once all stamps that it is enough for are taken from it: less than one more is worth."""
+        if not self.left:
+            return 0
+        rest_idr = amount_idr - self.price_of(self.units_within(amount_idr)).total_idr
+        return max(0, min(rest_idr, self.price_of(1).total_idr - 1))
+
     def with_more(self, units: int, price: Price) -> PaidStamps:
         """The same with so many stamps more, which were credited at `price`."""
         return self._replace(quantity=self.quantity + units, price=_sum(self.price, price))
@@ -66,7 +65,7 @@ class PaidStamps(NamedTuple):
         return self._replace(gone=self.gone + units, gone_price=_sum(self.gone_price, price))
 
 
-def paid_stamps_of(order: Order, returns: Sequence[Return], taken: Iterable[TakenBack] = ()) -> list[PaidStamps]:
+def paid_stamps_of(order: Order, returns: Sequence[Return]) -> list[PaidStamps]:
     """Each transaction of an order that became stamps, its own and those that were credited, in their order."""
     paid: dict[Source, PaidStamps] = {}
     if order.state is OrderState.PAID:
@@ -80,9 +79,6 @@ def paid_stamps_of(order: Order, returns: Sequence[Return], taken: Iterable[Take
             paid[back.payment] = known.with_more(back.quantity or 0, back.price)
         elif back.cause is ReturnCause.QUOTA_RETURNED:
             paid[back.payment] = known.without(back.quantity or 0, back.price)
-    for one in taken:
-        if one.payment in paid:
-            paid[one.payment] = paid[one.payment].without(one.quantity, one.price)
     return list(paid.values())
 
 

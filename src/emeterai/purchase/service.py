@@ -17,6 +17,7 @@ import msgspec
 import structlog
 
 from emeterai.accounts.groups_buying import locks_of_buyer, note_order
+from emeterai.accounts.groups_seats import Seat
 from emeterai.core.ordering import OrderMove, OrderState, Seen, after_order_move
 from emeterai.core.refusal import RefusalKind, Refused
 from emeterai.infra import metrics
@@ -199,9 +200,9 @@ class Purchase:
         """Whether the account has a charge to pay, or has paid one within so many seconds."""
         return await store.has_money_on_its_way(self._db, account_id, paid_within_s=paid_within_s)
 
-    async def has_money_in_flight(self, account_id: UUID, *, paid_within_s: float) -> bool:
-        """Whether the account's money is on its way to quota, or was so within so many seconds (money_in_flight.py)."""
-        return await money_in_flight.has_money_in_flight(self._db, account_id, paid_within_s=paid_within_s)
+    async def has_money_in_flight(self, person: UUID, *, paid_within_s: float, seats: Sequence[Seat] = ()) -> bool:
+        """Whether money of a person, or of his groups, is or lately was on its way to quota (money_in_flight.py)."""
+        return await money_in_flight.has_money_in_flight(self._db, person, paid_within_s=paid_within_s, seats=seats)
 
     async def cancel(self, account_id: UUID, order_id: UUID) -> Order:
         """Give up an order that awaits payment; cancelled already is no error. Money that comes still becomes quota.

@@ -26,6 +26,8 @@ VOUCHER_LIMIT_REACHED = RefusalKind(
 
 UnitsLeft = Callable[[Connection, Mapping[UUID, int]], Awaitable[Mapping[UUID, int]]]
 """Of people who are to get so many units: how many each may get now. Whoever is not named may get any number."""
+PartnersAmong = Callable[[Connection, Sequence[UUID]], Awaitable[Mapping[UUID, bool]]]
+"""Those of some accounts that are partners' own, and whether each may sell at this moment."""
 CheckVoucher = Callable[[Connection, UUID, int], Awaitable[None]]
 """Raises why an account may not redeem so many units now."""
 
@@ -39,12 +41,20 @@ async def any_voucher(_tx: Connection, _account_id: UUID, _units: int, /) -> Non
     """No limits: for whoever redeems outside the service."""
 
 
+async def no_partners(_connection: Connection, _accounts: Sequence[UUID], /) -> Mapping[UUID, bool]:
+    """Nobody sells: for whoever only redeems."""
+    return {}
+
+
 class UnitsReceived:
     """The limits of the settings on units that reach accounts without an order of theirs."""
 
-    def __init__(self, settings: Settings, *, is_partner: IsPartner) -> None:
+    def __init__(
+        self, settings: Settings, *, is_partner: IsPartner, partners_among: PartnersAmong = no_partners
+    ) -> None:
         self._settings = settings
         self._is_partner = is_partner
+        self._partners_among = partners_among
         self._person_max = BuyingLimits.of(settings, is_organisation=False).units_a_day
         self._organisation_max = BuyingLimits.of(settings, is_organisation=True).units_a_day
 
@@ -54,16 +64,18 @@ class UnitsReceived:
         Below zero where somebody has more than he might get today.
 
         Their balances are locked, where it is more than a look. A group that staff have not approved counts with its
-        founder; whoever sells for the issuer has the limit of organisations.
+        founder; whoever sells for the issuer has the limit of organisations. Whoever may have given units away is
+        always counted exactly.
         """
-        pairs = [(person, person) for person in wanted]
-        pairs += await groups_counted_with(connection, list(wanted))
+        people = list(wanted)
+        groups, partners = await groups_counted_with(connection, people), await self._partners_among(connection, people)
+        pairs = [*((person, person) for person in people), *groups]
         left = await self._left(connection, _HAD_AT_MOST, pairs)
         near = {person for person, units in wanted.items() if left[person] < units}
+        near |= {founder for founder, _ in groups} | partners.keys()
         left.update(await self._left(connection, _HAD, [pair for pair in pairs if pair[0] in near]))
-        for person in near:
-            if left[person] < wanted[person] and await self._is_partner(connection, person):
-                left[person] += self._organisation_max - self._person_max
+        for person, is_active in partners.items():
+            left[person] += (self._organisation_max - self._person_max) * is_active
         return left
 
     async def _left(self, connection: Connection, had: str, pairs: Sequence[tuple[UUID, UUID]]) -> dict[UUID, int]:
@@ -106,4 +118,6 @@ _HAD_AT_MOST = _HAD_WITH.format(
     received="SELECT coalesce(sum(bought), 0) AS units FROM ledger.balances WHERE account = pairs.account",
 )
 """All that ever came to an account in place of what came today: nearly everybody is below the limit by that already,
-and the balance is at hand. (What an organisation passed on to a programme of grants is in no balance of its own.)"""
+and the balance is at hand. (What an account passes on leaves its balance, which then says less than came. Only
+organisations pass on what they bought: partners, stopped ones too, and groups while they are approved. So partners, and
+the founders of groups that are not approved any more or never were, are always counted exactly.)"""
