@@ -200,6 +200,17 @@ async def test_what_others_order_for_a_group_takes_nothing_from_a_member(rush: R
     assert [True, False] == await comes_in(rush, member, office.owner)
 
 
+async def test_what_others_order_for_a_group_takes_nothing_from_who_oversees_it(rush: Rush, office: Office) -> None:
+    """An hour after a colleague's order the owner's own counts, for the owner or for the group; the colleague's doesn't
+    any more.
+    """
+    treasurer = await office.joined(await person(rush), GroupRole.MANAGER)
+    await office.ordered(treasurer, ago_s=3_600)
+    assert [False, False] == await comes_in(rush, office.owner, treasurer)
+    await ordered(rush, office.owner.actor)
+    assert [True, False] == await comes_in(rush, office.owner, treasurer)
+
+
 async def test_one_order_opens_the_line_to_few_of_those_who_oversee_a_group(rush: Rush, office: Office) -> None:
     """Anybody may found a group and make everybody its manager. Those beyond the few come in with what is their own."""
     managers = [await office.joined(await person(rush), GroupRole.MANAGER) for _ in range(OVERSEERS_MAX)]

@@ -48,18 +48,23 @@ async def has_money_in_flight(db: Database, person: UUID, *, paid_within_s: floa
     rows = await db.fetch(_MOVING, accounts, UNPAID_S, UNPAID_APART_S, paid_within_s, _NEWEST)
     moving = [_Moving(*row) for row in rows]
     whole = {person, *(seat.group_id for seat in seats if seat.oversees)}
-    of_others = [one.order_id for one in moving if one.account_id not in whole]
-    own = await ordered_by(db, person, of_others) if of_others else set()
-    return _is_in_flight([one for one in moving if one.account_id in whole or one.order_id in own])
+    of_groups = [one.order_id for one in moving if one.account_id != person]
+    own = await ordered_by(db, person, of_groups) if of_groups else set()
+    counting = [one for one in moving if one.account_id in whole or one.order_id in own]
+    return _is_in_flight(counting, [one for one in counting if one.account_id == person or one.order_id in own])
 
 
-def _is_in_flight(moving: Sequence[_Moving]) -> bool:
+def _is_in_flight(moving: Sequence[_Moving], own: Sequence[_Moving]) -> bool:
+    """`own` are those of `moving` that this person placed: what others order for a group takes nothing from them."""
     if any(one.is_seen for one in moving):
         return True
-    placed = [one.placed_at for one in moving]
-    return any(
-        one.is_to_pay and not any(one.placed_at - _APART < other < one.placed_at for other in placed) for one in moving
-    )
+    return any(one.is_to_pay and not _is_repeated(one, moving, own) for one in moving)
+
+
+def _is_repeated(order: _Moving, moving: Sequence[_Moving], own: Sequence[_Moving]) -> bool:
+    """Whether one of the same person was placed shortly before it; where others placed it, any that he may know of."""
+    beside = own if order in own else moving
+    return any(order.placed_at - _APART < other.placed_at < order.placed_at for other in beside)
 
 
 _MOVING = """
