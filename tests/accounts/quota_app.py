@@ -35,7 +35,7 @@ class Till:
 
     paying: UUID | None = None
 
-    async def has_money_on_its_way(self, account_id: UUID, *, paid_within_s: float) -> bool:
+    async def has_charge_to_pay(self, account_id: UUID) -> bool:
         """Of who pays now."""
         return account_id == self.paying
 

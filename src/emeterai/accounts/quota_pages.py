@@ -45,8 +45,8 @@ class HasGrants(Protocol):
 class HasMoney(Protocol):
     """Whoever knows what a person is about to pay for."""
 
-    async def has_money_on_its_way(self, account_id: UUID, *, paid_within_s: float) -> bool:
-        """Whether an order of the account awaits its payment, or was paid within so many seconds."""
+    async def has_charge_to_pay(self, account_id: UUID) -> bool:
+        """Whether an order of the account awaits its payment."""
 
 
 class QuotaServices(HasLedger, Protocol):
@@ -137,7 +137,7 @@ async def _refresh_s(request: AnyRequest, caller: Caller, *, held: int) -> int:
         return _REFRESH_S
     purchase = _services(request).purchase
     # An order is paid in the moment in which its quota is there.
-    pays = await purchase.has_money_on_its_way(caller.account_id, paid_within_s=0)
+    pays = await purchase.has_charge_to_pay(caller.account_id)
     return _REFRESH_PAYING_S if pays else 0
 
 

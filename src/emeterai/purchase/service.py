@@ -196,9 +196,9 @@ class Purchase:
         """The account's orders, newest first, at most 100; `before` is the last order already seen."""
         return await store.orders_of(self._db, account_id, before=before, limit=min(limit, ORDERS_A_PAGE_MAX + 1))
 
-    async def has_money_on_its_way(self, account_id: UUID, *, paid_within_s: float) -> bool:
-        """Whether the account has a charge to pay, or has paid one within so many seconds."""
-        return await store.has_money_on_its_way(self._db, account_id, paid_within_s=paid_within_s)
+    async def has_charge_to_pay(self, account_id: UUID) -> bool:
+        """Whether one of the account's newest orders has a charge that can be paid."""
+        return await store.has_charge_to_pay(self._db, account_id)
 
     async def has_money_in_flight(self, person: UUID, *, paid_within_s: float, seats: Sequence[Seat] = ()) -> bool:
         """Whether money of a person, or of his groups, is or lately was on its way to quota (money_in_flight.py)."""

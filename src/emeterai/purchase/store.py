@@ -138,21 +138,20 @@ async def orders_of(db: Database, account_id: UUID, *, before: UUID | None, limi
     return [_order(row) for row in rows]
 
 
-async def has_money_on_its_way(db: Database, account_id: UUID, *, paid_within_s: float) -> bool:
-    """Whether one of an account's newest orders awaits its payment, or was paid so lately."""
+async def has_charge_to_pay(db: Database, account_id: UUID) -> bool:
+    """Whether one of an account's newest orders awaits its payment."""
     return bool(
         await db.fetchval(
             """
             SELECT EXISTS (
                 SELECT FROM (
-                    SELECT * FROM purchase.orders WHERE account_id = $1 ORDER BY id DESC LIMIT 20
+                    SELECT state, provider_reference, expires_at FROM purchase.orders
+                    WHERE account_id = $1 ORDER BY id DESC LIMIT 20
                 ) AS newest
-                WHERE (state = 'awaiting_payment' AND provider_reference IS NOT NULL AND expires_at > now())
-                    OR (state = 'paid' AND paid_at > now() - make_interval(secs => $2))
+                WHERE state = 'awaiting_payment' AND provider_reference IS NOT NULL AND expires_at > now()
             )
             """,
             account_id,
-            paid_within_s,
         )
     )
 
