@@ -6,9 +6,10 @@ from math import inf
 from statistics import fmean
 
 from figures import Figures
-from lastday_page import Goal, Ramp, Report, Storm, said_s
+from lastday_page import Goal, Ramp, Report, Storm
 from lastday_promises import Promises
 from lastday_sums import Spread, Sums
+from lastday_ten import finish_share, said_s, worst_of
 
 GOODPUT, SLOWER, FINISH, PARTNER, RECOVERED_S = 0.95, 2.0, 0.995, 1.2, 5.0
 
@@ -25,11 +26,11 @@ def goals_of(ramp: Ramp | None, storm: Storm | None, promises: Promises) -> list
 
 def _goals_of_ramp(sums: list[Sums], recovered_s: float | None) -> list[Goal]:
     """What nobody was answered is missed: it cannot be compared."""
-    first, worst = sums[0], max(sums, key=lambda one: one.phase.times)
+    first, worst = sums[0], worst_of(sums)
     peak = max(one.stamps_per_s for one in sums)
     goodput = worst.stamps_per_s / peak if peak else 0.0
     slower, partner = _times(worst.stamp_ms, first.stamp_ms), _times(worst.partner_ms, first.partner_ms)
-    finish = min(one.classes["finish"] for one in sums)
+    finish = finish_share(sums)
     at = f"{worst.phase.times:g} x"
     return [
         Goal(f"goodput at {at} at least 95 % of the peak", f"{100 * goodput:.1f} %", goodput >= GOODPUT),

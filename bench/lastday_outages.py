@@ -27,7 +27,7 @@ sys.path.insert(0, str(TESTS))
 from processes import family_of
 
 BADLY = 0.5
-"""Half of all clients repeat without waiting."""
+"""Half of all clients repeat within 0.3 s."""
 CALLED = 0.2
 """So many of those in line want to be called."""
 KEY, TIMESTAMPS, MAIL = "the signing key is away", "the timestamp authority is away", "the mail server is away"

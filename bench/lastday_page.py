@@ -13,18 +13,20 @@ from lastday_capacity import Capacity
 from lastday_outages import Outage
 from lastday_plots import Plot, Points
 from lastday_promises import Promises
-from lastday_stage import Day
+from lastday_stage import FILE_BYTES, Day
 from lastday_sums import Line, Sums, rates
+from lastday_ten import said_ms, said_s, ten_figures
 
 _STYLE = """body{font:16px/1.5 system-ui,sans-serif;margin:0 auto;max-width:60rem;padding:1rem;color:#222}
 h1{font-size:1.5rem}h2{font-size:1.15rem;margin-top:2rem}svg{width:100%;height:auto;border:1px solid #e3e3e3}
 figure{margin:1rem 0}.plots{display:grid;gap:1rem;grid-template-columns:repeat(auto-fit,minmax(20rem,1fr))}
 .wide{overflow-x:auto}table{border-collapse:collapse;font-size:.85rem;white-space:nowrap}
 td,th{border-bottom:1px solid #ddd;padding:.25rem .6rem;text-align:right}td:first-child,th:first-child{text-align:left}
-.goals td,.outages td:nth-child(2),.outages td:last-child{white-space:normal;text-align:left}
+.goals td,.ten td,.outages td:nth-child(2),.outages td:last-child{white-space:normal;text-align:left}
 .outages th{white-space:normal;vertical-align:bottom}.outages td:nth-child(2){min-width:9rem}
 .outages td:last-child{min-width:16rem}.yes{color:#0b6b3a;font-weight:700}.no{color:#a3122a;font-weight:700}
-small{color:#555}"""
+.ten th{text-align:left}.ten td{vertical-align:top}.ten td:nth-child(2){min-width:10rem}
+.ten td:nth-child(n+3){min-width:13rem}"""
 
 
 @dataclass(frozen=True)
@@ -197,6 +199,7 @@ def _by_load(door: str, sums: Iterable[Sums]) -> dict[str, Points]:
     return {
         f"p50, {door}": [(one.phase.times, one.stamp_ms[0]) for one in some],
         f"p99, {door}": [(one.phase.times, one.stamp_ms[1]) for one in some],
+        f"p99.9, {door}": [(one.phase.times, one.stamp_ms[2]) for one in some],
     }
 
 
@@ -222,6 +225,8 @@ def _page(report: Report, plots: dict[str, Plot]) -> str:
         '<meta name="viewport" content="width=device-width,initial-scale=1"><title>The last day</title>',
         f"<style>{_STYLE}</style></head><body><h1>The last day, as a benchmark</h1>",
         f"<p>{cores} {_what_is_once(report)}</p>",
+        "<h2>The ten figures</h2>",
+        _wide(*ten_figures(report), "ten"),
         "<h2>Goals</h2>",
         _goals(report.goals),
         "<h2>The curves</h2>",
@@ -249,7 +254,10 @@ def _what_is_once(report: Report) -> str:
         said += f" An open crowd then comes at multiples of it, {ramp.seconds:g} s each, whether or not it is served."
     if storm:
         said += f" During the outages it comes at {storm.times:g} x."
-    return said
+    return (
+        f"{said} Within a phase people come at an even rate, and documents are of about "
+        f"{round(FILE_BYTES, -4) / 1e3:.0f} KB; <code>emeterai bench plan</code> has the shape of a whole campaign."
+    )
 
 
 def _goals(goals: list[Goal]) -> str:
@@ -262,10 +270,8 @@ def _goals(goals: list[Goal]) -> str:
 
 
 def _ramp(ramp: Ramp) -> str:
-    return (
-        f"<h2>Each phase</h2>{_table('Door on', ramp.sums)}"
-        + (_table("Door off: the same crowd, the same service", ramp.off) if ramp.off else "")
-        + f"<h2>The line</h2>{_line(ramp)}"
+    return f"<h2>Each phase</h2>{_table('Door on', ramp.sums)}" + (
+        _table("Door off: the same crowd, the same service", ramp.off) if ramp.off else ""
     )
 
 
@@ -289,7 +295,7 @@ def _table(title: str, sums: list[Sums]) -> str:
     )
     rows = [
         f"{one.phase.times:g} x|{one.came_per_s:.1f}|{one.done_per_s:.1f}|{one.stays_per_s:.1f}|{one.stamps_per_s:.1f}|"
-        f"{_ms(*one.stamp_ms)}|{_ms(*one.inside_ms)}|{_ms(*one.partner_ms[:2])}|"
+        f"{said_ms(*one.stamp_ms)}|{said_ms(*one.inside_ms)}|{said_ms(*one.partner_ms[:2])}|"
         f"{' '.join(f'{100 * share:.1f} %' for share in one.classes.values())}|{one.waiting:,.0f}|"
         f"{one.looks_per_s:.3f}|{one.service_cpu:.2f}|{one.idle_s:.0f}|{_costs(one)}|{one.late_ms:.0f}".split("|")
         for one in sums
@@ -311,20 +317,6 @@ def _costs(one: Sums) -> str:
     return ", ".join(f"{found[role]:.0f}" for role in ("web", "postgres", "sealer"))
 
 
-def _ms(*values: float) -> str:
-    return " / ".join(f"{value:,.0f}" for value in values)
-
-
-def _line(ramp: Ramp) -> str:
-    line, waiting = ramp.line, ramp.waiting
-    return (
-        f"<p>{line.people:,} people came in with a number: {line.inversions} of them had theirs before somebody with a "
-        f"lower one asked (worst {line.overtaken_ms:.0f} ms). {100 * line.kept:.1f} % of the waits were within the "
-        f"promised range; the median error of its middle was {100 * line.error:.0f} % of the wait. A look at the line "
-        f"costs the origin {waiting.look_ms:.3f} ms of processor time, a refusal {waiting.refusal_ms:.3f} ms.</p>"
-    )
-
-
 def _storm(storm: Storm) -> str:
     head = ("", "", "away", "stamps/s before", "stamps/s meanwhile", "back at 95 % after", "given back", "")
     rows = [
@@ -341,7 +333,7 @@ def _storm(storm: Storm) -> str:
         for number, one in enumerate(storm.outages, 1)
     ]
     return (
-        "<h2>Outages, with half of all clients repeating without a pause</h2>"
+        "<h2>Outages, with half of all clients repeating within 0.3 s</h2>"
         f"<p>{_leaning(storm)}</p>{_wide(head, rows, 'outages')}"
     )
 
@@ -357,22 +349,12 @@ def _leaning(storm: Storm) -> str:
     )
 
 
-def said_s(seconds: float | None) -> str:
-    """Seconds, or that it did not come back."""
-    return "not in time" if seconds is None else f"{seconds:.1f} s"
-
-
 def _promises(report: Report) -> str:
     found = report.promises
     faults = "".join(f"<li>{html.escape(fault[:300])}</li>" for fault in found.faults[:20])
     return (
-        f"<p>{found.stamps:,} stamps and {found.orders:,} paid orders that somebody was told of were looked up, "
-        f"{found.files} sealed files fetched and compared, and <code>emeterai ledger check</code> was run: "
-        f"<b>{len(found.faults)} faults</b>; {found.given_back:,} stamps were given back with their reasons"
-        f"{_raised(found)}. From the "
-        f"provider's word to quota {fmean(found.credit_ms or [0.0]):.0f} ms on average; from payment to the quota "
-        f"that the buyer sees p50 {report.lags_ms[0]:,.0f} ms, p99 {report.lags_ms[1]:,.0f} ms (the provider tells "
-        f"0.2 to 2 s late, and everything twice).</p><ul>{faults}</ul>"
+        f"<p>{found.files} sealed files were fetched and compared, and <code>emeterai ledger check</code> was run; "
+        f"{found.given_back:,} stamps were given back with their reasons{_raised(found)}.</p><ul>{faults}</ul>"
     )
 
 

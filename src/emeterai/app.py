@@ -39,7 +39,7 @@ from emeterai.infra.bus import Bus
 from emeterai.infra.database import Database
 from emeterai.infra.draining import DrainedRequests
 from emeterai.infra.garbage import collect_seldom
-from emeterai.infra.http import INTERNAL_ERROR, StrictRequest, problem_response, refusal_headers, refusal_of
+from emeterai.infra.http import INTERNAL_ERROR, StrictRequest, problem_response, refusal_headers, refusal_of, spread
 from emeterai.infra.logs import configure_logging
 from emeterai.infra.measured import MeasuredRequests
 from emeterai.infra.methods import TrueMethods
@@ -360,4 +360,5 @@ def _answer_error(request: Request[Any, Any, Any], error: Exception) -> Response
     if front.is_api(request.scope["path"]):
         return problem_response(refused)
     services: Services = request.app.state["services"]
+    refused = spread(refused)
     return services.pages.refusal(request, refused, case_number=case, headers=refusal_headers(refused))

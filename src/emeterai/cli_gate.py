@@ -10,6 +10,7 @@ from typing import Any
 from uuid import UUID
 
 import msgspec
+from cryptography.exceptions import UnsupportedAlgorithm
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
 from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat, load_pem_public_key
 
@@ -109,7 +110,7 @@ def _seed(text: str) -> bytes:
 def _key(path: str) -> bytes:
     try:
         key = load_pem_public_key(Path(path).read_bytes())
-    except (OSError, ValueError) as error:
+    except (OSError, ValueError, UnsupportedAlgorithm) as error:
         raise argparse.ArgumentTypeError(f"no public key in {path}") from error
     if not isinstance(key, Ed25519PublicKey):
         raise argparse.ArgumentTypeError("the key is an Ed25519 key in PEM")

@@ -73,7 +73,7 @@ def _add_staff(commands: Any) -> None:
         ("revoke", _revoke, "take a role away; it holds at once"),
     ):
         parser = add_command(verbs, name, work, text)
-        parser.add_argument("name", metavar="NAME", help="the account's e-mail address or phone number")
+        parser.add_argument("name", metavar="CONTACT", help="the account's e-mail address or phone number")
         parser.add_argument("role", metavar="ROLE", type=Role, choices=list(Role), help=", ".join(Role))
     add_command(verbs, "list", _list, "every role that somebody has now")
 
@@ -135,7 +135,7 @@ def _add_partners(commands: Any) -> None:
     partners = commands.add_parser("partners", help="who sells from a stock of its own")
     verbs = partners.add_subparsers(required=True, metavar="COMMAND")
     parser = add_command(verbs, "add", _add_partner, "let an account sell")
-    parser.add_argument("account", metavar="NAME", help="the account's e-mail address or phone number")
+    parser.add_argument("account", metavar="CONTACT", help="the account's e-mail address or phone number")
     parser.add_argument("--name", required=True, help="the seller's name, as the public sees it")
     parser.add_argument("--contact", required=True, help="how the public reaches it")
     parser.add_argument("--kind", type=PartnerKind, choices=list(PartnerKind), default=PartnerKind.DISTRIBUTOR)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import os
+import resource
 import socket
 import sys
 from collections.abc import Awaitable, Callable, Mapping
@@ -12,7 +13,7 @@ from pathlib import Path
 import httpx
 import msgspec
 from granian import Granian
-from granian.constants import Interfaces, Loops
+from granian.constants import HTTPModes, Interfaces, Loops
 from granian.log import LogLevels
 
 from emeterai.gate.now import CACHE_S, served_files
@@ -26,6 +27,10 @@ from emeterai.infra.settings import PREFIX, Settings, SettingsError, as_environm
 from emeterai.infra.supervise import ChildSpec, Supervisor, SupervisorError
 
 _PROBE_TIMEOUT_S = 2.0
+_CONNECTIONS_MAX = 8_192
+"""Of each web process: more than all the places that it promises, so that what the server does not take up can never be
+what the door would have let in."""
+_OTHER_FILES_MAX = 1_024
 
 
 async def serve(settings: Settings, *, errand: Callable[[Settings], Awaitable[bool]] | None = None) -> bool:
@@ -170,7 +175,11 @@ def serve_sandbox(settings: Settings) -> None:
 def _listen(
     target: str, settings: Settings, port: int, *, processes: int | None = None, files: Mapping[str, Path] | None = None
 ) -> None:
-    """`files` are handed out by the server itself, without any of our code: an address and its file each."""
+    """`files` are handed out by the server itself, without any of our code: an address and its file each.
+
+    HTTP/1.1 alone, which proxies speak: a connection is one request at a time, so bounding those bounds these.
+    """
+    _allow_open_files(_CONNECTIONS_MAX + _OTHER_FILES_MAX)
     Granian(
         target,
         address=settings.host,
@@ -179,14 +188,24 @@ def _listen(
         workers=processes or settings.web_processes,
         loop=Loops.uvloop,
         factory=True,
+        http=HTTPModes.http1,
         websockets=False,
         respawn_failed_workers=True,
         respawn_interval=0.2,
         workers_kill_timeout=5,
         backlog=4096,
+        backpressure=_CONNECTIONS_MAX,
         static_path_route=list(files or {}),
         static_path_mount=list((files or {}).values()),
         static_path_expires=CACHE_S,
         log_level=LogLevels(settings.log_level),
         log_dictconfig=logging_config(settings.log_format, settings.log_level),
     ).serve()
+
+
+def _allow_open_files(count: int) -> None:
+    """Let this process and its children have so many files and connections open, as far as the system allows."""
+    usual, most = resource.getrlimit(resource.RLIMIT_NOFILE)
+    wanted = count if most == resource.RLIM_INFINITY else min(count, most)
+    if usual != resource.RLIM_INFINITY and usual < wanted:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (wanted, most))

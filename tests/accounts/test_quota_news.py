@@ -225,7 +225,7 @@ async def test_so_many_may_wait_and_no_more(
     for path in (PROGRAM, BROWSER):
         answer = await asked(browser, path, siti, before)
         assert (503, "news_crowded") == (answer.status_code, answer.json()["code"])
-        assert "30" == answer.headers["retry-after"]
+        assert 30 <= int(answer.headers["retry-after"]) <= 45
     other = asked(browser, PROGRAM, budi, await house.position(budi))
     await house.until_waiting(budi)
     waits.pop().cancel()

@@ -22,10 +22,11 @@ HOME = "198.51.100.7"
 _number = count(1)
 
 
-def bounded(db: Database, *, an_hour: int = 3, a_day: int = 5) -> Accounts:
-    """A web process of a service with these bounds."""
+def bounded(db: Database, *, an_hour: int = 3, a_day: int = 5, busy: bool = False) -> Accounts:
+    """A web process of a service with these bounds; a `busy` one has no place before the hashing."""
     bounds = bounds_of(Settings(address_sign_ups_an_hour_max=an_hour, address_sign_ups_a_day_max=a_day))
-    return Accounts(db, session_life_s=3600, passwords=Passwords(CountingHasher()), sign_up_bounds=bounds)
+    passwords = Passwords(CountingHasher(), waiting_max=0) if busy else Passwords(CountingHasher())
+    return Accounts(db, session_life_s=3600, passwords=passwords, sign_up_bounds=bounds)
 
 
 async def opened(accounts: Accounts, *addresses: str | None) -> list[str]:
@@ -97,14 +98,17 @@ async def test_a_carrier_s_gateways_open_what_their_people_need(db: Database) ->
 
 async def test_whoever_was_told_that_too_many_sign_in_is_not_counted(db: Database) -> None:
     """A whole school may try again as soon as there is room: nothing was opened."""
-    busy = Accounts(
-        db,
-        session_life_s=3600,
-        passwords=Passwords(CountingHasher(), waiting_max=0),
-        sign_up_bounds=bounds_of(Settings(address_sign_ups_an_hour_max=3)),
-    )
+    busy = bounded(db, busy=True)
     assert ["sign_in_busy"] * 5 == await opened(busy, *[HOME] * 5)
     assert ["opened"] * 3 + ["sign_ups_paused"] == await opened(bounded(db), *[HOME] * 4)
+
+
+async def test_whoever_is_refused_takes_no_turn_of_those_who_sign_in(db: Database) -> None:
+    """A program that goes on asking hears it at once, also while every place before the hashing is taken."""
+    assert ["opened"] * 3 == await opened(bounded(db), *[HOME] * 3)
+    busy = bounded(db, busy=True)
+    assert ["sign_ups_paused"] * 3 == await opened(busy, *[HOME] * 3)
+    assert ["sign_in_busy"] == await opened(busy, "192.0.2.9")
 
 
 async def again(accounts: Accounts, contact: str, *, address: str = HOME) -> str:

@@ -7,25 +7,21 @@ from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).parents[2] / "bench"))
 
-from lastday_capacity import Capacity
-from lastday_ears import Heard
 from lastday_outages import Outage, Rhythm, outages_of
-from lastday_page import Report, Storm, write_report
+from lastday_page import Storm, write_report
 from lastday_promises import Promises
 from lastday_stage import Day, Phase
+from made_days import day_with, report_with, stamp_at, stamps_of
 
-BEGAN_S = 1_800_000_000.0
 RHYTHM = Rhythm(10.0, warm_s=30.0, back_s=20.0)
 PER_S = 10
 
 
 def day_of(stamps_per_s: list[int], names: list[str], given_back_at: list[float]) -> Day:
     """A day on which so many stamps were sealed in each second, and somebody was told that a unit is back."""
-    heard = Heard()
-    sealed = [(second + one / count, "sealed") for second, count in enumerate(stamps_per_s) for one in range(count)]
-    for at_s, state in [*sealed, *((at_s, "given_back") for at_s in given_back_at)]:
-        heard.events.setdefault("stamp", []).append([(BEGAN_S + at_s) * 1000, 100, "id", state])
-    return Day(BEGAN_S, [Phase(name, 2.0, RHYTHM.round_s, 1.0) for name in names], heard, [])
+    given_back = [stamp_at(at_s, "given_back") for at_s in given_back_at]
+    phases = [Phase(name, 2.0, RHYTHM.round_s, 1.0) for name in names]
+    return day_with(phases, stamp=[*stamps_of(stamps_per_s), *given_back])
 
 
 def away(*, meanwhile: int, slow_s: int = 0) -> list[int]:
@@ -59,16 +55,7 @@ def test_the_page_of_outages_alone_has_a_row_for_each(tmp_path: Path) -> None:
         Outage("PostgreSQL is killed", 90.0, 90.0, 10.0, None, None, 0),
     ]
     storm = Storm(day, outages, times=2.0, in_token=True)
-    report = Report(
-        parted=True,
-        room=True,
-        capacity=Capacity(20.0),
-        ramp=None,
-        storm=storm,
-        promises=Promises(raised=7),
-        lags_ms=(0.0, 0.0),
-        goals=[],
-    )
+    report = report_with(storm=storm, promises=Promises(raised=7))
     page = write_report(tmp_path, report).read_text()
     assert "<td>1</td><td>the key</td><td>10 s</td><td>10.0</td><td>0.5</td><td>1.2 s</td><td>1,234</td>" in page
     assert "<td>2</td><td>PostgreSQL is killed</td><td>a moment</td><td>10.0</td><td></td><td>not in time</td>" in page

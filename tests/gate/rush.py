@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 import time
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -12,6 +12,7 @@ from typing import Any
 from uuid import UUID
 
 import httpx
+from litestar.routes import BaseRoute
 from litestar.types import ASGIApp
 from waiting_people import OPEN, changed, publish
 
@@ -62,6 +63,8 @@ class Rush:
     keeper: Keeper
     reception: Reception
     clock: Clock
+    routes: Sequence[BaseRoute]
+    """All addresses of the application."""
 
     async def person(self) -> tuple[UUID, str]:
         """Somebody with an account and its e-mail address, signed in nowhere."""
@@ -136,5 +139,5 @@ async def crowded(database_url: str, folder: Path, clock: Clock | None = None) -
         in_use = PassesInUse(room, services.accounts)
         keeper.revoked = lambda: reception.revoked
         keeper.by_use.renew, keeper.side.finish = in_use.renewed, in_use.to_finish
-        yield Rush(keeper.wrapped(app), services, keeper, reception, clock)
+        yield Rush(keeper.wrapped(app), services, keeper, reception, clock, app.routes)
         await reception.close()

@@ -94,7 +94,9 @@ async def test_with_the_database_away_few_come_in_as_well(db: Database, desks: l
 
 
 async def test_a_pass_is_prolonged_in_its_place_and_its_copies_are_not(db: Database, desks: list[Reception]) -> None:
-    """Who renews takes no second place; of many who renew copies most go on with what they have."""
+    """A replayed pass: who renews takes no second place, and who sends the old one again once its place has been taken
+    gets no longer one for it; of many who renew copies most go on with what they have.
+    """
     await come(desks[0], PASSES_MAX - 1)
     old = pass_of(now_s() + 60)
     await desks[0]._bearers.let_in(old, now_s=now_s())

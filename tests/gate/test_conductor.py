@@ -19,7 +19,7 @@ from waiting_people import AT, OPEN, SEED, Room, changed
 
 from emeterai.core.draw import commitment_of
 from emeterai.gate import room_store
-from emeterai.gate.conductor import GRACE_S, Admission, step
+from emeterai.gate.conductor import GRACE_S, STILL_S_MAX, Admission, step
 from emeterai.gate.lanes import Lane
 from emeterai.gate.now import NowFiles, NowServing, Reason
 from emeterai.gate.room_store import Counts, RoomRow
@@ -147,6 +147,48 @@ def test_after_a_standstill_nobody_floods_in() -> None:
     row, now = step(later(day.row, 3_600), RETAIL, Admission(10, pass_needed=True), day.counts)
     assert now.now_serving - before <= 60
     assert row.now_serving == now.now_serving
+
+
+@pytest.mark.parametrize("paused", [False, True])
+def test_a_standstill_of_the_service_ends_nobodys_grace(paused: bool) -> None:
+    """However long nobody moved the line: it goes on as after some seconds, if it was open, and else as it was left."""
+    day = Day()
+    day.run(GRACE_S + 100, per_s=10, arrivals=20)
+    grace, rate = day.now.grace_from, day.now.turns_per_s
+    assert grace > 1
+    day.lane = msgspec.structs.replace(RETAIL, paused=paused)
+    admission = Admission(10, pass_needed=True)
+    row, late = step(later(day.row, 3_600), day.lane, admission, day.counts)
+    _, soon = step(later(day.row, STILL_S_MAX), day.lane, admission, day.counts)
+    assert (soon.grace_from, soon.now_serving) == (late.grace_from, late.now_serving)
+    assert soon.turns_per_s == late.turns_per_s
+    assert grace <= late.grace_from <= grace + (0 if paused else 160)
+    day.row, day.lane = row, RETAIL
+    on = day.run(60, per_s=10)
+    assert late.grace_from <= on.grace_from <= late.grace_from + 800
+    assert rate.low * 0.9 <= on.turns_per_s.low
+
+
+@pytest.mark.parametrize("came", [0, 5_000])
+def test_a_lane_that_was_open_before_its_draw_begins_anew_with_it(came: int) -> None:
+    """What its turns ran ahead by ends nobody's turn, and who came before says nothing of those who are drawn."""
+    day = Day()
+    day.run(GRACE_S + 400, per_s=10)
+    day.came = came
+    assert day.now.grace_from > 1
+    day.lane = msgspec.structs.replace(RETAIL, opens_at=day.row.at + timedelta(seconds=60))
+    assert "before_opening" == day.run(30, per_s=10).state
+    day.row = replace(day.row, next_number=100_001)
+    day.run(30, per_s=10)
+    assert (1, 100_000) == (day.now.grace_from, day.row.draw_count)
+    assert 1.0 == day.row.come_share
+    day.come_share = 0.0
+    day.run(200, per_s=10)
+    assert day.row.come_share < 0.5
+    day.run(GRACE_S - 300, per_s=10)
+    assert 1 == day.now.grace_from
+    day.run(200, per_s=10)
+    assert day.now.grace_from > 1
 
 
 def test_the_draw_is_committed_before_and_revealed_after_opening() -> None:

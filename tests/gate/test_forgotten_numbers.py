@@ -8,13 +8,16 @@ import msgspec
 import pytest
 from waiting_people import AT, OPEN, SEED, changed
 
-from emeterai.gate import bearer_store
+from emeterai.gate import bearer_store, call_store, lane_store, over_store, room_store
 from emeterai.gate.bearers import forget_numbers
+from emeterai.gate.lanes import Lane
+from emeterai.gate.over_store import Bounds
 from emeterai.infra.clock import utc_now
 from emeterai.infra.database import Database
 from emeterai.infra.ids import new_id
 
 HOUR_S = 3_600
+OWNERS = {number: new_id() for number in range(1, 101)}
 
 
 async def room(db: Database, lane: str, *, grace_from: int, drawn: int | None = None, **state: object) -> None:
@@ -94,5 +97,123 @@ async def test_few_are_forgotten_at_once(db: Database) -> None:
         await room(db, lane, grace_from=100)
         for one in range(1, 6):
             await number(db, lane, one)
-    found = [await bearer_store.forget_over(db, ended_s=60.0, closed_s=60.0, limit=4) for _ in range(4)]
+    bounds = Bounds(ended_s=60.0, lasting=(), limit=4)
+    found = [await over_store.forget_bearers(db, bounds, pass_ended_s=60.0) for _ in range(4)]
     assert [4, 4, 2, 0] == found
+
+
+async def places(db: Database, lane: str, *numbers: int) -> None:
+    """Accounts have these places in a lane."""
+    await room_store.take_places(db, [(lane, OWNERS[number], number, 1_000) for number in numbers])
+
+
+async def places_left(db: Database) -> list[tuple[str, int]]:
+    """The places that are still on record."""
+    return [tuple(row) for row in await db.fetch("SELECT lane, number FROM gate.places ORDER BY lane, number")]
+
+
+async def called(db: Database, lane: str, number: int, state: str) -> None:
+    """Somebody's wish to be called, and what became of it."""
+    await call_store.add_call(db, lane, number, number, "warga@contoh.id")
+    if state != "waiting":
+        await db.fetch(
+            "UPDATE gate.calls SET state = $3, email = NULL WHERE lane = $1 AND number = $2", lane, number, state
+        )
+
+
+async def taken_back(db: Database, name: str, *, days: int) -> None:
+    """A lane that an operator made and took back so long ago."""
+    text = msgspec.json.encode(Lane(name=name, title="Umum")).decode()
+    made = await lane_store.write_change(db, name, None, text, by="operator", seen=0, undoes=None)
+    assert made is not None
+    await lane_store.write_change(db, name, text, None, by="operator", seen=made[0], undoes=made[0])
+    await db.fetch("ALTER TABLE gate.lane_changes DISABLE TRIGGER lane_changes_immutable")
+    await db.fetch("UPDATE gate.lane_changes SET at = now() - make_interval(days => $2) WHERE lane = $1", name, days)
+
+
+async def test_a_place_is_forgotten_when_its_turn_is_over(db: Database) -> None:
+    """Whose the number was is known for a day more: their pass may be withdrawn with it."""
+    await room(db, "retail", grace_from=50)
+    await places(db, "retail", 48, 49, 50)
+    await bearer_store.own_numbers(db, [("retail", 49, OWNERS[49])])
+    assert 2 == await forget_numbers(db)
+    assert [("retail", 50)] == await places_left(db)
+    owners = [await bearer_store.owner_of(db, "retail", number) for number in (48, 49, 50)]
+    assert [OWNERS[number] for number in (48, 49, 50)] == owners
+    other = {("retail", 49): OWNERS[49]}
+    assert other == await bearer_store.own_numbers(db, [("retail", 49, OWNERS[1])])
+    assert 0 == await forget_numbers(db)
+    await db.fetch("UPDATE gate.bearers SET ends_s = ARRAY[ends_s[1] - 86400]")
+    assert 2 == await forget_numbers(db)
+    assert [("retail", 50)] == await places_left(db)
+    assert [] == await left(db)
+
+
+@pytest.mark.parametrize(
+    ("grace_from", "drawn", "kept"), [(40, 50, [10, 60]), (61, 50, []), (55, 50, [60]), (100, 0, [10, 60])]
+)
+async def test_a_lot_keeps_its_place_until_the_whole_draw_is_over(
+    db: Database, grace_from: int, drawn: int, kept: list[int]
+) -> None:
+    """However low its number; and before the draw. What became of its call is kept as long."""
+    await room(db, "retail", grace_from=grace_from, drawn=drawn)
+    await places(db, "retail", 10, 60)
+    for one in (10, 60):
+        await called(db, "retail", one, "called")
+    await forget_numbers(db)
+    assert [("retail", one) for one in kept] == await places_left(db)
+    assert kept == [row["number"] for row in await db.fetch("SELECT number FROM gate.calls ORDER BY number")]
+
+
+async def test_a_call_that_was_made_or_given_up_is_forgotten_when_its_turn_is_over(db: Database) -> None:
+    """Until then it says that nobody is called again. One that waits is the steward's to end."""
+    await room(db, "retail", grace_from=50)
+    for one, state in ((47, "waiting"), (48, "called"), (49, "failed"), (50, "called"), (51, "failed")):
+        await called(db, "retail", one, state)
+    assert 2 == await forget_numbers(db)
+    assert [47, 50, 51] == [row["number"] for row in await db.fetch("SELECT number FROM gate.calls ORDER BY number")]
+
+
+async def test_of_a_lane_that_is_no_more_nothing_is_kept(db: Database) -> None:
+    """Nor of one that was closed before its draw; not at once, as it may have been a mistake. Lanes that are always
+    there stay, whatever of theirs was taken back.
+    """
+    lanes = {"cpns-2024": 8, "cpns-2025": 6, "cpns-2026": 8, "cpns-2027": 6, "retail": 8}
+    for name, days in lanes.items():
+        closes_at = utc_now() - timedelta(days=days) if name in {"cpns-2026", "cpns-2027"} else None
+        await room(db, name, grace_from=1, drawn=0, state="before_opening", closes_at=closes_at)
+        if closes_at is None:
+            await taken_back(db, name, days=days)
+        await places(db, name, 5)
+        await number(db, name, 6)
+        await called(db, name, 7, "failed")
+        await db.fetch("INSERT INTO gate.lots (lane, network, taken) VALUES ($1, $2, 3)", name, bytes(12))
+    for _ in range(2):
+        await forget_numbers(db)
+        await db.fetch("UPDATE gate.bearers SET ends_s = ARRAY[]::bigint[]")
+    kept = ["cpns-2025", "cpns-2027", "retail"]
+    for table in ("places", "bearers", "calls", "lots"):
+        rows = await db.fetch(f"SELECT lane FROM gate.{table} ORDER BY lane")
+        assert kept == [row["lane"] for row in rows], table
+
+
+async def test_a_lane_that_is_open_again_is_not_forgotten(db: Database) -> None:
+    """What an operator says of a lane counts, also while its line stands and its file says that it is closed."""
+    await room(db, "cpns-2026", grace_from=1, state="closed", closes_at=utc_now() - timedelta(days=8))
+    text = msgspec.json.encode(Lane(name="cpns-2026", title="CPNS")).decode()
+    await lane_store.write_change(db, "cpns-2026", None, text, by="operator", seen=0, undoes=None)
+    await places(db, "cpns-2026", 5)
+    assert 0 == await forget_numbers(db)
+    assert [("cpns-2026", 5)] == await places_left(db)
+
+
+async def test_few_places_calls_and_lots_are_forgotten_at_once(db: Database) -> None:
+    """A sweep is no burden, however many there are."""
+    await room(db, "cpns-2026", grace_from=100, state="closed", closes_at=utc_now() - timedelta(days=8))
+    for one in range(1, 6):
+        await places(db, "cpns-2026", one)
+        await called(db, "cpns-2026", one, "called")
+        await db.fetch("INSERT INTO gate.lots (lane, network, taken) VALUES ('cpns-2026', $1, 1)", bytes([one] * 12))
+    bounds = Bounds(ended_s=60.0, lasting=(), limit=3)
+    for forget in (over_store.forget_places, over_store.forget_calls, over_store.forget_lots):
+        assert [3, 2, 0] == [await forget(db, bounds) for _ in range(3)]

@@ -97,9 +97,9 @@ async def test_an_undo_is_another_change(lanes: Lanes) -> None:
     """What was there before is there again, by default or by a row; nothing is taken off the record."""
     first = await lanes.change(changed(lanes.get(RETAIL), {"ceiling_per_s": 5.0}), by="Siti", seen=0)
     second = await lanes.change(changed(lanes.get(RETAIL), {"paused": True}), by="Budi", seen=lanes.number_of(RETAIL))
-    undone = await lanes.undo(second.number, by="Siti")
+    undone = await lanes.undo(second.number, by="Siti", seen=second.number)
     assert (second.number, first.after) == (undone.undoes, lanes.get(RETAIL))
-    await lanes.undo(first.number, by="Siti")
+    await lanes.undo(first.number, by="Siti", seen=undone.number)
     assert DEFAULTS[RETAIL] == lanes.get(RETAIL)
     assert 4 == len(await lanes.changes())
 

@@ -14,12 +14,13 @@ from room_app import create_room_app
 from waiting_people import AT, NOT_DRAWN, OPEN, SECRET, Room, changed, publish
 
 from emeterai.core.refusal import Refused
-from emeterai.gate import room_store
+from emeterai.gate import lots as lots_of_the_gate
+from emeterai.gate import numbers, room_store
 from emeterai.gate.addresses import BLOCK_TIMES
 from emeterai.gate.door import Door
 from emeterai.gate.keeper import Keeper
 from emeterai.gate.lanes import Lane
-from emeterai.gate.lots import LOTS_MAX
+from emeterai.gate.lots import LOTS_MAX, Lots
 from emeterai.gate.quick_numbers import RUSH_PER_S, QuickNumbers
 from emeterai.gate.receipts import Receipts
 from emeterai.gate.reception import Reception
@@ -89,6 +90,82 @@ async def test_with_the_database_away_a_process_counts_for_itself(db: Database, 
     await db.close()
     assert LOTS_MAX == len(await lots(reception, 50, HOME))
     assert LOTS_MAX - 1 == len(await lots(reception, 50, OTHER_HOME))
+
+
+def away(*_: object, **__: object) -> None:
+    """The database, or one of its statements, while it is away."""
+    raise OSError("away")
+
+
+async def lots_on_record(db: Database) -> list[int]:
+    """How many lots an address, and the block that it is of, have taken; nothing when there is neither."""
+    return [row["taken"] for row in await db.fetch("SELECT taken FROM gate.lots ORDER BY network")]
+
+
+@pytest.mark.parametrize("is_all_away", [True, False])
+async def test_who_gets_no_number_has_taken_no_lot(
+    db: Database, reception: Reception, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, *, is_all_away: bool
+) -> None:
+    """However often a page asks while there are none: afterwards its home has all its lots, in every web process."""
+    monkeypatch.setattr(numbers, "_REFILL_S", 0.0)
+    with monkeypatch.context() as outage:
+        if is_all_away:
+            outage.setattr(db, "connection", away)
+        else:
+            outage.setattr(room_store, "lease", away)
+        for _ in range(2 * LOTS_MAX):
+            with pytest.raises(Refused) as said:
+                await reception.ticket("retail", account_id=None, address=HOME)
+            assert "numbers_paused" == said.value.code
+    here = await lots(reception, 1, HOME)
+    await reception._look()
+    other = Reception(db, tmp_path, SECRET)
+    found = [*here, *await lots(other, 1, HOME), *await lots(reception, 50, HOME)]
+    assert LOTS_MAX == len(found) == len(set(found))
+    assert [LOTS_MAX] * 2 == await lots_on_record(db)
+    await other.close()
+
+
+async def test_lots_come_back_once_however_late(db: Database, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Also when the database goes away in between; and an address that has none left is forgotten."""
+    monkeypatch.setattr(lots_of_the_gate, "FULL_S", 0.0)
+    some, others = Lots(db, SECRET), Lots(db, SECRET)
+    taken = [await some.take("retail", HOME, draw="") for _ in range(LOTS_MAX)]
+    assert await others.take("retail", HOME, draw="") is None
+    for lot in taken:
+        assert lot is not None
+        some.give_back(lot)
+    with monkeypatch.context() as outage:
+        outage.setattr(db, "connection", away)
+        with pytest.raises(OSError, match="away"):
+            await some.settle()
+    kept = await some.take("retail", HOME, draw="")
+    await some.settle()
+    await some.settle()
+    assert [1, 1] == await lots_on_record(db)
+    assert [True, True, False] == [await others.take("retail", HOME, draw="") is not None for _ in range(LOTS_MAX)]
+    assert kept is not None
+    some.give_back(kept)
+    await some.settle()
+    assert [2, 2] == await lots_on_record(db)
+    monkeypatch.undo()
+    await db.fetch("UPDATE gate.lots SET taken = 1")
+    mine = await some.take("retail", OTHER_HOME, draw="")
+    assert mine is not None
+    some.give_back(mine)
+    await some.settle()
+    assert [1, 1] == await lots_on_record(db)
+
+
+async def test_a_block_that_has_no_lots_left_costs_an_address_none(db: Database) -> None:
+    """Its own lots are there when one of the block's comes back."""
+    desk = Lots(db, SECRET)
+    for host in range(BLOCK_TIMES):
+        for _ in range(LOTS_MAX):
+            assert await Lots(db, SECRET).take("retail", f"198.51.100.{host}", draw="")
+    assert await desk.take("retail", "198.51.100.200", draw="") is None
+    await desk.settle()
+    assert [LOTS_MAX] * BLOCK_TIMES + [LOTS_MAX * BLOCK_TIMES] == sorted(await lots_on_record(db))
 
 
 async def test_once_it_is_drawn_numbers_are_given_again_and_nobody_is_remembered(db: Database, tmp_path: Path) -> None:

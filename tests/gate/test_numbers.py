@@ -18,6 +18,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from emeterai.core.refusal import Refused
+from emeterai.gate import giver as giver_of_numbers
 from emeterai.gate import numbers, room_store
 from emeterai.gate.giver import NumberGiver
 from emeterai.gate.numbers import LEASE_MIN_ALONE, NumberFile
@@ -97,6 +98,23 @@ def test_beside_other_machines_a_lease_grows_stale(tmp_path: Path, monkeypatch: 
     clock_s = time.monotonic()
     monkeypatch.setattr(time, "monotonic", lambda: clock_s + 1)
     assert file.take(together=True).number is None
+
+
+def test_beside_other_machines_a_lease_grows_to_what_is_given_out_in_its_time(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """By doubling; and it shrinks to that. What nobody asks for is not fetched."""
+    file, clock_s, first = NumberFile(tmp_path / "retail"), time.monotonic(), 1
+    monkeypatch.setattr(time, "monotonic", lambda: clock_s)
+    sizes: list[int] = [file.take(together=True).wanted]
+    for lasted_s in (0.001, 0.002, 0.01, 0.05, 0.1, 0.05, 0.2, 0.2, 0.02):
+        file.fill(first, sizes[-1])
+        clock_s += lasted_s
+        given_out = [file.take(together=True) for _ in range(sizes[-1])]
+        assert [(first + place, 0) for place in range(sizes[-1])] == [(one.number, one.wanted) for one in given_out]
+        first += sizes[-1]
+        sizes.append(file.take(together=True).wanted)
+    assert [1, 2, 4, 8, 8, 4, 4, 1, 1, 2] == sizes
 
 
 Heard = list[tuple[int, int, int]]
@@ -179,6 +197,31 @@ async def test_two_machines_share_a_lane_without_a_number_in_common(db: Database
     assert max(alone) < min(found) < max(alone) + 20, "what the first held is handed back when the second joins"
     overtaken = [max(found[:place], default=0) - number for place, number in enumerate(found)]
     assert max(overtaken) < 60, "at most what is leased for some hundredths of a second"
+    await first.close()
+    await second.close()
+
+
+async def test_a_crowd_on_each_of_two_machines_takes_few_leases(
+    db: Database, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A number is no round trip: the row of the lane is one for all machines."""
+    first, second = NumberGiver(db, tmp_path / "a"), NumberGiver(db, tmp_path / "b")
+    monkeypatch.setattr(giver_of_numbers, "JOIN_S", 0.0)
+    await first.look_around(joining=True)
+    await second.look_around(joining=True)
+    await first.look_around()
+    leased: list[int] = []
+    lease = room_store.lease
+
+    async def counted(db: Database, lane: str, size: int, machine: UUID) -> tuple[int, bool]:
+        leased.append(size)
+        return await lease(db, lane, size, machine)
+
+    monkeypatch.setattr(room_store, "lease", counted)
+    found = await asyncio.gather(*(giver.take("retail") for _ in range(300) for giver in (first, second)))
+    assert 600 == len(set(found))
+    assert len(leased) <= 40, leased
+    assert sum(leased) < 3 * len(found), "what is not given out overtakes nobody, but is a gap"
     await first.close()
     await second.close()
 

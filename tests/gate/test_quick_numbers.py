@@ -13,6 +13,7 @@ from room_app import create_room_app
 from waiting_people import OPEN, SECRET, publish
 
 from emeterai.gate.door import Door
+from emeterai.gate.giver import NUMBERS_PAUSED, NumberGiver
 from emeterai.gate.quick_numbers import RUSH_PER_S, QuickNumbers
 from emeterai.gate.receipts import Receipts, nothing_on_record
 from emeterai.gate.reception import Reception
@@ -97,3 +98,24 @@ async def test_without_a_line_or_a_rush_an_account_has_one_number(client: httpx.
     door.passes_needed = frozenset()
     many = {(await take(client, headers={"x-account": str(SITI)})).json()["number"] for _ in range(3 * RUSH_PER_S)}
     assert few == many
+
+
+async def test_where_there_are_no_numbers_nobody_waits_for_one_twice(
+    client: httpx.AsyncClient, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It is said at the door as it is said inside; who is signed in has the place that they had."""
+    calm = await take(client, headers={"x-account": str(SITI)})
+    asked: list[str] = []
+
+    async def none_left(_: NumberGiver, lane: str, **__: int) -> int:
+        asked.append(lane)
+        raise NUMBERS_PAUSED(retry_after_s=3)
+
+    monkeypatch.setattr(NumberGiver, "take", none_left)
+    said = [await take(client) for _ in range(3 * RUSH_PER_S)]
+    assert len(said) == len(asked)
+    assert {(503, "numbers_paused")} == {(answer.status_code, answer.json()["code"]) for answer in said}
+    assert 1 == len({tuple(sorted(answer.json())) for answer in said})
+    assert 3 <= min(int(answer.headers["retry-after"]) for answer in said)
+    signed_in = {"x-account": str(SITI), "cookie": "emeterai_session=ems_siti"}
+    assert calm.json()["number"] == (await take(client, headers=signed_in)).json()["number"]

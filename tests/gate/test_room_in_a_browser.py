@@ -32,6 +32,18 @@ AXE_OPTIONS = {
     # Ours can be switched off by a link on the page itself (WCAG 2.2.1), which axe cannot see.
     "rules": {"meta-refresh": {"enabled": False}},
 }
+BELLS = """
+window.bells = [];
+window.AudioContext = class {
+  constructor() { this.currentTime = 2; this.destination = 'loudspeaker' }
+  createOscillator() {
+    const bell = { starts: 0, connect(to) { bell.to = to }, start() { bell.starts++ }, stop(at) { bell.end = at } };
+    bells.push(bell);
+    return bell;
+  }
+};
+"""
+"""Says to a test what would have been heard."""
 PICTURES = os.environ.get("ROOM_PICTURES", "")
 """A folder for pictures of what people see; empty: none are taken."""
 
@@ -166,6 +178,28 @@ def test_a_person_waits_and_comes_in(room: ServedRoom, phone: BrowserContext) ->
     assert "emeterai_pass" in {cookie["name"] for cookie in phone.cookies()}
 
 
+def test_a_bell_rings_once_for_who_has_asked_for_it(room: ServedRoom, phone: BrowserContext) -> None:
+    """When the turn comes; not for who never ticked it, nor for who has thought better of it."""
+    phone.add_init_script(BELLS)
+    room.stand(now_serving=0)
+    pages = [opened(room, phone) for _ in range(3)]
+    for ticks, page in enumerate(pages):
+        page.click("summary")
+        for _ in range(ticks):
+            page.click("#sound")
+        assert (ticks == 1) == page.is_checked("#sound")
+        look(page)
+        assert [] == page.evaluate("bells")
+    room.stand(now_serving=3)
+    for ticks, page in enumerate(pages):
+        for _ in range(2):
+            look(page)
+        page.wait_for_selector("#in:visible")
+        assert not page.is_visible("#err")
+        heard = page.evaluate("bells.map(it => [it.to, it.starts, it.end > 2 && it.end < 5])")
+        assert ([["loudspeaker", 1, True]] if ticks == 1 else []) == heard
+
+
 def test_the_place_stays_when_the_page_is_opened_again(room: ServedRoom, phone: BrowserContext) -> None:
     """In another tab, and from another phone by the recovery code; leaving gives it up."""
     room.stand(now_serving=0)
@@ -231,6 +265,51 @@ def test_the_draw_in_the_browser_is_the_draw(room: ServedRoom, phone: BrowserCon
     page.goto(f"{room.url}/gate/retail/undian?nomor={number}")
     assert f"mendapat giliran {expected}" in page.inner_text("main")
     assert [] == judged(page)
+
+
+def test_a_turn_that_was_told_before_the_draw_is_none_after_it(room: ServedRoom, phone: BrowserContext) -> None:
+    """The lane was open when the number was taken. Whether a page looked in between, slept, or is opened anew."""
+    room.stand(now_serving=0)
+    asleep, awake = opened(room, phone), opened(room, phone)
+    number = int(asleep.text_content("#n") or 0)
+    expect(awake.locator("#t")).to_have_text(str(number))
+    asleep.evaluate("look().then(() => clearTimeout(timer))")
+    expected = turn_of(number, key=key_of(SEED, lane="retail", count=50), count=50)
+    assert expected != number
+    room.stand(now_serving=number, grace_from=number + 1, state="before_opening", draw=NOT_DRAWN)
+    look(awake)
+    expect(awake.locator("#t")).to_have_text("–")
+    assert not awake.is_visible("#new")
+    room.stand(now_serving=0, draw=DRAWN)
+    for page in (awake, asleep):
+        look(page)
+        expect(page.locator("#t")).to_have_text(str(expected))
+    expect(opened(room, phone).locator("#t")).to_have_text(str(expected))
+
+
+def test_a_browser_that_lost_its_ticket_gets_it_back_by_its_code(room: ServedRoom, phone: BrowserContext) -> None:
+    """Only when nobody knows the code either the place is forgotten; not when it could not be asked for."""
+    room.stand(now_serving=0)
+    page = opened(room, phone)
+    number = int(page.text_content("#n") or 0)
+    room.stand(now_serving=number)
+    look(page)
+    phone.clear_cookies()
+    page.route("**/tickets", lambda route: route.abort())
+    page.click("#in")
+    expect(page.locator("#err")).to_contain_text("Sambungan terputus. Tempat Anda tetap.")
+    page.unroute("**/tickets")
+    page.click("#in")
+    page.wait_for_url("**/beli")
+    page = opened(room, phone)
+    assert str(number) == page.text_content("#n")
+    phone.clear_cookies()
+    page.evaluate("mine.c = '0'.repeat(20)")
+    page.click("#in")
+    expect(page.locator("#err")).to_contain_text("bukan dari kami")
+    assert page.evaluate("mine") is None
+    look(page)
+    expect(page.locator("#n")).not_to_have_text(str(number))
 
 
 def test_whoever_leaves_before_the_draw_is_called_on_the_phone(room: ServedRoom, phone: BrowserContext) -> None:

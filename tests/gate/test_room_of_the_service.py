@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import asyncio
 import json
+import re
 import subprocess
 import sys
 from collections.abc import AsyncIterator
+from contextlib import suppress
 from pathlib import Path
 
 import httpx
@@ -15,7 +17,11 @@ from waiting_people import SEED
 
 from emeterai.core.draw import key_of, turn_of
 from emeterai.gate.addresses import NUMBERS_AT_ONCE
-from running import Person, RunningService
+from emeterai.gate.kept_page import KEPT_S
+from emeterai.web import formats
+from papers import letter
+from processes import asleep, family_of
+from running import READY_WITHIN_S, Person, RunningService
 
 PROXY = "127.0.0.1"
 """This machine is a proxy in front, as far as this service is concerned."""
@@ -90,15 +96,47 @@ async def test_somebody_who_is_signed_in_has_one_number_everywhere(own_service: 
     await person.close()
 
 
-async def test_behind_a_proxy_of_ours_everybody_has_their_own_address(own_service: RunningService) -> None:
-    """Each address its numbers, of each of the two processes; who asks the proxy's machine itself has no bound."""
-    async with httpx.AsyncClient(base_url=own_service.base_url, trust_env=False) as client:
-        await published(client)
-        hoarded = await numbers(own_service, 500, x_forwarded_for="192.0.2.9, 203.0.113.5")
-        assert NUMBERS_AT_ONCE <= len(hoarded) < 500
-        for address in ("203.0.113.6", "203.0.113.5, 203.0.113.7"):
-            answer = await client.post("/gate/retail/tickets", json={}, headers={"x-forwarded-for": address})
-            assert 201 == answer.status_code, answer.text
+async def come_from_outside(service: RunningService) -> int:
+    """Look at everything that a crowd looks at, and take a number: nothing refuses, and the page has the number."""
+    async with httpx.AsyncClient(base_url=service.base_url, trust_env=False, timeout=10) as newcomer:
+        front = (await newcomer.get("/", headers={"accept": "text/html"})).raise_for_status().text
+        style = re.search(r"/static/[\w.-]+\.css", front)
+        assert style is not None
+        answers = [await newcomer.get(path) for path in (style[0], "/gate/retail.json", "/gate/retail")]
+        answers.append(await newcomer.get("/gate/retail/giliran"))
+        taken = await newcomer.post("/gate/retail/tickets", json={})
+        own = await newcomer.get("/gate/retail/giliran")
+    assert [200, 200, 200, 200, 201, 200] == [answer.status_code for answer in (*answers, taken, own)]
+    number: int = taken.json()["number"]
+    assert f"id=n>{formats.number(number)}<" in own.text
+    return number
+
+
+async def is_told_the_quota(person: Person) -> bool:
+    """Whether somebody hears within two seconds what only the database knows."""
+    with suppress(httpx.HTTPError):
+        return (await person.api.get("/v1/quota", timeout=2)).status_code == 200
+    return False
+
+
+async def test_a_database_that_stands_still_keeps_nobody_from_the_room(own_service: RunningService) -> None:
+    """Front page, styles, now serving, room, a number: also once no page is remembered. Then people stamp again."""
+    person = await Person.sign_up(own_service, quota=1)
+    await come_from_outside(own_service)
+    server = own_service.pids()["postgres"]
+    with asleep([server]), asleep(family_of(server)[1:]):
+        numbers_given = [await come_from_outside(own_service)]
+        assert not await is_told_the_quota(person)
+        await asyncio.sleep(KEPT_S)
+        numbers_given += [await come_from_outside(own_service) for _ in range(6)]
+    assert len(numbers_given) == len(set(numbers_given))
+    await own_service.wait_ready()
+    async with asyncio.timeout(READY_WITHIN_S):
+        while not (stamp := await person.stamp(letter())).is_success:
+            await asyncio.sleep(0.5)
+    assert "sealed" == (await person.ended(stamp.json()["id"]))["state"]
+    assert await come_from_outside(own_service) not in numbers_given
+    await person.close()
 
 
 @pytest.mark.parametrize("shown", ["p1.retail.forged", "t1.retail.AAAA", "\xe9", "x" * 500])
@@ -109,6 +147,18 @@ async def test_what_is_no_pass_of_ours_is_as_good_as_none(own_service: RunningSe
     answer = await person.api.post("/v1/orders", json={"quantity": 1}, headers=held)
     assert 201 == answer.status_code, answer.text
     await person.close()
+
+
+async def test_behind_a_proxy_of_ours_everybody_has_their_own_address(own_service: RunningService) -> None:
+    """Each address its numbers, of each of the two processes; who asks the proxy's machine itself has no bound."""
+    # After the tests in which nobody needs a pass: these numbers are a line that stands for half a minute.
+    async with httpx.AsyncClient(base_url=own_service.base_url, trust_env=False) as client:
+        await published(client)
+        hoarded = await numbers(own_service, 500, x_forwarded_for="192.0.2.9, 203.0.113.5")
+        assert NUMBERS_AT_ONCE <= len(hoarded) < 500
+        for address in ("203.0.113.6", "203.0.113.5, 203.0.113.7"):
+            answer = await client.post("/gate/retail/tickets", json={}, headers={"x-forwarded-for": address})
+            assert 201 == answer.status_code, answer.text
 
 
 async def test_web_processes_that_are_killed_give_no_number_twice(own_service: RunningService) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+import html
 import re
 import subprocess
 from collections.abc import AsyncIterator
@@ -15,6 +16,8 @@ import pytest
 from room_app import create_room_app
 from waiting_people import DRAWN, NOT_DRAWN, OPEN, SECRET, changed, publish
 
+from emeterai.gate.controller import WHY
+from emeterai.gate.now import Sentence
 from emeterai.gate.receipts import Fact, InTime, Moment, Receipts, read_receipt
 from emeterai.gate.reception import Reception
 from emeterai.gate.room_page import living_page, span_of
@@ -129,6 +132,15 @@ async def test_a_recovery_code_works_in_another_browser(browser: httpx.AsyncClie
     assert taken["recovery_code"] in page.text
 
 
+async def test_a_browser_keeps_its_ticket_until_the_lane_opens(browser: httpx.AsyncClient) -> None:
+    """Also when that is months away: for as long as browsers keep any cookie, which is 400 days."""
+    for taken in (
+        await browser.post("/gate/retail/tickets", json={}),
+        await browser.post("/gate/retail/giliran", data={"do": "ambil"}),
+    ):
+        assert "Max-Age=34560000" in taken.headers["set-cookie"]
+
+
 async def test_states_and_messages_are_shown(browser: httpx.AsyncClient, gate: Gate) -> None:
     """Before opening, paused, closed, an old file, a message of the operator: hostile text stays text."""
     hold(browser, gate, 40)
@@ -197,6 +209,24 @@ async def test_the_page_is_small_and_may_be_kept_by_caches(browser: httpx.AsyncC
     assert page.headers["cache-control"].startswith("public, max-age=60")
     assert "set-cookie" not in page.headers
     assert "unsafe" not in page.headers["content-security-policy"]
+
+
+async def test_the_page_without_a_script_is_small_too(browser: httpx.AsyncClient, gate: Gate) -> None:
+    """Under 10 kB, unpacked, with all that it can say, as long as it may be and of signs that HTML writes at length."""
+    why = max(WHY.values(), key=lambda reason: len(reason.id + reason.en))
+    message = Sentence("&" * 400, '"' * 400)
+    told = {"title": "W" * 80, "message": message, "why": why, "call_by": ("email", "whatsapp", "sms")}
+    now = changed(OPEN, draw=changed(DRAWN, count=2**30 - 2), grace_from=1, now_serving=0, **told)
+    publish(gate.reception.now.folder.parent, now)
+    hold(browser, gate, 2**30 - 1)
+    page = (await browser.get("/gate/retail/giliran?dipanggil=1")).raise_for_status()
+    shown = ("1.073.741.823", "Catat kodenya", message.id, message.en, why.id, why.en, "/gate/retail/undian")
+    for text in (*shown, "surel, WhatsApp atau SMS", "akan kami panggil", "Kabar ini sudah", "http-equiv=refresh"):
+        assert text in html.unescape(page.text), text
+    assert len(page.content) < 10_000
+    wrong = await browser.post("/gate/retail/giliran", data={"do": "masuk"})
+    assert (409, True) == (wrong.status_code, message.id in html.unescape(wrong.text))
+    assert len(wrong.content) < 10_000
 
 
 async def test_a_receipt_proves_a_moment_to_anybody(browser: httpx.AsyncClient, gate: Gate, tmp_path: Path) -> None:

@@ -188,6 +188,38 @@ async def test_who_waits_for_news_holds_no_slot(served: ServedDoor, client: http
     assert 0 == served.door.waiters.slots.used
 
 
+@pytest.mark.parametrize(
+    ("path", "prefer"),
+    [
+        ("/v1/stamps/x", "wait=0"),
+        ("/v1/stamps/x", "await=5"),
+        ("/v1/stamps/x/file", "wait=5"),
+        ("/v1/orders/x", "wait=5"),
+        ("/pesanan/x", "wait=5"),
+        ("/dokumen/x", "wait=5"),
+    ],
+)
+async def test_who_only_says_that_they_wait_takes_a_slot(
+    served: ServedDoor, client: httpx.AsyncClient, path: str, prefer: str
+) -> None:
+    """There is nothing to wait for: it is work like any other."""
+    asked = asyncio.create_task(client.get(path, headers={"Prefer": prefer, **SLOW}))
+    await until(lambda: served.door.work.slots.used == 1)
+    assert 0 == served.door.waiters.slots.used
+    assert 200 == (await asked).status_code
+
+
+async def test_who_waits_for_an_inspection_rests_with_looking_at_it(
+    served: ServedDoor, client: httpx.AsyncClient
+) -> None:
+    """And is of the same class: to ask to wait makes nothing more urgent."""
+    answer = await client.get("/v1/documents/x", headers={"Prefer": "wait=5"})
+    assert (200, 1) == (answer.status_code, served.door.tally("retail").admitted[Work.BUY])
+    served.door.lane_steps = {"retail": Step.BUYING}
+    answer = await client.get("/v1/documents/x", headers={"Prefer": "wait=5"})
+    assert (503, "part_resting") == (answer.status_code, answer.json()["code"])
+
+
 async def test_work_for_somebody_who_has_gone_is_not_begun(served: ServedDoor, client: httpx.AsyncClient) -> None:
     """Who hangs up while waiting gives the place to the next."""
     tasks = await fill(served, client, takes_s=0.4)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from dataclasses import replace
 from pathlib import Path
 
 import httpx
@@ -13,7 +14,7 @@ from served_door import ServedDoor
 from emeterai.app import create_app
 from emeterai.core.brownout import Step
 from emeterai.gate.keeper import Keeper
-from emeterai.gate.sorting import NEVER, sort_of
+from emeterai.gate.sorting import NEVER, Needs, asks_to_wait, sort_of
 from emeterai.infra.settings import Settings
 
 LOOKS = """
@@ -57,6 +58,12 @@ NEVER_REST = {
 """What goes on at every step, by its sort."""
 
 
+WAITS = """
+    GET/v1/documents/x GET/v1/stamps/x
+"""
+"""Those whose answer comes with the news when they are asked to wait."""
+
+
 def routes(folder: Path) -> dict[tuple[str, str], bool]:
     """Each method (OPTIONS is free) and address that the application answers, and whether it needs a staff role."""
     app = create_app(Settings(data_dir=str(folder)), Keeper(b"k" * 32))
@@ -93,6 +100,41 @@ def test_whatever_needs_a_staff_role_is_of_the_office(tmp_path: Path) -> None:
     theirs = {route for route, is_staff in found.items() if is_staff}
     assert len(theirs) >= 20
     assert theirs == {route for route in found if name_of(*route) == "office"}
+
+
+def test_only_what_waits_goes_the_way_of_those_who_wait(tmp_path: Path) -> None:
+    """A route that takes `Prefer` to look at something; nothing else is spared its slot by asking to wait."""
+    app, takes_prefer, spared = create_app(Settings(data_dir=str(tmp_path)), Keeper(b"k" * 32)), set(), set()
+    for route in app.routes:
+        assert isinstance(route, HTTPRoute)
+        path = re.sub(r"\{[^}]*\}", "x", route.path)
+        for method, (handler, _) in route.route_handler_map.items():
+            sort, patient = sort_of(method, path), sort_of(method, path, waits=True)
+            takes_prefer |= {f"{method}{path}"} if "prefer" in handler.parsed_fn_signature.parameters else set()
+            if sort is not None and patient is not None and patient != sort:
+                spared.add(f"{method}{path}")
+                assert patient == replace(sort, needs=Needs.WAIT)
+    assert sorted(WAITS.split()) == sorted(spared)
+    assert takes_prefer == spared | {"POST/v1/stamps", "GET/v1/quota/history/news"}
+
+
+@pytest.mark.parametrize(
+    ("said", "waits"),
+    [
+        (["wait=20"], True),
+        (["respond-async, Wait = 5"], True),
+        (["handling=lenient", "wait=5"], True),
+        (["wait=5", "handling=lenient"], True),
+        (["wait=0"], False),
+        (["await=5"], False),
+        (["wait"], False),
+        (["handling=wait"], False),
+        ([], False),
+    ],
+)
+def test_who_asks_to_wait(said: list[str], waits: bool) -> None:
+    """For some seconds, in any header of that name."""
+    assert waits == asks_to_wait([(b"host", b"wait=5"), *((b"prefer", one.encode()) for one in said)])
 
 
 @pytest.mark.parametrize(("name", "asked"), [(name, one) for name, some in NEVER_REST.items() for one in some.split()])

@@ -9,6 +9,7 @@ import pytest
 from litestar.types import Receive, Scope, Send
 from served_door import plain_pass
 
+from emeterai.core.admission import Work
 from emeterai.gate.carrying import PASS_HEADER
 from emeterai.gate.door import INSIDE_S, Door
 from emeterai.gate.lanes import RETAIL
@@ -43,3 +44,71 @@ async def test_told_to_come_again_later_than_people_count_as_inside(status: int,
     assert door.knows(RETAIL, b"retail")
     await Shedding(app, door, pass_of=plain_pass)({**scope, "headers": HEADERS, "path": "/v1/quota"}, receive, send)
     assert [inside] * 4 == counted
+
+
+async def answered(door: Door, later_s: bytes, times: int, *, who: bytes = b"retail") -> None:
+    """So many orders one after another, each of which hears to come again so much later."""
+
+    async def app(_scope: Scope, _receive: Receive, send: Send) -> None:
+        await send({"type": "http.response.start", "status": 503, "headers": [(b"retry-after", later_s)]})
+        await send({"type": "http.response.body", "body": b"", "more_body": False})
+
+    async def receive() -> Any:
+        raise AssertionError
+
+    async def send(_message: Any) -> None:
+        pass
+
+    scope: Any = {"type": "http", "http_version": "1.1", "method": "POST", "path": "/v1/orders", "query_string": b""}
+    headers = [(PASS_HEADER, who), (b"accept", b"application/json")]
+    for _ in range(times):
+        await Shedding(app, door, pass_of=plain_pass)({**scope, "headers": headers}, receive, send)
+
+
+@pytest.mark.parametrize(("later_s", "is_ours"), [(b"10", False), (b"2", True)])
+async def test_the_outage_of_somebody_else_is_not_taken_for_too_much_work(*, later_s: bytes, is_ours: bool) -> None:
+    """A payment provider that is away says nothing of how many may be served; a database without a connection does."""
+    now_s = 0.0
+
+    def clock() -> float:
+        nonlocal now_s
+        now_s += 0.01
+        return now_s
+
+    door = Door(clock=clock)
+    limit = door.work.slots.limit
+    await answered(door, later_s, 500)
+    door.second()
+    assert is_ours == (door.work.slots.limit < limit)
+    assert is_ours == (door.slowness > 0.1)
+    assert 0 == door.in_flight(RETAIL)
+
+
+async def test_who_is_told_to_come_later_has_not_left_and_does_not_come_in_once_more() -> None:
+    """The reading says how many were sent away and how many are back, each once however often they ask."""
+    door = Door(clock=time.monotonic)
+    for who in (b"retail", b"retail+"):
+        door.seen(RETAIL, who)
+    await answered(door, b"10", 3)
+    first: Any = door.reading()["lanes"]
+    assert (1, 2) == (first[RETAIL]["inside"], first[RETAIL]["entered"])
+    assert 1 == first[RETAIL]["sent_away"] - first[RETAIL]["came_back"]
+    door.seen(RETAIL, b"retail")
+    second: Any = door.reading()["lanes"]
+    assert (2, 0, 1) == tuple(second[RETAIL][name] for name in ("inside", "entered", "came_back"))
+
+
+async def test_what_was_slow_once_is_forgotten_where_nothing_is_asked_any_more() -> None:
+    """A process that answers few would otherwise keep the line of all shut by one late answer."""
+    now_s = 0.0
+    door = Door(clock=lambda: now_s)
+    for _ in range(10):
+        now_s += 0.2
+        door.work.enter_now(RETAIL, Work.BUY)
+        door.ended(RETAIL, "order", 0.01, failed=True)
+    assert door.limit.ratio > 1.0
+    for _ in range(30):
+        now_s += 1.0
+        door.second()
+    assert 0.0 == door.limit.ratio
+    assert door.slowness < 0.01

@@ -16,8 +16,8 @@ from emeterai.app import create_app
 from emeterai.core.admission import Work
 from emeterai.core.refusal import Refused
 from emeterai.gate.keeper import Keeper
+from emeterai.gate.late_bodies import SMALL_BODY_BYTES
 from emeterai.gate.listening import whole_body
-from emeterai.gate.shedding import SMALL_BODY_BYTES
 from emeterai.gate.sorting import sort_of
 from emeterai.infra.settings import Settings
 

@@ -190,3 +190,17 @@ async def test_an_address_that_is_too_long_is_refused(process: Process, db: Data
     assert 422 == answer.status_code
     assert "Alamat surel ini tidak dapat dipakai" in answer.text
     assert [] == await kept(db)
+
+
+async def test_whoever_was_called_is_promised_no_other_call(process: Process, db: Database) -> None:
+    """Neither a program nor a page says that they will be; they are told to stay, as their turn is near."""
+    assert 202 == (await process.wish(300, email="salah@contoh.id")).status_code
+    await db.fetch("UPDATE gate.calls SET state = 'called', email = NULL")
+    answer = await process.wish(300, email="siti@contoh.id")
+    assert (409, "call_made_already") == (answer.status_code, answer.json()["code"])
+    assert "/gate/retail" in answer.json()["id"]
+    assert "/gate/retail" in answer.json()["en"]
+    page = await process.form(300, PHONE)
+    assert "Anda sudah dipanggil" in page.text
+    assert "Anda akan kami panggil" not in page.text
+    assert [(300, 300, None, None)] == await kept(db)

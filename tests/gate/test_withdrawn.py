@@ -119,6 +119,7 @@ async def test_another_ones_ticket_keeps_nobody_from_finishing(desk: Reception) 
     assert (await desk.enter("retail", account_id=SITI, shown=shared)).granted.finish
 
 
+@pytest.mark.parametrize("named", ["--number", "--account"])
 @pytest.mark.parametrize("how", ["came_in", "took", "left"])
 async def test_withdrawing_a_number_reaches_the_account_that_it_has_become(
     db: Database,
@@ -128,8 +129,9 @@ async def test_withdrawing_a_number_reaches_the_account_that_it_has_become(
     monkeypatch: pytest.MonkeyPatch,
     capsys: pytest.CaptureFixture[str],
     how: str,
+    named: str,
 ) -> None:
-    """Also a pass to finish, which has no number. Nobody else is touched."""
+    """Also a pass to finish, which has no number; so does withdrawing the account itself. Nobody else is touched."""
     (tmp_path / "secrets").mkdir()
     (tmp_path / "secrets" / "gate").write_bytes(SECRET)
     monkeypatch.setenv("EMETERAI_DATABASE_URL", database_url)
@@ -143,14 +145,18 @@ async def test_withdrawing_a_number_reaches_the_account_that_it_has_become(
     if how == "left":
         await desk.leave("retail", account_id=SITI, shown=ticket_of(desk, number, SITI))
     finish = desk.passes.to_finish("retail", SITI, int(desk.clock_s()))
-    words = ["gate", "revoke", "retail", "--number", str(number), "--reason", "sold", "--json"]
+    whom, subjects = {
+        "--number": (str(number), {number_subject(number), finish.holder}),
+        "--account": (str(SITI), {finish.holder}),
+    }[named]
+    words = ["gate", "revoke", "retail", named, whom, "--reason", "sold", "--json"]
     assert 0 == await asyncio.to_thread(main, words)
     assert {"revoked": True, "account": str(SITI)} == msgspec.json.decode(capsys.readouterr().out)
     await desk._look()
-    expected = {("retail", number_subject(number)), ("retail", finish.holder)}
-    assert expected == desk.revoked
-    assert "pass_revoked" == await why_not(desk)
-    assert 0 == await asyncio.to_thread(main, [*words[:4], "499", *words[5:]])
+    assert {("retail", subject) for subject in subjects} == desk.revoked
+    for shown, held in (("", ""), (ticket_of(desk, number, SITI), ""), ("", desk.passes.sign(finish))):
+        assert "pass_revoked" == await why_not(desk, shown, held=held)
+    assert 0 == await asyncio.to_thread(main, [*words[:3], "--number", "499", *words[5:]])
     assert {"revoked": True, "account": None} == msgspec.json.decode(capsys.readouterr().out)
 
 

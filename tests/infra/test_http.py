@@ -14,6 +14,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 from litestar.exceptions import HTTPException, MethodNotAllowedException, NotFoundException, ValidationException
 
+from emeterai.accounts.guesses import SIGN_IN_PAUSED
+from emeterai.accounts.passwords import SIGN_IN_BUSY
 from emeterai.core.refusal import Refused
 from emeterai.infra.blobs import BlobMissingError
 from emeterai.infra.database import BUSY
@@ -31,6 +33,7 @@ from emeterai.infra.http import (
     read_cursor,
     refusal_headers,
     refusal_of,
+    spread,
 )
 
 SIZE_BYTES = 10_000
@@ -215,6 +218,22 @@ def test_a_refusal_that_passes_says_when_to_come_back() -> None:
     assert {"retry-after": "7"} == refusal_headers(BUSY(retry_after_s=7))
     assert {"retry-after"} == set(refusal_headers(BUSY()))
     assert {} == refusal_headers(NOT_FOUND())
+
+
+def test_those_who_are_refused_together_are_not_told_to_come_back_together() -> None:
+    """Never sooner than was meant, half as late again at most, in the header as in the sentence; a 429 is exact."""
+    answers = [problem_response(SIGN_IN_BUSY(retry_after_s=10)) for _ in range(200)]
+    told = {int(answer.headers["retry-after"]) for answer in answers}
+    assert told <= set(range(10, 16))
+    assert len(told) >= 4
+    for answer in answers:
+        document = json.loads(answer.content)
+        assert f" {answer.headers['retry-after']} detik" in document["id"]
+        assert int(answer.headers["retry-after"]) == document["retry_after_s"]
+    assert {1, 2} == {spread(BUSY(retry_after_s=1)).facts["retry_after_s"] for _ in range(200)}
+    window = SIGN_IN_PAUSED(retry_after_s=100)
+    assert window is spread(window)
+    assert {} == spread(BUSY()).facts
 
 
 @pytest.mark.parametrize(

@@ -40,6 +40,7 @@ async def new_lane(walker: Walker) -> str:
     page = await walker.get("/operator/jalur-baru")
     page = await walker.send(page, "/operator/jalur-baru", name=name, title="Kampanye uji")
     assert "Look first" in page.text
+    assert "open to everybody within about a second, without a draw" in page.text
     assert 404 == (await walker.http.get(f"/operator/jalur/{name}")).status_code
     page = await walker.send(page, "/operator/jalur-baru")
     assert f"/operator/jalur/{name}" == page.path

@@ -197,6 +197,36 @@ def quiet(**changes: float) -> Seen:
     return Seen({"retail": LaneSeen(inside=20, share=1.0)}, settled=20.0, under_way=3, **changes)  # type: ignore[arg-type]
 
 
+SMALL_MACHINES = {
+    "people take a quarter of a minute": Chain(capacity=7.0, units_each=1.0, thinks_s=(3.0, 8.0), lingers_s=10),
+    "people take half a minute to a minute": Chain(capacity=12.0, units_each=1.0, thinks_s=(10.0, 50.0), lingers_s=10),
+    "and the machine is smaller still": Chain(capacity=7.0, units_each=1.0, thinks_s=(10.0, 50.0), lingers_s=10),
+}
+
+
+@pytest.mark.parametrize("seed", SEEDS)
+@pytest.mark.parametrize("name", SMALL_MACHINES)
+def test_a_rush_from_nothing_does_not_keep_a_small_machine_late_for_good(name: str, seed: int) -> None:
+    """Seven times what it can do come at once, and all are inside before the first has finished: it works that off,
+    and then those inside are served within seconds, as if the crowd had come slowly.
+    """
+    chain = SMALL_MACHINES[name]
+    line = SimulatedLine(seed, lambda _: 7 * chain.capacity, controller=controllers_own(), chain=chain, late_s=0.3)
+    ticks = line.run(600)[120:]
+    assert statistics.mean(tick.settled for tick in ticks) >= 0.9 * chain.capacity
+    assert statistics.mean(tick.oldest_s for tick in ticks) <= 10.0
+
+
+def test_where_all_is_late_before_any_stay_is_known_the_crowd_is_worked_off() -> None:
+    """The stays of people who are late say nothing; the window is cut all the same, after a quarter of a minute."""
+    pacer = controllers_own()
+    for second in range(60):
+        crowd = LaneSeen(waiting=5_000, inside=min(200, 25 * second), entered=25 if second < 8 else 1, share=1.0)
+        pacer.turn(Seen({"retail": crowd}, settled=1.0, under_way=20, pressure=4.0))
+        assert WINDOW_START == pacer.window or second >= 15
+    assert pacer.window <= 0.5 * WINDOW_START
+
+
 def test_on_an_ordinary_day_nobody_needs_a_pass() -> None:
     """However many are inside, as long as they are served well and nobody waits."""
     pacer = Pacer(start=50)
@@ -242,6 +272,22 @@ def test_what_is_not_known_or_stands_still_asks_for_no_pass_by_itself(fault: dic
     assert WINDOW_START == pacer.window
     line = Seen({"retail": LaneSeen(inside=150, waiting=9, share=1.0)}, **fault)
     assert pacer.turn(line)["retail"].pass_needed
+
+
+def test_buyers_who_wait_elsewhere_make_no_room_and_come_back_to_their_own() -> None:
+    """A provider is away: those whom it sends off have not left, and those who are back have not come in."""
+
+    def told(**what: int) -> float:
+        pacer = Pacer(start=100, ceiling=100)
+        steady = {"inside": 100, "waiting": 500, "share": 1.0}
+        for _ in range(60):
+            pacer.turn(Seen({"retail": LaneSeen(**steady, entered=4)}, settled=4.0))
+        return pacer.turn(Seen({"retail": LaneSeen(**{**steady, **what})}, settled=4.0))["retail"].per_s
+
+    usual = told(entered=4)
+    assert pytest.approx(usual) == told(entered=4, sent_away=30, came_back=30)
+    assert told(inside=98, entered=4, sent_away=4) < told(inside=98, entered=4)
+    assert told(inside=102, entered=4, came_back=4) > told(inside=102, entered=4)
 
 
 def test_lateness_in_the_first_seconds_of_a_rush_cuts_nothing() -> None:

@@ -57,7 +57,7 @@ BUSY = RoomView(
 CALM = RoomView([view(BEFORE)], goodput=0.0, window=300.0, step=STEPS[Step.NONE], step_number=0)
 TYPED = Form({**fields_of(AFTER), "seen": "7"})
 WRONG = Form({**fields_of(AFTER), "share": "200"}, (FieldError("share", "Terlalu besar.", "Too large."),))
-CONFIRM = {"lane": BEFORE, "action": "/operator/jalur/retail"}
+CONFIRM = {"lane": BEFORE, "action": "/operator/jalur/retail", "is_undo": False}
 OPERATOR: list[tuple[str, str, dict[str, Any]]] = [
     ("operator", "gate/operator.html", {"room": BUSY, "refresh_s": 1, "changes": [(CHANGE, differences(CHANGE))]}),
     ("operator_calm", "gate/operator.html", {"room": CALM, "refresh_s": 0, "changes": []}),
@@ -67,6 +67,11 @@ OPERATOR: list[tuple[str, str, dict[str, Any]]] = [
         "operator_confirm",
         "gate/operator_confirm.html",
         {**CONFIRM, "differences": would_change(BEFORE, AFTER), "fields": {"share": "30", "seen": "0"}},
+    ),
+    (
+        "operator_confirm_undo",
+        "gate/operator_confirm.html",
+        {**CONFIRM, "differences": would_change(AFTER, BEFORE), "fields": {"seen": "7"}, "is_undo": True},
     ),
     ("operator_confirm_nothing", "gate/operator_confirm.html", {**CONFIRM, "differences": [], "fields": {}}),
     ("operator_new", "gate/operator_new.html", {"form": Form()}),

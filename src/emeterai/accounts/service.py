@@ -10,7 +10,7 @@ from emeterai.accounts import details, groups_store, store
 from emeterai.accounts.guesses import GuessLimit, guess_key, take_guess
 from emeterai.accounts.model import Account, ApiKey, Caller, NewApiKey, SignedIn, Timezone
 from emeterai.accounts.passwords import Passwords, check_new_password
-from emeterai.accounts.sign_ups import USUAL, Bounds, take_sign_up
+from emeterai.accounts.sign_ups import USUAL, Bounds, refuse_sign_up, take_sign_up
 from emeterai.accounts.tokens import (
     API_KEY_PREFIX,
     KEY_PREFIX_LENGTH,
@@ -113,9 +113,11 @@ class Accounts:
         clean_email, clean_phone = details.clean_email_and_phone(email, phone)
         zone = details.clean_timezone(timezone)
         check_new_password(password, (clean_name, clean_email, clean_phone, phone))
+        contacts = " ".join(filter(None, (clean_email, clean_phone)))
+        if address is not None:
+            await refuse_sign_up(self._db, address, self._sign_up_bounds, contacts=contacts)
         async with self._passwords.turn():
             if address is not None:
-                contacts = " ".join(filter(None, (clean_email, clean_phone)))
                 await take_sign_up(self._db, address, self._sign_up_bounds, contacts=contacts)
             password_hash = await self._passwords.hash(password)
         async with self._db.transaction() as tx:

@@ -10,7 +10,7 @@ from collections.abc import Sequence
 
 from emeterai.accounts import store
 from emeterai.accounts.guesses import guess_key
-from emeterai.core.refusal import RefusalKind
+from emeterai.core.refusal import RefusalKind, Refused
 from emeterai.infra.database import Database
 from emeterai.infra.networks import is_of_this_machine, networks_of
 from emeterai.infra.settings import Settings
@@ -39,6 +39,20 @@ def bounds_of(settings: Settings) -> Bounds:
     return (settings.address_sign_ups_an_hour_max, HOUR_S), (settings.address_sign_ups_a_day_max, DAY_S)
 
 
+async def refuse_sign_up(db: Database, address: str, bounds: Bounds, *, contacts: str) -> None:
+    """Raise `sign_ups_paused` where `take_sign_up` would, and count nothing: so nobody need wait to hear it."""
+    if is_of_this_machine(address):
+        return
+    same, places = _same_key(address, contacts), _places(address, bounds)
+    windows = await store.windows_open(db, [same, *(key for key, _, _ in places)])
+    if _is_repeated(windows.get(same)):
+        return
+    for key, accounts_max, _ in places:
+        opened, left_s = windows.get(key, (0, 0))
+        if opened >= accounts_max:
+            raise _paused(left_s)
+
+
 async def take_sign_up(db: Database, address: str, bounds: Bounds, *, contacts: str) -> None:
     """Count an account before it is opened, for its address and for the block that this is of.
 
@@ -48,15 +62,31 @@ async def take_sign_up(db: Database, address: str, bounds: Bounds, *, contacts: 
     """
     if is_of_this_machine(address):
         return
-    same = guess_key(f"sign-up of {contacts}", address)
-    if not 1 <= await store.tries_counted(db, same) <= _REPEATS_MAX:
-        await _take(db, address, bounds)
+    same = _same_key(address, contacts)
+    if not _is_repeated((await store.windows_open(db, [same])).get(same)):
+        for key, accounts_max, window_s in _places(address, bounds):
+            opened, left_s = await store.count_guess(db, key, window_s)
+            if opened > accounts_max:
+                raise _paused(left_s)
     await store.count_guess(db, same, _REPEATED_S)
 
 
-async def _take(db: Database, address: str, bounds: Bounds) -> None:
-    for accounts_max, window_s in bounds:
-        for place, (network, _) in enumerate(networks_of(address)):
-            opened, left_s = await store.count_guess(db, guess_key(f"sign-up {window_s}", network), window_s)
-            if opened > accounts_max * (BLOCK_TIMES if place else 1):
-                raise SIGN_UPS_PAUSED(retry_after_s=max(1, left_s), minutes=max(1, -(-left_s // 60)))
+def _same_key(address: str, contacts: str) -> bytes:
+    return guess_key(f"sign-up of {contacts}", address)
+
+
+def _is_repeated(window: tuple[int, int] | None) -> bool:
+    return window is not None and window[0] <= _REPEATS_MAX
+
+
+def _places(address: str, bounds: Bounds) -> list[tuple[bytes, int, int]]:
+    """Where an account of that address is counted: the key, the most accounts, and the seconds of the window."""
+    return [
+        (guess_key(f"sign-up {window_s}", network), accounts_max * (BLOCK_TIMES if place else 1), window_s)
+        for accounts_max, window_s in bounds
+        for place, (network, _) in enumerate(networks_of(address))
+    ]
+
+
+def _paused(left_s: int) -> Refused:
+    return SIGN_UPS_PAUSED(retry_after_s=max(1, left_s), minutes=max(1, -(-left_s // 60)))

@@ -10,6 +10,7 @@ all, because an outage says nothing of how many the service can serve.
 
 from __future__ import annotations
 
+from collections import deque
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
@@ -24,29 +25,35 @@ _FOLD = 1.5
 _FILLS_S, _FILLS_EMPTY_S = 8.0, 2.0
 """Room is filled, and what is too much is worked off, over the first of these; where much is empty, over the second.
 Filled faster, those who came together would leave together, and their places be given on together: for good."""
-_GROWTH_A_S, _PROBING_A_STAY, _DRAINING_A_S = 0.12, 0.25, 0.04
-"""How fast the window grows to where it has been of use before, grows beyond that, and shrinks when all is late."""
+_GROWTH_A_S, _PROBING_A_STAY, _DRAINING_A_S, _DRAINING_A_STAY = 0.12, 0.25, 0.04, 0.4
+"""How fast the window grows to where it has been of use before, grows beyond that, and shrinks when all is late: what a
+cut does is felt a stay later, so it is never cut by more than a part in that time."""
 _STAY_S_MIN = 10.0
 _OPENING_A_S, _OPENING, _AMPLE = 0.15, 5.0, 1.2
 _KNOWN_SHARE = 0.95
-_ENOUGH = 1.0
+_ENOUGH = 1.3
+"""Somewhat more than Little's law wants: those who leave come in waves, and in a trough nothing should stand still."""
 _BEST_FADES_A_S = 0.002
 _FULL_SHARE, _USED_SHARE = 0.75, 0.7
 _LOAD_GOOD = 0.9
 _REFUSED_SHARE = 0.02
 _SMOOTH, _SMOOTH_LEAVING, _SMOOTH_STAY = 0.2, 0.06, 0.03
 _QUIET_S = 5.0
+_STAYS_S_MAX, _UNKNOWN_S_MAX = 900, 15
+"""The longest stay that is looked for; and for so long everything may be late before any stay is known."""
 
 
 @dataclass(frozen=True, slots=True)
 class LaneSeen:
     """One lane in the last second. `waiting` have a number whose turn has not come; `inside` are at work, of whom
-    `entered` came in in this second.
+    `entered` came in in this second; `sent_away` were told to come again later, and `came_back` again who had been.
     """
 
     waiting: int = 0
     inside: int = 0
     entered: int = 0
+    sent_away: int = 0
+    came_back: int = 0
     share: float = 0.0
     floor_per_s: float = 0.2
     ceiling_per_s: float = 0.0
@@ -85,6 +92,7 @@ class _LanePace:
     coming: float = 0.0
     """Who was let in and is still on the way."""
     inside: int | None = None
+    left: int = 0
     leaving_per_s: float = 0.0
     seconds: int = 0
     """Since somebody left for the first time."""
@@ -95,10 +103,42 @@ class _LanePace:
         """Take in what was seen: who came, and who has left."""
         self.coming = max(0.0, self.coming - lane.entered)
         if self.inside is not None:
-            left = max(0, self.inside + lane.entered - lane.inside)
+            # Whoever waits elsewhere for somebody who is away has not left: nobody is let in for that.
+            left = max(0, self.inside + lane.entered + lane.came_back - lane.sent_away - lane.inside)
+            self.left = left
             self.seconds += bool(left or self.seconds)
             self.leaving_per_s += max(_SMOOTH_LEAVING, 1.0 / max(2, self.seconds)) * (left - self.leaving_per_s)
         self.inside = lane.inside
+
+
+class _Stay:
+    """How long a person is inside when nothing is late: `seconds`, 0 while that is not known.
+
+    Who came first leaves first, by and large: once as many have left as were inside at some moment, a stay has passed
+    since. In a crowd that has just come that is less than the truth, never more: a stay that is believed to be longer
+    than it is lets in too many, which makes it so. For the same reason nothing is learned while all is late; and where
+    all is late before anything was learned, the shortest stay is believed, or the window would never be cut.
+    """
+
+    def __init__(self) -> None:
+        self.seconds = 0.0
+        self._left = 0
+        self._came: deque[int] = deque(maxlen=_STAYS_S_MAX)
+        """How many had come by each second, the oldest of which is the last by which no more had than have left."""
+        self._late_s = 0
+
+    def look(self, inside: int, left: int, *, is_late: bool) -> None:
+        """Take in a second: so many are inside, so many left."""
+        self._left += left
+        self._came.append(self._left + inside)
+        while len(self._came) > 1 and self._came[1] <= self._left:
+            self._came.popleft()
+        found_s = len(self._came) - 1.0
+        self._late_s = self._late_s + 1 if is_late and inside else 0
+        if not is_late and self._left and found_s:
+            self.seconds += _SMOOTH_STAY * (found_s - self.seconds) if self.seconds else found_s
+        elif not self.seconds and self._late_s > _UNKNOWN_S_MAX:
+            self.seconds = _STAY_S_MIN
 
 
 class Pacer:
@@ -111,9 +151,8 @@ class Pacer:
         self._floor, self._ceiling = floor, ceiling
         self._oldest_s_max = oldest_s_max
         self._refused_share = 0.0
-        self._inside = self._left = self._leaving_per_s = self._best_per_s = 0.0
-        self._stay_s = 0.0
-        """How long a person is inside when nothing is late; 0 while that is not known."""
+        self._leaving_per_s = self._best_per_s = 0.0
+        self._stay = _Stay()
         self._was_full = False
         self._lanes: dict[str, _LanePace] = {}
         self.reasons: list[str] = []
@@ -152,35 +191,36 @@ class Pacer:
         slow, doors = seen.oldest_s / self._oldest_s_max, max(seen.pressure, self._refused_share / _REFUSED_SHARE)
         load = max(slow, doors)
         self._learn(inside, slow, doors)
+        stay_s = self._stay.seconds
         if load > 1.0:
             self.reasons, self._was_full = ["sealing_slow" if slow >= doors else "doors_full"], True
-            shrunk = self.window * (1.0 - _DRAINING_A_S * min(1.0, load - 1.0))
+            shrunk = self.window * (
+                1.0 - min(_DRAINING_A_S, _DRAINING_A_STAY / max(_STAY_S_MIN, stay_s)) * min(1.0, load - 1.0)
+            )
             self.window = min(self.window, max(shrunk, self._enough()), self._filled(inside))
         elif load < _LOAD_GOOD and not any(pace.room for pace in self._lanes.values()):
             # Nobody is kept out and all are served well: there is room for more than these, and a crowd is no surprise.
             opened = self.window * (1.0 + _OPENING_A_S) + _OPENING
             self.window = max(self.window, min(_AMPLE * inside, opened))
         elif load < _LOAD_GOOD and self._is_used(seen, inside):
-            is_known = not self._was_full or self.window < _KNOWN_SHARE * self._best_per_s * self._stay_s
-            growth_a_s = _GROWTH_A_S if is_known else _PROBING_A_STAY / max(_STAY_S_MIN, self._stay_s)
+            is_known = not self._was_full or self.window < _KNOWN_SHARE * self._best_per_s * stay_s
+            growth_a_s = _GROWTH_A_S if is_known else _PROBING_A_STAY / max(_STAY_S_MIN, stay_s)
             self.window *= 1.0 + growth_a_s * (1.0 - load / _LOAD_GOOD)
 
     def _learn(self, inside: int, slow: float, doors: float) -> None:
-        """How many leave in a second, and by Little's law how long they stay: both over many seconds, or the waves of
-        those who came together would be taken for it. What is late makes stays longer, so it is not learned from.
+        """How many leave in a second, over many seconds, or the waves of those who came together would be taken for it;
+        and how long they stay.
         """
         self._leaving_per_s = sum(pace.leaving_per_s for pace in self._lanes.values())
         self._best_per_s = max(self._leaving_per_s, self._best_per_s * (1.0 - _BEST_FADES_A_S))
-        if slow <= 0.5 and doors <= 2.0:
-            self._inside += _SMOOTH_STAY * (inside - self._inside)
-            self._left += _SMOOTH_STAY * (self._leaving_per_s - self._left)
-        self._stay_s = self._inside / self._left if self._left > 0.1 else 0.0
+        left = sum(pace.left for pace in self._lanes.values())
+        self._stay.look(inside, left, is_late=slow > 0.5 or doors > 2.0)
 
     def _enough(self) -> float:
-        """Little's law: so many are inside when as many leave as do now and nobody waits. Nothing is cut before the
-        stay is known.
+        """Little's law: about so many are inside when as many leave as do now and nobody waits. Nothing is cut before
+        the stay is known.
         """
-        return _ENOUGH * self._leaving_per_s * self._stay_s if self._stay_s else self.window
+        return _ENOUGH * self._leaving_per_s * self._stay.seconds if self._stay.seconds else self.window
 
     def _is_used(self, seen: Seen, inside: int) -> bool:
         """Whether people wait, and the window is what keeps them out."""
@@ -191,7 +231,7 @@ class Pacer:
         """A window that nobody fills says nothing: it is cut to those who are inside and on the way, and some more. But
         not while a crowd is still coming in for the first time.
         """
-        return max(_AMPLE * (inside + self._coming()), self._floor) if self._stay_s else self.window
+        return max(_AMPLE * (inside + self._coming()), self._floor) if self._stay.seconds else self.window
 
     def _coming(self) -> float:
         return sum(pace.coming for pace in self._lanes.values())

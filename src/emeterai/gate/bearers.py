@@ -13,7 +13,8 @@ from collections.abc import Sequence
 from uuid import UUID
 
 from emeterai.core.refusal import RefusalKind, Refused
-from emeterai.gate import bearer_store
+from emeterai.gate import bearer_store, over_store
+from emeterai.gate.lanes import DEFAULTS
 from emeterai.gate.passes import Pass, room_path
 from emeterai.infra.database import Database
 from emeterai.infra.interruption import INTERRUPTIONS
@@ -24,8 +25,8 @@ SESSIONS_MAX = 3
 _REMEMBERED_MAX = 50_000
 FORGET_EVERY_S = 60.0
 ENDED_S, CLOSED_S = 86_400.0, 7 * 86_400.0
-"""A number is forgotten when its turn is over, or its lane has been closed for a week (until then it may be opened
-again), and no pass of it has been alive for a day.
+"""A number is forgotten when its turn is over, or its lane has been closed or taken back for a week (until then it may
+be opened again), and no pass of it has been alive for a day.
 """
 _FORGOTTEN_MAX = 5_000
 NUMBER_IN_USE = RefusalKind(
@@ -77,10 +78,14 @@ class Bearers:
 
 
 async def forget_numbers(db: Database) -> int:
-    """Delete what is on record of numbers that nobody can come in with any more, some thousands at a time; answers how
-    many there were.
+    """Delete what is on record of numbers that nobody can come in with any more: places, calls, whose they were, and in
+    lanes that are no more who took lots. Some thousands of each at a time; answers how many there were.
     """
-    return await bearer_store.forget_over(db, ended_s=ENDED_S, closed_s=CLOSED_S, limit=_FORGOTTEN_MAX)
+    bounds = over_store.Bounds(ended_s=CLOSED_S, lasting=sorted(DEFAULTS), limit=_FORGOTTEN_MAX)
+    forgotten = 0
+    for forget in (over_store.forget_places, over_store.forget_calls, over_store.forget_lots):
+        forgotten += await forget(db, bounds)
+    return forgotten + await over_store.forget_bearers(db, bounds, pass_ended_s=ENDED_S)
 
 
 class Sharers:

@@ -21,16 +21,22 @@ class Due:
 
 async def add_call(
     db: Database, lane: str, number: int, turn: int | None, email: str | None = None, *, phone: str | None = None
-) -> None:
+) -> bool:
     """Remember who wants to be called, at either address; `turn` is None before the draw. A second time replaces the
-    address. Who was called is not called again.
+    address, and another one is not kept waiting for what was tried at the first. False when they were called: nobody is
+    called again.
     """
-    await db.fetch(
+    added = await db.fetchval(
         """
         INSERT INTO gate.calls (lane, number, turn, email, phone) VALUES ($1, $2, $3, $4, $5)
         ON CONFLICT (lane, number)
-        DO UPDATE SET email = excluded.email, phone = excluded.phone, state = 'waiting', turn = excluded.turn, tries = 0
+        DO UPDATE SET email = excluded.email, phone = excluded.phone, state = 'waiting', turn = excluded.turn,
+            tries = 0, again_at = CASE
+                WHEN calls.state = 'waiting' AND coalesce(calls.phone, calls.email) <> coalesce($5, $4) THEN '-infinity'
+                ELSE calls.again_at
+            END
         WHERE calls.state <> 'called'
+        RETURNING true
         """,
         lane,
         number,
@@ -38,6 +44,7 @@ async def add_call(
         email,
         phone,
     )
+    return bool(added)
 
 
 async def calls_of_phone(db: Database, phone: str, *, beside: tuple[str, int]) -> int:
@@ -157,31 +164,35 @@ async def drop_calls_of_no_lane(db: Database, lanes: Sequence[str], *, kept_for:
     return len(rows)
 
 
-async def end_calls(db: Database, lane: str, numbers: Sequence[int]) -> None:
-    """Calls that were made: their addresses are deleted."""
+async def end_calls(db: Database, lane: str, made: Sequence[Due]) -> None:
+    """Calls that were made: their addresses are deleted. An address that was corrected meanwhile is still to call."""
     await db.fetch(
         """
         UPDATE gate.calls SET state = 'called', email = NULL, phone = NULL
-        WHERE lane = $1 AND number = ANY ($2::bigint[]) AND state = 'waiting'
+        FROM unnest($2::bigint[], $3::text[]) AS made (number, "to")
+        WHERE lane = $1 AND calls.number = made.number AND coalesce(phone, email) = made."to" AND state = 'waiting'
         """,
         lane,
-        list(numbers),
+        [one.number for one in made],
+        [one.to for one in made],
     )
 
 
-async def put_off_calls(db: Database, lane: str, numbers: Sequence[int], *, tries_max: int, again_s: float) -> None:
+async def put_off_calls(db: Database, lane: str, failed: Sequence[Due], *, tries_max: int, again_s: float) -> None:
     """Calls that failed: they are due again after `again_s`, give or take a quarter. Those that failed `tries_max`
-    times end, and their addresses are deleted.
+    times end, and their addresses are deleted. An address that was corrected meanwhile has not failed.
     """
     await db.fetch(
         """
-        UPDATE gate.calls SET again_at = now() + make_interval(secs => $4 * (0.75 + random() / 2)),
-            state = CASE WHEN tries >= $3 THEN 'failed' ELSE state END,
-            email = CASE WHEN tries < $3 THEN email END, phone = CASE WHEN tries < $3 THEN phone END
-        WHERE lane = $1 AND number = ANY ($2::bigint[]) AND state = 'waiting'
+        UPDATE gate.calls SET again_at = now() + make_interval(secs => $5 * (0.75 + random() / 2)),
+            state = CASE WHEN tries >= $4 THEN 'failed' ELSE state END,
+            email = CASE WHEN tries < $4 THEN email END, phone = CASE WHEN tries < $4 THEN phone END
+        FROM unnest($2::bigint[], $3::text[]) AS failed (number, "to")
+        WHERE lane = $1 AND calls.number = failed.number AND coalesce(phone, email) = failed."to" AND state = 'waiting'
         """,
         lane,
-        list(numbers),
+        [one.number for one in failed],
+        [one.to for one in failed],
         tries_max,
         again_s,
     )

@@ -130,8 +130,8 @@ class Calls:
                 _calls.labels("failed").inc()
                 _log.error("call_broken", lane=now.lane, error=type(outcome).__name__)
         made = [one for one, done in zip(due, outcomes, strict=True) if done is True]
-        failed = [one.number for one, done in zip(due, outcomes, strict=True) if done is not True]
-        await call_store.end_calls(self._db, now.lane, [one.number for one in made])
+        failed = [one for one, done in zip(due, outcomes, strict=True) if done is not True]
+        await call_store.end_calls(self._db, now.lane, made)
         await call_store.put_off_calls(self._db, now.lane, failed, tries_max=TRIES_MAX, again_s=AGAIN_S)
         calls.count += len(made)
         _measure(self._files.read(lane), made)

@@ -36,7 +36,9 @@ WRITER_S = 3.0
 UNREADABLE_S = 10.0
 """A line whose seed we cannot read is not claimed for so long: it is for a steward that can."""
 STILL_S_MAX = 5.0
-"""After a standstill that was longer the line goes on; it does not make up for it all at once."""
+"""After a standstill that was longer the line goes on; it does not make up for it all at once, and
+the rest of it is taken from nobody's grace.
+"""
 _COME_WINDOW_S, _COME_LAG_S = 300.0, 30.0
 _BEFORE_S = 300.0
 _SLOWER = Reason(
@@ -162,9 +164,14 @@ def step(
     # While no pass is needed whoever takes a number all the same walks in.
     is_quiet = not (admission.pass_needed or lane.always_room)
     admission = replace(admission, per_s=max(admission.per_s, WALK_IN_PER_S)) if is_quiet else admission
-    passed_s = min(STILL_S_MAX, max(0.0, at_s - row.moved_at.timestamp()))
+    since_s = max(0.0, at_s - row.moved_at.timestamp())
+    passed_s = min(STILL_S_MAX, since_s)
+    was_drawn = row.draw_count is not None
     row, state = _drawn(row, lane, seed or secrets.token_bytes(SEED_BYTES))
-    marks = msgspec.json.decode(row.marks, type=Marks) if row.marks != "[]" else Marks()
+    if row.draw_count is not None and not was_drawn:
+        row = _begun_anew(row, counts.came)
+    # While a line stands its time stands too: nobody's grace runs out, and the rate is the one of moving.
+    marks = _later(_marks_of(row), since_s - passed_s if state == "open" else since_s)
     if state == "open":
         share = _share(marks, at_s, before=row.come_share)
         went = advanced(
@@ -180,9 +187,6 @@ def step(
             marked(marks.turns, at_s, row.now_serving, keep_s=GRACE_S),
             marked(marks.came, at_s, counts.came, keep_s=GRACE_S),
         )
-    else:
-        # While a line stands its time stands too: nobody's grace runs out, and the rate is the one of moving.
-        marks = Marks(*([(when_s + passed_s, count) for when_s, count in some] for some in (marks.turns, marks.came)))
     row = replace(row, marks=msgspec.json.encode(marks).decode())
     return row, _published(row, lane, admission, counts, state=state, marks=marks, call_by=call_by)
 
@@ -197,6 +201,23 @@ def _drawn(row: RoomRow, lane: Lane, seed: bytes) -> tuple[RoomRow, State]:
         row = replace(row, draw_count=row.next_number - 1)
     is_postponed = lane.opens_at is not None and row.at < lane.opens_at
     return row, "paused" if lane.paused or is_postponed else "open"
+
+
+def _begun_anew(row: RoomRow, came: int) -> RoomRow:
+    """A lane in the moment of its draw: its turns count from 1. The marks of those before must end nobody's grace, and
+    which part of those people came says nothing of others. That `came` so many was long ago.
+    """
+    marks = Marks(came=[(0.0, came)])
+    return replace(row, marks=msgspec.json.encode(marks).decode(), come_share=1.0)
+
+
+def _marks_of(row: RoomRow) -> Marks:
+    return msgspec.json.decode(row.marks, type=Marks) if row.marks != "[]" else Marks()
+
+
+def _later(marks: Marks, seconds: float) -> Marks:
+    """The marks as if all that they say had been so much later."""
+    return Marks(*([(when_s + seconds, count) for when_s, count in some] for some in (marks.turns, marks.came)))
 
 
 def _share(marks: Marks, at_s: float, *, before: float) -> float:

@@ -88,6 +88,8 @@ class LaneReading(msgspec.Struct, frozen=True):
     refused: dict[str, int] = {}
     inside_refused: int = 0
     entered: int = 0
+    sent_away: int = 0
+    came_back: int = 0
     settled: int = 0
 
 
@@ -256,6 +258,8 @@ def _seen(
                 waiting=lines.get(name, 0),
                 inside=whole[name].inside,
                 entered=whole[name].entered,
+                sent_away=whole[name].sent_away,
+                came_back=whole[name].came_back,
                 share=shares.get(name, 0.0),
                 floor_per_s=lane.floor_per_s,
                 ceiling_per_s=lane.ceiling_per_s,
@@ -287,6 +291,8 @@ def _whole(readings: list[LaneReading]) -> LaneReading:
         refused=refused,
         inside_refused=sum(one.inside_refused for one in readings),
         entered=sum(one.entered for one in readings),
+        sent_away=sum(one.sent_away for one in readings),
+        came_back=sum(one.came_back for one in readings),
         settled=sum(one.settled for one in readings),
     )
 

@@ -145,6 +145,10 @@ class Tally:
     refused: Counter[Work] = field(default_factory=Counter)
     inside_refused: int = 0
     entered: int = 0
+    sent_away: int = 0
+    """Who was inside and was told to come again later."""
+    came_back: int = 0
+    """Who had been told so, and is inside again."""
 
 
 class Door:
@@ -171,6 +175,7 @@ class Door:
         self._walked_in: Counter[str] = Counter()
         self._usual_per_s: dict[str, float] = {}
         self._seen_at_s: dict[tuple[str, bytes], float] = {}
+        self._sent_away: set[tuple[str, bytes]] = set()
         self._urgent_waits_s = 0.0
         self._urgent_count = 0
         self._urgent_refused = 0
@@ -245,18 +250,24 @@ class Door:
             if len(self._seen_at_s) >= _INSIDE_MAX:
                 return
             self.tally(lane).entered += 1
+        elif key in self._sent_away:
+            self._sent_away.remove(key)
+            self.tally(lane).came_back += 1
         self._seen_at_s[key] = self._clock()
 
     def sent_away(self, lane: str, who: bytes) -> None:
         """Somebody inside was told to come again later: known, but in nobody's place until then."""
-        at_s = self._seen_at_s.get((lane, who))
-        if at_s is not None:
-            self._seen_at_s[lane, who] = min(at_s, self._clock() - INSIDE_S)
+        key, away_s = (lane, who), self._clock() - INSIDE_S
+        if self._seen_at_s.get(key, away_s) > away_s:
+            self._seen_at_s[key] = away_s
+            self._sent_away.add(key)
+            self.tally(lane).sent_away += 1
 
     def inside(self) -> Counter[str]:
         """How many people are inside, by lane."""
         now_s = self._clock()
         self._seen_at_s = {key: at_s for key, at_s in self._seen_at_s.items() if now_s - at_s < KNOWN_S}
+        self._sent_away &= self._seen_at_s.keys()
         return Counter(lane for (lane, _), at_s in self._seen_at_s.items() if now_s - at_s < INSIDE_S)
 
     def admitted(self, lane: str, work: Work, *, waited_s: float) -> None:
@@ -285,10 +296,13 @@ class Door:
         """Work of a kind has ended and gives its slot back."""
         limit = self.limit
         limit.sample(kind, took_s, self.work.slots.used, failed=failed)
-        found = limit.turn(self._clock())
+        self._follow_limit()
+        self.work.leave(lane)
+
+    def _follow_limit(self) -> None:
+        found = self.limit.turn(self._clock())
         if found != self.work.slots.limit:
             self.work.slots.resize(found)
-        self.work.leave(lane)
 
     def retry_after_s(self, work: Work) -> int:
         """When to come back: later the less urgent, and never all at once."""
@@ -307,6 +321,7 @@ class Door:
         refused_share = refused / (count + refused) if count + refused else 0.0
         now = max(2.0 * wait_share, min(4.0, 20.0 * refused_share))
         self.pressure += _SMOOTH * (now - self.pressure)
+        self._follow_limit()  # where nothing ends any more, what was slow once is no sign of how it goes now
         buying_share = self._buying_waits_s / self._buying_count / _BUYING_WAIT_S if self._buying_count else 0.0
         self.slowness += _SMOOTH * (max(now, buying_share, self.limit.ratio) - self.slowness)
         self._urgent_waits_s, self._urgent_count, self._urgent_refused = 0.0, 0, 0
@@ -325,6 +340,8 @@ class Door:
                 "refused": {work.name.lower(): count for work, count in tally.refused.items()},
                 "inside_refused": tally.inside_refused,
                 "entered": tally.entered,
+                "sent_away": tally.sent_away,
+                "came_back": tally.came_back,
             }
             for name in {*inside, *tallies}
             for tally in (tallies.get(name) or Tally(),)

@@ -51,6 +51,20 @@ LANE_CHANGED_MEANWHILE = RefusalKind(
     "Jalur ini baru saja diubah orang lain; muat ulang dan periksa dahulu.",
     "Somebody else has just changed this lane; reload and look first.",
 )
+LANE_CHANGED_SINCE = RefusalKind(
+    "lane_changed_since",
+    409,
+    "Jalur ini sudah diubah lagi sesudah itu; urungkan dahulu perubahan yang lebih baru.",
+    "This lane has been changed again since then; undo the newer changes first.",
+)
+DRAW_TOO_LATE = RefusalKind(
+    "draw_too_late",
+    409,
+    "Jalur ini sudah pernah dibuka atau memberi nomor, jadi undian tidak bisa lagi. Buat jalur baru dengan waktu "
+    "bukanya; untuk menahan jalur ini, jeda saja.",
+    "This lane has been open or has given numbers, so there can be no draw any more. Make a new lane with its opening "
+    "time; to hold this one back, pause it.",
+)
 
 
 class LaneKind(StrEnum):
@@ -129,6 +143,29 @@ class Change(msgspec.Struct, frozen=True, kw_only=True):
         pairs = [(name, getattr(before, name, None), getattr(after, name, None)) for name in names]
         return [(name, old, new) for name, old, new in pairs if old != new]
 
+    def undone(self, now: Lane | None) -> Lane | None:
+        """The lane `now` without this change: what it changed is as before, all else stays. None: there is none.
+
+        A change that made or removed a lane touches all of it: only as long as the lane is as it left it. Raises
+        `lane_changed_since`, `lane_unknown`, `lane_unusable`.
+        """
+        if self.lane not in DEFAULTS and (self.before is None or self.after is None):
+            if now != self.after:
+                raise LANE_CHANGED_SINCE()
+            return self.before
+        if now is None:
+            raise LANE_UNKNOWN()
+        return changed(now, {name: old for name, old, _ in self.differences()})
+
+
+class Undoing(msgspec.Struct, frozen=True, kw_only=True):
+    """What undoing a change would do: make the lane `wanted` of what it is `now`, by change number `seen`."""
+
+    change: Change
+    now: Lane | None
+    wanted: Lane | None
+    seen: int
+
 
 class Lanes:
     """The lanes as this process knows them, and the only way to change them."""
@@ -180,29 +217,37 @@ class Lanes:
         self._now = {**DEFAULTS, **found}
         self._numbers = {name: number for name, _, number in rows}
 
-    async def change(self, lane: Lane, *, by: str, seen: int, undoes: int | None = None) -> Change:
+    async def change(self, lane: Lane, *, by: str, seen: int) -> Change:
         """Make a lane, or make it what `lane` says; `by` names who does it.
 
         `seen` is the number of the change that the person looked at. Raises `lane_unusable`, `shares_too_large`,
-        `lane_changed_meanwhile`.
+        `lane_changed_meanwhile`, `draw_too_late`.
         """
         checked = _checked(lane)
-        others = {name: one.share for name, one in self._now.items() if name != lane.name}
-        total = sum(others.values()) + checked.share
-        if total > 1.000_001:
-            raise SHARES_TOO_LARGE(percent=round(total * 100))
-        before = self._now.get(lane.name) if self.number_of(lane.name) else None
-        return await self._write(lane.name, before, checked, by=by, seen=seen, undoes=undoes)
+        await self.look()
+        return await self._write(lane.name, checked, by=by, seen=seen)
 
-    async def undo(self, number: int, *, by: str) -> Change:
-        """Make a lane what it was before a change: itself a change. Raises `lane_unknown`, `shares_too_large`."""
-        undone = next((one for one in await self.changes(limit=1_000) if one.number == number), None)
-        if undone is None:
+    async def undoing(self, number: int) -> Undoing:
+        """What undoing a change would do now. Raises `lane_unknown`, `lane_changed_since`, `lane_unusable`."""
+        change = next((one for one in await self.changes(limit=1_000) if one.number == number), None)
+        if change is None:
             raise LANE_UNKNOWN()
-        seen, before = self.number_of(undone.lane), self._now.get(undone.lane)
-        if undone.before is None:
-            return await self._write(undone.lane, before, None, by=by, seen=seen, undoes=number)
-        return await self.change(undone.before, by=by, seen=seen, undoes=number)
+        await self.look()
+        now = self._now.get(change.lane)
+        return Undoing(change=change, now=now, wanted=change.undone(now), seen=self.number_of(change.lane))
+
+    async def undo(self, number: int, *, by: str, seen: int) -> Change:
+        """Take back what one change changed, and nothing that came later: itself a change.
+
+        `seen` is the number of the change that made the lane what the person looked at. Raises what `undoing` and
+        `change` do.
+        """
+        undoing = await self.undoing(number)
+        if undoing.seen != seen:
+            raise LANE_CHANGED_MEANWHILE()
+        name = undoing.change.lane
+        after = undoing.wanted if undoing.wanted != DEFAULTS.get(name) else None
+        return await self._write(name, after, by=by, seen=seen, undoes=number)
 
     async def changes(self, *, limit: int = 50) -> list[Change]:
         """The newest changes of all lanes, newest first."""
@@ -219,13 +264,29 @@ class Lanes:
             for row in await lane_store.read_changes(self._db, limit=limit)
         ]
 
-    async def _write(
-        self, name: str, before: Lane | None, after: Lane | None, *, by: str, seen: int, undoes: int | None
-    ) -> Change:
+    async def _write(self, name: str, after: Lane | None, *, by: str, seen: int, undoes: int | None = None) -> Change:
+        """Put a change on record. The lanes are looked at just before, so that `before` is what `seen` made."""
+        self._check_shares(name, after)
+        before = self._now.get(name) if self.number_of(name) else None
         texts = [msgspec.json.encode(one).decode() if one is not None else None for one in (before, after)]
         if texts[0] == texts[1]:
             raise LANE_UNUSABLE(detail="nothing would change")
-        written = await lane_store.write_change(self._db, name, texts[0], texts[1], by=by, seen=seen, undoes=undoes)
+        if seen != self.number_of(name):
+            raise LANE_CHANGED_MEANWHILE()
+        is_moved = after is not None and after.opens_at != (before.opens_at if before else None)
+        try:
+            written = await lane_store.write_change(
+                self._db,
+                name,
+                texts[0],
+                texts[1],
+                by=by,
+                seen=seen,
+                undoes=undoes,
+                draws_at=after.opens_at if after is not None and is_moved else None,
+            )
+        except lane_store.OpenedError as error:
+            raise DRAW_TOO_LATE() from error
         if written is None:
             raise LANE_CHANGED_MEANWHILE()
         number, at = written
@@ -233,6 +294,14 @@ class Lanes:
         await self.look()
         self._bus.publish([LANES_CHANGED])
         return Change(number=number, at=at, by=by, lane=name, before=before, after=after, undoes=undoes)
+
+    def _check_shares(self, name: str, after: Lane | None) -> None:
+        """Raises `shares_too_large`."""
+        will_be = after or DEFAULTS.get(name)
+        others = sum(lane.share for other, lane in self._now.items() if other != name)
+        total = others + (will_be.share if will_be else 0.0)
+        if will_be and total > 1.000_001:
+            raise SHARES_TOO_LARGE(percent=round(total * 100))
 
     async def _run(self) -> None:
         with self._bus.listening(LANES_CHANGED) as news:

@@ -50,7 +50,7 @@ class Gone:
         while not self.has_left:
             if self._kept_bytes > _KEPT_BYTES_MAX:
                 await asyncio.Event().wait()
-            saying = self._saying = self._saying or asyncio.ensure_future(_said(self._receive))
+            saying = self._saying = self._saying or asyncio.ensure_future(said(self._receive))
             message = await asyncio.shield(saying)
             if self._heard(saying, message):
                 self._kept.append(message)
@@ -63,7 +63,7 @@ class Gone:
             if self.has_left:
                 return {"type": "http.disconnect"}
             if saying is None:
-                return await _said(self._receive)
+                return await said(self._receive)
             message = await asyncio.shield(saying)
             if self._heard(saying, message):
                 return message
@@ -78,7 +78,8 @@ class Gone:
         return True
 
 
-async def _said(receive: Receive) -> HTTPReceiveMessage:
+async def said(receive: Receive) -> HTTPReceiveMessage:
+    """What comes next on the way of one HTTP request."""
     return cast("HTTPReceiveMessage", await receive())
 
 
@@ -104,12 +105,12 @@ class Incoming:
         if self.has_gone:
             return {"type": "http.disconnect"}
         if self.is_over:
-            return await _said(self._receive)
+            return await said(self._receive)
         loop = asyncio.get_running_loop()
         asked_s = loop.time()
         try:
             async with asyncio.timeout(self._left_s):
-                message = await _said(self._receive)
+                message = await said(self._receive)
         except TimeoutError:
             message = {"type": "http.disconnect"}
         if message["type"] != "http.request":
@@ -137,12 +138,12 @@ async def whole_body(receive: Receive, tempo: Tempo = TEMPO, *, size_bytes_max: 
                 raise BODY_TOO_LARGE()
     if not incoming.has_gone:
         last = {"type": "http.request", "body": b"".join(pieces), "more_body": False}
-    said = False
+    is_heard = False
 
     async def receive_kept() -> HTTPReceiveMessage:
-        nonlocal said
-        if not said:
-            said = True
+        nonlocal is_heard
+        if not is_heard:
+            is_heard = True
             return last
         return await incoming.next_piece()
 

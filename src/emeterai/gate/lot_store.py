@@ -1,28 +1,35 @@
-"""All SQL of the lots that addresses took without an account. No explicit lock: one statement on rows that it names."""
+"""All SQL of the lots that addresses took without an account. No explicit lock: each statement is on one row."""
 
 from __future__ import annotations
-
-from collections.abc import Sequence
 
 from emeterai.infra.database import Database
 
 
-async def take_lot(db: Database, lane: str, asked: Sequence[tuple[bytes, int]]) -> bytes | None:
-    """Count one lot more for each of these networks, which may have so many; or answer the first that has them all.
+async def take_lot(db: Database, lane: str, network: bytes, most: int) -> bool:
+    """Count one lot more for a network, which may have `most`; False when it has them all."""
+    taken = await db.fetchval(
+        """
+        INSERT INTO gate.lots (lane, network, taken) VALUES ($1, $2, 1)
+        ON CONFLICT (lane, network) DO UPDATE SET taken = lots.taken + 1 WHERE lots.taken < $3
+        RETURNING true
+        """,
+        lane,
+        network,
+        most,
+    )
+    return bool(taken)
 
-    Those before it have been counted then: an address at the end of its block's lots is no worse off for it.
-    """
-    for network, most in asked:
-        taken = await db.fetchval(
-            """
-            INSERT INTO gate.lots (lane, network, taken) VALUES ($1, $2, 1)
-            ON CONFLICT (lane, network) DO UPDATE SET taken = lots.taken + 1 WHERE lots.taken < $3
-            RETURNING true
-            """,
-            lane,
-            network,
-            most,
-        )
-        if not taken:
-            return network
-    return None
+
+async def give_lots_back(db: Database, lane: str, network: bytes, count: int) -> None:
+    """Count so many lots less for a network; one that has none left is forgotten, as after the draw."""
+    await db.fetch(
+        """
+        MERGE INTO gate.lots USING (SELECT $1::text AS lane, $2::bytea AS network) AS back
+        ON lots.lane = back.lane AND lots.network = back.network
+        WHEN MATCHED AND lots.taken <= $3::int THEN DELETE
+        WHEN MATCHED THEN UPDATE SET taken = lots.taken - $3::int
+        """,
+        lane,
+        network,
+        count,
+    )

@@ -20,10 +20,10 @@ from pathlib import Path
 from uuid import UUID
 
 ALONE_S, TOGETHER_S = 30.0, 0.05
-"""A lease is as large as what is given out in so long."""
+"""A lease is as large as what is given out in so long; beside other machines it grows to that by doubling."""
 LEASE_MIN_ALONE, LEASE_MIN_TOGETHER, LEASE_MAX = 512, 1, 65_536
 LOW = 0.5
-"""The next lease is fetched when so much of the last one is left."""
+"""The next lease of a machine that is alone is fetched when so much of the last one is left."""
 STALE_S = 0.25
 """Beside other machines a lease that was not given out within so long is dropped: its numbers would overtake."""
 _REFILL_S = 2.0
@@ -100,7 +100,7 @@ class NumberFile:
             if number is not None:
                 lease.first += 1
                 lease.move_up()
-            wanted = _wanted(lease, now_s, together=together)
+            wanted = _wanted_together(lease, now_s, number) if together else _wanted_alone(lease, now_s)
             if wanted:
                 lease.refill_s = now_s + _REFILL_S
             self._write(lease)
@@ -172,16 +172,22 @@ def _is_free(lease: _Lease, now_s: float) -> bool:
     return not now_s < lease.refill_s <= now_s + _REFILL_S
 
 
-def _wanted(lease: _Lease, now_s: float, *, together: bool) -> int:
+def _wanted_alone(lease: _Lease, now_s: float) -> int:
     """How many numbers to lease now; 0 while there are enough, or while somebody else is fetching them."""
     if not _is_free(lease, now_s) or lease.next_first < lease.next_end:
         return 0
-    smallest, ahead_s = (LEASE_MIN_TOGETHER, TOGETHER_S) if together else (LEASE_MIN_ALONE, ALONE_S)
-    if lease.left > LOW * lease.size and lease.left >= smallest // 2:
+    if lease.left > LOW * lease.size and lease.left >= LEASE_MIN_ALONE // 2:
         return 0
     # What came all at once, when the first lease was there, is no rate.
-    over_s = max(TOGETHER_S if together else 1.0, now_s - lease.leased_s)
+    over_s = max(1.0, now_s - lease.leased_s)
     per_s = (lease.size - lease.left) / over_s if lease.size else 0.0
-    size = int(min(LEASE_MAX, max(smallest, per_s * ahead_s)))
-    # Beside others a single number that is fetched beforehand would only grow stale.
-    return 0 if together and lease.left and size == 1 else size
+    return int(min(LEASE_MAX, max(LEASE_MIN_ALONE, per_s * ALONE_S)))
+
+
+def _wanted_together(lease: _Lease, now_s: float, number: int | None) -> int:
+    """The same beside other machines: nothing is fetched before somebody asks in vain, it would only grow stale."""
+    if number is not None or not _is_free(lease, now_s):
+        return 0
+    # Twice as many as last time at most: what is used up at once may be all that anybody wants.
+    over_s = max(TOGETHER_S / 2, now_s - lease.leased_s)
+    return min(LEASE_MAX, max(LEASE_MIN_TOGETHER, round(lease.size / over_s * TOGETHER_S)))

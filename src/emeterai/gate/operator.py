@@ -35,6 +35,8 @@ LEVERS: Mapping[str, tuple[str, str]] = {
     "message_en": ("Pesan dalam bahasa Inggris", "Message in English"),
 }
 """The levers of a lane, with their names in both languages."""
+NEW_LEVERS = ("title", "opens_at", "closes_at")
+"""What a lane is made with: its times from the start, so that it is never open before its draw."""
 STEPS: Mapping[Step, tuple[str, str]] = {
     Step.NONE: ("Semua jalan", "Everything works"),
     Step.HISTORY: ("Riwayat beristirahat", "Histories rest"),
@@ -158,9 +160,10 @@ def lane_from(lane: Lane, fields: Mapping[str, str]) -> Lane:
 
 
 def new_lane(fields: Mapping[str, str]) -> Lane:
-    """A new campaign's lane, with its name, and all else as it is by default. Raises `lane_unusable`."""
-    name, title = fields.get("name", "").strip(), str(_read("title", fields.get("title", "").strip()))
-    return changed(Lane(name="campaign", kind=LaneKind.CAMPAIGN, title="-"), {"name": name, "title": title})
+    """A new campaign's lane, with its name and its times, and all else as by default. Raises `lane_unusable`."""
+    wanted = {name: _read(name, fields.get(name, "").strip()) for name in NEW_LEVERS}
+    name = fields.get("name", "").strip()
+    return changed(Lane(name="campaign", kind=LaneKind.CAMPAIGN, title="-"), {"name": name, **wanted})
 
 
 def _read(name: str, text: str) -> object:
@@ -184,13 +187,12 @@ def _read(name: str, text: str) -> object:
 
 def differences(change: Change) -> list[tuple[tuple[str, str], str, str]]:
     """What a change changed: the lever's names, before, after."""
-    return [
-        (LEVERS.get(name, (name, name)), shown(name, before), shown(name, after))
-        for name, before, after in change.differences()
-    ]
+    pairs = [(name, shown(name, before), shown(name, after)) for name, before, after in change.differences()]
+    return [(LEVERS.get(name, (name, name)), before, after) for name, before, after in pairs if before or after]
 
 
-def would_change(lane: Lane, wanted: Lane) -> list[tuple[tuple[str, str], str, str]]:
-    """What would change: the lever's names, before, after."""
-    pairs = [(name, getattr(lane, name), getattr(wanted, name)) for name in LEVERS]
-    return [(LEVERS[name], shown(name, before), shown(name, after)) for name, before, after in pairs if before != after]
+def would_change(lane: Lane | None, wanted: Lane | None) -> list[tuple[tuple[str, str], str, str]]:
+    """What would change: the lever's names, before, after. None: there is no such lane, before or after."""
+    values = [(name, getattr(lane, name, None), getattr(wanted, name, None)) for name in LEVERS]
+    pairs = [(name, shown(name, before), shown(name, after)) for name, before, after in values if before != after]
+    return [(LEVERS[name], before, after) for name, before, after in pairs if before or after]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any, Protocol, cast
 from uuid import UUID
 
@@ -12,9 +13,10 @@ from litestar.response import Redirect
 
 from emeterai.core.refusal import Refused
 from emeterai.gate.keeper import Kept
-from emeterai.gate.lanes import LANE_UNKNOWN, Lane
+from emeterai.gate.lanes import Lane
 from emeterai.gate.operator import (
     LEVERS,
+    NEW_LEVERS,
     differences,
     fields_of,
     lane_from,
@@ -23,6 +25,7 @@ from emeterai.gate.operator import (
     would_change,
 )
 from emeterai.gate.room_routes import gate_of
+from emeterai.infra.clock import utc_now
 from emeterai.web import paths
 from emeterai.web.confirming import Question, ask_first, is_confirmed
 from emeterai.web.csrf import Csrf, checked_form, texts_of
@@ -31,6 +34,15 @@ from emeterai.web.pages import Pages
 
 _CHANGES_SHOWN = 30
 _REFRESH_S = 1
+_DIGITS_MAX = 18
+_AT_ONCE = (
+    "Jalur ini dibuka untuk semua orang dalam sekitar satu detik, tanpa undian; undian tidak bisa menyusul.",
+    "This lane is open to everybody within about a second, without a draw; a draw cannot be added later.",
+)
+_BY_DRAW = (
+    "Jalur ini terlihat dalam sekitar satu detik. Sampai dibuka orang mengambil nomor undian; belum ada yang masuk.",
+    "This lane is seen within about a second. Until it opens people take numbers for the draw; nobody comes in before.",
+)
 AnyRequest = Request[Any, Any, Any]
 
 
@@ -82,7 +94,7 @@ class OperatorPages(Controller):
 
     @post(paths.OPERATOR_NEW)
     async def make(self, request: AnyRequest, staff: Staff) -> Response[Any]:
-        """Show what lane there would be; with `confirmed` make it, with no share of its own yet."""
+        """Show what lane there would be; with `confirmed` make it, with its times, with no share of its own yet."""
         fields = await _fields(request)
         try:
             lane = new_lane(fields)
@@ -105,7 +117,7 @@ class OperatorPages(Controller):
     async def change(self, request: AnyRequest, staff: Staff, name: FromPath[str]) -> Response[Any]:
         """Show what would change; with `confirmed` change it."""
         fields, lanes = await _fields(request), _kept(request).lanes
-        lane, seen = lanes.get(name), fields.get("seen", "")
+        lane = lanes.get(name)
         try:
             wanted = lane_from(lane, fields)
             if not is_confirmed(fields):
@@ -116,8 +128,9 @@ class OperatorPages(Controller):
                     differences=would_change(lane, wanted),
                     fields={key: fields.get(key, "") for key in (*LEVERS, "seen")},
                     action=paths.operator_lane(name),
+                    is_undo=False,
                 )
-            await lanes.change(wanted, by=_name_of(staff), seen=int(seen) if seen.isdigit() else -1)
+            await lanes.change(wanted, by=_name_of(staff), seen=_seen(fields))
         except Refused as refused:
             form = Form(fields, (FieldError("share", refused.id, refused.en),))
             return _levers(request, lane, form, status_code=refused.kind.status)
@@ -125,25 +138,23 @@ class OperatorPages(Controller):
 
     @get("/perubahan/{number:int}")
     async def look_back(self, request: AnyRequest, staff: Staff, number: FromPath[int]) -> Response[bytes]:  # noqa: ARG002
-        """One change, and the button that undoes it."""
-        lanes = _kept(request).lanes
-        change = next((one for one in await lanes.changes(limit=1_000) if one.number == number), None)
-        if change is None:
-            raise LANE_UNKNOWN()
+        """What undoing a change would do to the lane as it is now, and the button that does it."""
+        undoing = await _kept(request).lanes.undoing(number)
         return _pages(request).render(
             request,
             "gate/operator_confirm.html",
-            lane=lanes.now.get(change.lane) or change.before or change.after,
-            differences=[(names, after, before) for names, before, after in differences(change)],
-            fields={},
+            lane=undoing.now or undoing.wanted,
+            differences=would_change(undoing.now, undoing.wanted),
+            fields={"seen": str(undoing.seen)},
             action=paths.operator_change(number),
+            is_undo=True,
         )
 
     @post("/perubahan/{number:int}")
     async def undo(self, request: AnyRequest, staff: Staff, number: FromPath[int]) -> Response[Any]:
-        """Undo a change: another change."""
-        await _fields(request)
-        await _kept(request).lanes.undo(number, by=_name_of(staff))
+        """Undo a change as it was shown: another change."""
+        fields = await _fields(request)
+        await _kept(request).lanes.undo(number, by=_name_of(staff), seen=_seen(fields))
         return _go(paths.OPERATOR)
 
 
@@ -160,25 +171,33 @@ async def _fields(request: AnyRequest) -> dict[str, str]:
     return texts_of(await checked_form(request, cast("PageServices", request.app.state["services"]).csrf))
 
 
+def _seen(fields: Mapping[str, str]) -> int:
+    """The change that whoever sent a form had looked at; one that there is not where the form does not say it."""
+    text = fields.get("seen", "")
+    return int(text) if text.isdecimal() and len(text) <= _DIGITS_MAX else -1
+
+
 def _making(lane: Lane) -> Question:
     """What is asked before there is a new lane."""
+    shown_fields = fields_of(lane)
+    fields = {name: shown_fields[name] for name in NEW_LEVERS}
     return Question(
         title=("Periksa dahulu", "Look first"),
         sentences=(
+            _AT_ONCE if lane.opens_at is None or lane.opens_at <= utc_now() else _BY_DRAW,
             (
-                "Jalur ini dibuka untuk semua orang dalam sekitar satu detik, dengan nama Anda dalam catatan.",
-                "This lane is open to everybody within about a second, with your name on record.",
-            ),
-            (
-                "Jatah, waktu buka, dan batasnya diatur sesudah itu.",
-                "Its share, its times and its limits are set after that.",
+                "Nama Anda ada dalam catatan. Jatah dan batasnya diatur sesudah itu.",
+                "Your name is on record. Its share and its limits are set after that.",
             ),
         ),
         button=("Buat jalur", "Make the lane"),
         action=f"{paths.OPERATOR}{paths.OPERATOR_NEW}",
         back_url=paths.OPERATOR,
-        facts=((("Nama di alamat", "Name in the address"), lane.name), (LEVERS["title"], lane.title)),
-        fields={"name": lane.name, "title": lane.title},
+        facts=(
+            (("Nama di alamat", "Name in the address"), lane.name),
+            *((LEVERS[name], text) for name, text in fields.items() if text),
+        ),
+        fields={"name": lane.name, **fields},
     )
 
 

@@ -15,9 +15,12 @@ from litestar.types import HTTPScope, Receive, Send
 
 from emeterai.core.refusal import Refused
 from emeterai.gate.addresses import address_of
+from emeterai.gate.giver import NUMBERS_PAUSED
 from emeterai.gate.reception import Given, Reception
 from emeterai.gate.room_routes import ticket_name, ticket_set_cookie, ticket_view
 from emeterai.gate.sorting import session_of
+from emeterai.gate.turning_away import Answers
+from emeterai.infra.http import spread
 
 RUSH_PER_S = 50
 """From so many a second in one process on it is a rush."""
@@ -31,7 +34,7 @@ class QuickNumbers:
     def __init__(self, reception: Reception, *, https: bool, headers: Sequence[tuple[bytes, bytes]] = ()) -> None:
         self._reception = reception
         self._https = https
-        self._headers = headers
+        self._headers, self._answers = headers, Answers(headers)
         self._second, self._asked, self._asked_before = 0, 0, 0
         self._cookies: dict[str, str] = {}
 
@@ -47,10 +50,12 @@ class QuickNumbers:
             if self._reception.now.read(lane).awaits_draw and session_of(headers):
                 return False  # an account has one lot in the draw, and needs none of its address
             given = await self._reception.ticket(lane, account_id=None, address=address_of(scope))
-        except Refused:
-            return False  # the ordinary way says why, and knows what to do for an account
-        if headers.get(b"content-length") == b"2":
-            await receive()
+        except Refused as refused:
+            if refused.kind is not NUMBERS_PAUSED or session_of(headers):
+                return False  # the ordinary way says why, and knows what to do for an account
+            await self._pause(refused, headers, receive, send)
+            return True
+        await _drop_body(headers, receive)
         await self._say(given, lane, send)
         return True
 
@@ -61,6 +66,12 @@ class QuickNumbers:
             self._second, self._asked = second, 0
         self._asked += 1
         return max(self._asked, self._asked_before) > RUSH_PER_S
+
+    async def _pause(self, refused: Refused, headers: Mapping[bytes, bytes], receive: Receive, send: Send) -> None:
+        """There is no number, and the ordinary way would only wait for one once more."""
+        await _drop_body(headers, receive)
+        retry_after_s = int(spread(refused).facts["retry_after_s"])
+        await self._answers.refuse(send, refused.kind, retry_after_s=retry_after_s, form="json")
 
     async def _say(self, given: Given, lane: str, send: Send) -> None:
         body = msgspec.json.encode(ticket_view(given, self._reception.now.read(lane)))
@@ -80,3 +91,9 @@ class QuickNumbers:
         if form is None:
             form = self._cookies[lane] = ticket_set_cookie(lane, "TICKET", https=self._https).to_header(header="")
         return form.replace("TICKET", text, 1).encode()
+
+
+async def _drop_body(headers: Mapping[bytes, bytes], receive: Receive) -> None:
+    """Read what says nothing."""
+    if headers.get(b"content-length") == b"2":
+        await receive()

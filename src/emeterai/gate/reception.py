@@ -172,6 +172,7 @@ class Reception:
                 await self._task
         with contextlib.suppress(Refused, *INTERRUPTIONS):
             await self._tally.flush(self._db)
+            await self._lots.settle()
         await self._giver.close()
 
     async def ticket(
@@ -198,8 +199,7 @@ class Reception:
         if account_id is not None and (held is None or held.is_anonymous):
             held = await self._placed(now, account_id, held, is_typed=bool(code))
         if held is None:
-            await self._bound(now, address)
-            held = await self._new(now)
+            held = await self._of_nobody(now, address)
         if is_withdrawn(held, self.revoked):
             raise PASS_REVOKED()
         return self.given(held, now)
@@ -295,15 +295,21 @@ class Reception:
             await self._places.leave(lane, account_id)
         self._tally.left(lane)
 
-    async def _bound(self, now: NowServing, address: str) -> None:
-        """What a number without an account costs: before the draw one of few lots, then a part of a rate."""
-        if now.awaits_draw:
-            if not await self._lots.take(now.lane, address, draw=now.draw.commitment if now.draw else ""):
-                raise LOTS_TOO_MANY(sign_in=paths.SIGN_IN, retry_after_s=60)
-        elif not is_of_this_machine(address):
-            wait_s = self._addresses.take(networks_of(address), time.monotonic())
-            if wait_s:
+    async def _of_nobody(self, now: NowServing, address: str) -> Ticket:
+        """A new number without an account. Before the draw it costs one of few lots, then a part of a rate."""
+        if not now.awaits_draw:
+            networks = () if is_of_this_machine(address) else networks_of(address)
+            if wait_s := self._addresses.take(networks, time.monotonic()):
                 raise NUMBERS_TOO_MANY(retry_after_s=int(wait_s) + 1)
+            return await self._new(now)
+        lot = await self._lots.take(now.lane, address, draw=now.draw.commitment if now.draw else "")
+        if lot is None:
+            raise LOTS_TOO_MANY(sign_in=paths.SIGN_IN, retry_after_s=60)
+        try:
+            return await self._new(now)
+        except BaseException:
+            self._lots.give_back(lot)  # no number, no lot: whoever is refused asks again
+            raise
 
     def _recovered(self, lane: str, code: str) -> Ticket:
         found = self.press.recovered(lane, code)
@@ -360,6 +366,7 @@ class Reception:
         await self._giver.look_around(joining=joining)
         self.revoked = frozenset(await room_store.read_revocations(self._db))
         await self._tally.flush(self._db)
+        await self._lots.settle()
 
     async def _run(self) -> None:
         while True:

@@ -62,9 +62,10 @@ def _answered(request: Request, status: int, headers: Iterable[tuple[bytes, byte
     if not is_served(status, headers):
         return
     walked_in, request.walked_in = request.walked_in, 0
-    acts = request.sort.work is not Work.BROWSE and request.lane not in request.door.passes_needed
+    sort, door = request.sort, request.door
+    acts = not (sort.work is Work.BROWSE or sort.is_for_anybody or request.lane in door.passes_needed)
     if request.who and (walked_in or acts):
-        request.door.seen(request.lane, request.who)
+        door.seen(request.lane, request.who)
 
 
 def stayed_out(request: Request) -> None:
@@ -74,23 +75,23 @@ def stayed_out(request: Request) -> None:
 
 
 def body_bytes_of(scope: HTTPScope, headers: Mapping[bytes, bytes]) -> float:
-    """How large the body says it is; endless for one that does not say, which HTTP/2 allows without a word."""
+    """How large the body says it is; endless for one that comes in pieces and does not say."""
     if scope["method"] in WITHOUT_BODY:
         return 0.0
     if b"transfer-encoding" in headers:
         return inf
     length = headers.get(b"content-length")
     if length is None:
-        return inf if scope["http_version"] == "2" else 0.0
+        return 0.0
     return int(length) if length.isdigit() and len(length) < 19 else inf
 
 
-def network_of(request: Request, scope: HTTPScope) -> str:
-    """The network that a large body comes from: an IPv4 /24, an IPv6 /48; nothing where it has no bound of its own, for
+def network_of(scope: HTTPScope, *, is_member: bool) -> str:
+    """The network that a body comes from: an IPv4 /24, an IPv6 /48; nothing where it has no bound of its own, for
     whoever is on this machine and for the programs of partners and enterprises, who are known by their keys.
     """
     address = address_of(scope)
-    return "" if request.is_member or is_of_this_machine(address) else networks_of(address)[-1][0]
+    return "" if is_member or is_of_this_machine(address) else networks_of(address)[-1][0]
 
 
 def form_of(scope: HTTPScope, headers: Mapping[bytes, bytes]) -> str:

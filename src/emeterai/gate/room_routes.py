@@ -49,6 +49,7 @@ from emeterai.gate.reception import (
     nothing_in_flight,
 )
 from emeterai.gate.wishes import (
+    CALL_MADE_ALREADY,
     CALLS_NOT_OFFERED,
     CALLS_TOO_MANY,
     CHANNEL_NOT_OFFERED,
@@ -64,7 +65,10 @@ from emeterai.infra.secrets import local_secret
 from emeterai.infra.settings import Settings
 from emeterai.web import paths
 
-TICKET_LIFE_S = 30 * 86_400
+TICKET_LIFE_S = 400 * 86_400
+"""A lane can be joined long before it opens, and a place must not be lost before its turn: as long as browsers keep any
+cookie (RFC 6265bis).
+"""
 _NO_STORE = {"cache-control": "no-store"}
 _ANYONE: list[dict[str, list[str]]] = [{}]
 _COMING_IN = (
@@ -266,6 +270,7 @@ class RoomRoutes(Controller):
             CHANNEL_NOT_OFFERED,
             CALLS_NOT_OFFERED,
             CALLS_TOO_MANY,
+            CALL_MADE_ALREADY,
         ),
     )
     async def call(self, request: AnyRequest, lane: LaneName, data: JSONBody[CallWish]) -> Response[None]:

@@ -45,6 +45,11 @@ class Counts:
     kept: int = 0
     late_s: float = 0.0
 
+    def since(self, before: Counts) -> Counts:
+        """What was counted after `before`; the last number stays what it is."""
+        more = {name: getattr(self, name) - getattr(before, name) for name in self.__slots__}
+        return Counts(**{**more, "last_number": self.last_number})
+
 
 async def lease(db: Database, lane: str, size: int, machine: UUID) -> tuple[int, bool]:
     """The first of `size` numbers that nobody else gets, and whether other machines give numbers too."""
@@ -148,28 +153,46 @@ async def drop_place(db: Database, lane: str, account_id: UUID) -> bool:
     return bool(found)
 
 
-async def write_counts(db: Database, process: UUID, lanes: Sequence[tuple[str, Counts]]) -> None:
-    """Replace what this process has counted. One row a lane, which nobody else writes."""
-    await db.fetch(
+async def write_counts(db: Database, process: UUID, lanes: Sequence[tuple[str, Counts, bool]]) -> set[str]:
+    """Replace what this process has counted; answers the lanes that are written. One row a lane, which nobody else
+    writes. True beside the counts: the row is there already; one that is not has been folded with these counts in it,
+    and is not made again.
+    """
+    rows = await db.fetch(
         """
-        INSERT INTO gate.counts
-            (process, lane, given, last_number, came, finishing, left_line, promised, kept, late_s, updated_at)
-        SELECT $1, *, now() FROM unnest(
-            $2::text[], $3::bigint[], $4::bigint[], $5::bigint[], $6::bigint[], $7::bigint[], $8::bigint[],
-            $9::bigint[], $10::float8[]
+        WITH asked AS (
+            SELECT * FROM unnest(
+                $2::text[], $3::bigint[], $4::bigint[], $5::bigint[], $6::bigint[], $7::bigint[], $8::bigint[],
+                $9::bigint[], $10::float8[], $11::boolean[]
+            ) AS one (lane, given, last_number, came, finishing, left_line, promised, kept, late_s, is_there)
+        ), replaced AS (
+            UPDATE gate.counts SET
+                given = asked.given, last_number = asked.last_number, came = asked.came, finishing = asked.finishing,
+                left_line = asked.left_line, promised = asked.promised, kept = asked.kept, late_s = asked.late_s,
+                updated_at = now()
+            FROM asked WHERE counts.process = $1 AND counts.lane = asked.lane AND is_there RETURNING counts.lane
+        ), made AS (
+            INSERT INTO gate.counts
+                (process, lane, given, last_number, came, finishing, left_line, promised, kept, late_s, updated_at)
+            SELECT $1, lane, given, last_number, came, finishing, left_line, promised, kept, late_s, now()
+            FROM asked WHERE NOT is_there
+            ON CONFLICT (lane, process) DO UPDATE SET
+                given = excluded.given, last_number = excluded.last_number, came = excluded.came,
+                finishing = excluded.finishing, left_line = excluded.left_line, promised = excluded.promised,
+                kept = excluded.kept, late_s = excluded.late_s, updated_at = excluded.updated_at
+            RETURNING lane
         )
-        ON CONFLICT (lane, process) DO UPDATE SET
-            given = excluded.given, last_number = excluded.last_number, came = excluded.came,
-            finishing = excluded.finishing, left_line = excluded.left_line, promised = excluded.promised,
-            kept = excluded.kept, late_s = excluded.late_s, updated_at = excluded.updated_at
+        SELECT lane FROM replaced UNION ALL SELECT lane FROM made
         """,
         process,
-        [lane for lane, _ in lanes],
+        [lane for lane, _, _ in lanes],
         *[
-            [getattr(counts, name) for _, counts in lanes]
+            [getattr(counts, name) for _, counts, _ in lanes]
             for name in ("given", "last_number", "came", "finishing", "left_line", "promised", "kept", "late_s")
         ],
+        [is_there for _, _, is_there in lanes],
     )
+    return {row["lane"] for row in rows}
 
 
 async def read_counts(db: Database) -> dict[str, Counts]:
@@ -186,7 +209,9 @@ async def read_counts(db: Database) -> dict[str, Counts]:
 
 
 async def fold_counts(db: Database) -> None:
-    """Add the rows of processes that have been silent for an hour to one row a lane."""
+    """Add the rows that nobody has written for an hour to one row a lane: those of the dead, and of the living that had
+    nothing to count (they begin a new one with what they count afterwards).
+    """
     await db.fetch(
         """
         WITH dead AS (

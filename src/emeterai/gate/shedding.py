@@ -11,7 +11,7 @@ from __future__ import annotations
 import asyncio
 import hashlib
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Awaitable, Callable, Mapping
 from math import inf
 from typing import Any, Protocol
 
@@ -21,20 +21,23 @@ from litestar.types import ASGIApp, HTTPReceiveMessage, HTTPScope, Message, Rece
 from emeterai.core.admission import Work
 from emeterai.core.refusal import RefusalKind, Refused
 from emeterai.gate.door import INSIDE_S, PAYMENTS, Door
+from emeterai.gate.free_road import FreeRoad
 from emeterai.gate.kept_page import KeptPage
 from emeterai.gate.lanes import RETAIL, STAFF
-from emeterai.gate.listening import TEMPO, Gone, Incoming, Tempo, whole_body
+from emeterai.gate.late_bodies import SMALL_BODY_BYTES, Late, LateBodies
+from emeterai.gate.listening import TEMPO, Gone, Incoming, Tempo
 from emeterai.gate.office import Office, office_session
 from emeterai.gate.passes import PASS_NEEDED, room_path
 from emeterai.gate.renewing import Lengthen, as_it_is
 from emeterai.gate.request import Request, body_bytes_of, form_of, network_of, stayed_out, watched
-from emeterai.gate.room_crowd import Numbers, RoomCrowd
+from emeterai.gate.room_crowd import Numbers
 from emeterai.gate.side_entrance import SideEntrance
-from emeterai.gate.sorting import SESSION, Needs, seconds_of, session_of, sort_of
+from emeterai.gate.sorting import SESSION, Needs, asks_to_wait, seconds_of, session_of, sort_of
 from emeterai.gate.turning_away import (
     CROWDED,
     ENTRANCE_CROWDED,
     RESTING,
+    SENDING_CROWDED,
     UPLOADS_CROWDED,
     Answers,
     after_body,
@@ -44,11 +47,11 @@ from emeterai.infra import metrics
 from emeterai.infra.lane import deadline, lift_deadline, work_for
 from emeterai.web import paths
 
-SMALL_BODY_BYTES = 64 * 1024
-"""A body up to this size is read before its request takes a slot; only what takes a file may be larger."""
 _API_KEY = b"bearer emk_"
 _outcomes = metrics.counter("emeterai_door_requests", "Requests at the door", ["lane", "work", "outcome"])
 _LANES_MEASURED_MAX = 64
+_NO_SIGN_OF_LOAD = (RESTING, PASS_NEEDED, SENDING_CROWDED)
+"""Refusals that say nothing of how much there is to do: a stranger could have any number of them."""
 
 
 class HeldPass(Protocol):
@@ -92,10 +95,10 @@ class Shedding:
         self._pass_of = pass_of
         self._lane_of_key = lane_of_key
         self._answers = answers or Answers()
-        self._tempo, self._lengthen = tempo, lengthen
+        self._tempo, self._lengthen, self._late = tempo, lengthen, LateBodies(tempo)
         self._side, self._office = side or SideEntrance(), Office()
         self._front = KeptPage(app)
-        self._room = RoomCrowd(app, door, numbers)
+        self._free = FreeRoad(app, door, numbers, self._answers, self._late)
         self._counted: dict[tuple[str, Work, str], Any] = {}
         for outcome in ("admitted", "refused"):
             _outcomes.labels(RETAIL, Work.FINISH.name.lower(), outcome)
@@ -106,10 +109,10 @@ class Shedding:
             await self._app(scope, receive, send)
             return
         headers = dict(scope["headers"])
-        sort = sort_of(scope["method"], scope["path"], waits=b"wait" in headers.get(b"prefer", b""))
+        sort = sort_of(scope["method"], scope["path"], waits=b"prefer" in headers and asks_to_wait(scope["headers"]))
         if sort is None:
             work_for(RETAIL, Work.FINISH)
-            await self._answer_freely(scope, headers, receive, send)
+            await self._free.answer(scope, headers, receive, send)
             return
         request = Request(self._door, sort, receive, send)
         request.body_bytes = body_bytes_of(scope, headers)
@@ -127,27 +130,6 @@ class Shedding:
             await self._let_in(request, scope, headers, may_come=may_come)
         finally:
             stayed_out(request)
-
-    async def _answer_freely(
-        self, scope: HTTPScope, headers: Mapping[bytes, bytes], receive: Receive, send: Send
-    ) -> None:
-        """What is free holds no slot; nor does it bring more than a small body."""
-        size_bytes = body_bytes_of(scope, headers)
-        if size_bytes > SMALL_BODY_BYTES:
-            small = await self._small_body(receive) if size_bytes == inf else None
-            if small is None:
-                await self._answers.too_large(scope, receive, send, form=form_of(scope, headers))
-                return
-            receive = small
-        if not await self._room.answered(scope, headers, receive, send):
-            await self._app(scope, receive, send)
-
-    async def _small_body(self, receive: Receive) -> Receive | None:
-        """A body, read to its end; None when it goes on beyond what is small, whatever it announced."""
-        try:
-            return await whole_body(receive, self._tempo, size_bytes_max=SMALL_BODY_BYTES)
-        except Refused:
-            return None
 
     async def _let_in(
         self, request: Request, scope: HTTPScope, headers: Mapping[bytes, bytes], *, may_come: bool
@@ -229,12 +211,16 @@ class Shedding:
 
     async def _serve(self, request: Request, scope: HTTPScope, headers: Mapping[bytes, bytes]) -> None:
         """The ordinary way: the body, if any, is here before the slot is asked for."""
-        first: Receive | None = request.receive
+        first = request.receive
         if request.body_bytes:
-            first = await self._small_body(request.receive)
-        if first is None:
-            await self._refuse_size(request, scope, headers)
-            return
+            try:
+                first = await self._late.whole(self._heard(request, scope))
+            except Refused as refused:
+                if refused.kind is SENDING_CROWDED:
+                    await self._refuse(request, scope, headers, SENDING_CROWDED)
+                else:
+                    await self._refuse_size(request, scope, headers)
+                return
         budget, part = request.budget, request.part or request.lane
         asked_s, gone = time.monotonic(), Gone(first)
         request.receive, deadline().gone = gone.receive, gone.left
@@ -256,9 +242,10 @@ class Shedding:
             nonlocal status
             if message["type"] == "http.response.start":
                 status = message["status"]
-                self._leave(request, status)
+                is_sent_away = status == 503 and come_again_s(message["headers"]) >= INSIDE_S
+                self._leave(request, status, is_sent_away=is_sent_away)
                 lift_deadline()  # it was for the answer, which is given to its end
-                if status == 503 and come_again_s(message["headers"]) >= INSIDE_S:
+                if is_sent_away:
                     request.door.sent_away(request.lane, request.who)
             await request.send(message)
 
@@ -276,7 +263,7 @@ class Shedding:
             request.lane,
             request.work,
             announced_bytes=request.body_bytes,
-            network=network_of(request, scope),
+            network=network_of(scope, is_member=request.is_member),
         )
         if body is None:
             await self._refuse(request, scope, headers, UPLOADS_CROWDED)
@@ -332,11 +319,12 @@ class Shedding:
         self._door.admitted(request.lane, request.work, waited_s=waited_s)
         self._count(request, "admitted")
 
-    def _leave(self, request: Request, status: int) -> None:
+    def _leave(self, request: Request, status: int, *, is_sent_away: bool = False) -> None:
+        """Give the slot back. What somebody else's outage cost (`is_sent_away`) is no sign of how much we can do."""
         if request.held is not None:
             took_s, request.held = time.monotonic() - request.held, None
             part = request.part or request.lane
-            if request.budget is self._door.work:
+            if request.budget is self._door.work and not is_sent_away:
                 self._door.ended(part, request.sort.name, took_s, failed=status == 503 and not deadline().has_passed)
             else:
                 request.budget.leave(part)
@@ -349,15 +337,15 @@ class Shedding:
             return
         if cookie := await self._side.finishing(scope, headers):
             again = self._answers.once_more
-            await after_body(scope, request.receive, request.send, lambda send: again(send, scope, cookie))
+            await self._answer_late(request, scope, lambda send: again(send, scope, cookie))
             return
         self._count(request, "sent_to_room")
-        await after_body(scope, request.receive, request.send, lambda send: self._answers.to_room(send, room))
+        await self._answer_late(request, scope, lambda send: self._answers.to_room(send, room))
 
     async def _refuse(
         self, request: Request, scope: HTTPScope, headers: Mapping[bytes, bytes], kind: RefusalKind, *, room: str = ""
     ) -> None:
-        for_room = kind is not RESTING and kind is not PASS_NEEDED
+        for_room = kind not in _NO_SIGN_OF_LOAD
         self._door.refused(request.lane, request.work, is_inside=request.is_inside, for_room=for_room)
         self._count(request, "refused")
         retry_after_s, form = self._door.retry_after_s(request.urgency), form_of(scope, headers)
@@ -366,14 +354,25 @@ class Shedding:
             await self._answers.refuse(send, kind, retry_after_s=retry_after_s, form=form, room=room)
 
         if request.body_bytes > SMALL_BODY_BYTES:
-            await after_body(scope, request.receive, request.send, answer)
+            await self._answer_late(request, scope, answer)
         else:
             await answer(request.send)
 
     async def _refuse_size(self, request: Request, scope: HTTPScope, headers: Mapping[bytes, bytes]) -> None:
         """A body that is larger than what it is for could ever need: no sign of load, and nothing to wait for."""
         self._count(request, "refused")
-        await self._answers.too_large(scope, request.receive, request.send, form=form_of(scope, headers))
+        with self._heard(request, scope) as late:
+            await self._answers.too_large(scope, late.receive, request.send, form=form_of(scope, headers))
+
+    async def _answer_late(self, request: Request, scope: HTTPScope, answer: Callable[[Send], Awaitable[None]]) -> None:
+        """Answer once the body has come: whoever still sends would not hear it. A body that is late is waited for as
+        long as there are places for such bodies.
+        """
+        with self._heard(request, scope) as late:
+            await after_body(scope, late.receive, request.send, answer)
+
+    def _heard(self, request: Request, scope: HTTPScope) -> Late:
+        return self._late.heard(scope, request.receive, request.lane, request.work, is_member=request.is_member)
 
     def _count(self, request: Request, outcome: str) -> None:
         key = (request.lane, request.work, outcome)

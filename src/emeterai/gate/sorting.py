@@ -7,12 +7,13 @@ that is not theirs, for the path decides.
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
-from dataclasses import dataclass
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, replace
 from enum import Enum
 
 from emeterai.core.admission import Work
 from emeterai.core.brownout import Step
+from emeterai.infra.http import preferred_wait_s
 
 NEVER = max(Step) + 1
 """Above every step of the brown-out."""
@@ -47,6 +48,10 @@ class Sort:
     """Those who come for it stay for a while: where passes are asked for it needs one."""
     signs_in: bool = False
     """It is how one says who one is: a little of it goes without a pass (side_entrance.py)."""
+    is_for_anybody: bool = False
+    """No session is asked for, so the answer says nothing of the one that is shown: nobody comes in by it."""
+    may_wait: bool = False
+    """Its answer comes with the news when `Prefer: wait=N` asks for that; then it only waits."""
     is_machine: bool = False
     """A payment provider: never of a people's lane."""
     takes_file: bool = False
@@ -66,6 +71,8 @@ _ENTER = Sort("enter", Work.BUY, Needs.ENTRY, rests_from=Step.ENTERING, stays=Tr
 _SIGN_IN = Sort("enter", Work.BUY, Needs.ENTRY, rests_from=Step.ENTERING, stays=True, signs_in=True)
 _BUY = Sort("buy", Work.BUY, rests_from=Step.BUYING, stays=True)
 _STEP = Sort("step", Work.BUY, rests_from=Step.BUYING)
+_INSPECTED = Sort("step", Work.BUY, rests_from=Step.BUYING, may_wait=True)
+_SIGN_OUT = Sort("step", Work.BUY, rests_from=Step.BUYING, is_for_anybody=True)
 _ACT = Sort("act", Work.BUY, rests_from=Step.BUYING)
 """Whatever no rule names and changes something."""
 _TILL = Sort("till", Work.BUY, rests_from=Step.BUYING)
@@ -76,25 +83,36 @@ _LIST = Sort("list", Work.BUY, rests_from=Step.BUYING, takes_file=True)
 _STAMP = Sort("stamp", Work.FINISH, rests_from=Step.STAMPING)
 _STAMP_FILE = Sort("stamp", Work.FINISH, rests_from=Step.STAMPING, takes_file=True)
 _FOLLOW = Sort("follow", Work.FINISH)
-_FOLLOW_WAITING = Sort("follow_waiting", Work.FINISH, Needs.WAIT)
+_STAMPED = Sort("follow", Work.FINISH, may_wait=True)
 _FETCH = Sort("fetch", Work.FINISH)
-_TRACK = Sort("track", Work.FINISH)
+_TRACK = Sort("track", Work.FINISH, is_for_anybody=True)
 """Where somebody's money is: it must be told just when all else hangs, and has connections of its own."""
-_PROVE = Sort("prove", Work.BUY)
-_CHECK = Sort("check", Work.BUY)
+_PROVE = Sort("prove", Work.BUY, is_for_anybody=True)
+_PROVE_OWN = Sort("prove", Work.BUY)
+_CHECK = Sort("check", Work.BUY, is_for_anybody=True)
 """Proof of having been in time, made and checked: needed most when all else rests. It gives way to those who finish."""
 _MONEY = Sort("money", Work.FINISH, is_machine=True)
 _OFFICE = Sort("office", Work.FINISH, Needs.OFFICE)
 """Staff: they decide about people's money, and one of them undoes what a lever did."""
 _SETTLEMENT = Sort("office", Work.FINISH, Needs.OFFICE, takes_file=True)
+_WAITING = {sort: replace(sort, needs=Needs.WAIT) for sort in (_INSPECTED, _STAMPED)}
 
 _FREE_EXACT = frozenset({"/healthz", "/readyz", "/metrics", "/favicon.ico", "/robots.txt"})
 _FREE_BELOW = ("/static/", "/gate/", "/status")
 _IN_TIME = r"/[^/]+/tepat-waktu(?:\.txt)?"
 _RULES: tuple[tuple[str, tuple[tuple[str, str, Sort], ...]], ...] = (
-    ("v1/stamps", (("POST", "", _STAMP_FILE), ("GET", "/[^/]+.*", _FOLLOW), ("GET", "", _HISTORY))),
+    (
+        "v1/stamps",
+        (
+            ("POST", "", _STAMP_FILE),
+            ("GET", "", _HISTORY),
+            ("GET", "/[^/]+", _STAMPED),
+            ("GET", "/[^/]+/file", _FETCH),
+            ("GET", "/.+", _FOLLOW),
+        ),
+    ),
     ("v1/uploads", (("HEAD", ".*", _STEP), (".*", ".*", _UPLOAD))),
-    ("v1/documents", (("GET", "/[^/]+", _STEP), ("GET", "", _HISTORY))),
+    ("v1/documents", (("GET", "/[^/]+", _INSPECTED), ("GET", "", _HISTORY))),
     ("v1/orders", (("POST", "", _BUY), ("GET", "", _HISTORY), ("GET", "/[^/]+", _FOLLOW), (".*", ".*", _STEP))),
     ("v1/payments", (("POST", ".*", _MONEY),)),
     ("v1/sessions", (("POST", "", _SIGN_IN), (".*", ".*", _STEP))),
@@ -109,17 +127,17 @@ _RULES: tuple[tuple[str, tuple[tuple[str, str, Sort], ...]], ...] = (
     ("v1/invariants", ((".*", ".*", _STATISTICS),)),
     ("masuk", (("POST", "", _SIGN_IN), ("GET", "", _ENTRANCE))),
     ("daftar", (("POST", "", _ENTER), ("GET", "", _ENTRANCE))),
-    ("keluar", (("POST", "", _STEP),)),
+    ("keluar", (("POST", "", _SIGN_OUT),)),
     ("kuota", (("GET", "/riwayat", _HISTORY), ("GET", "/riwayat/kabar", _NEWS))),
     ("beli", (("POST", "", _BUY), ("GET", "", _FORM))),
-    ("pesanan", ((".*", _IN_TIME, _PROVE), ("GET", "", _HISTORY), ("GET", "/[^/]+", _FOLLOW), (".*", ".*", _STEP))),
+    ("pesanan", ((".*", _IN_TIME, _PROVE_OWN), ("GET", "", _HISTORY), ("GET", "/[^/]+", _FOLLOW), (".*", ".*", _STEP))),
     ("voucher", (("GET", "", _FORM), ("GET|POST", "/kasir", _TILL))),
     ("unggah", (("POST", "", _UPLOAD), ("GET", "", _FORM))),
     (
         "dokumen",
-        ((".*", _IN_TIME, _PROVE), ("GET", "", _HISTORY), ("POST", "/[^/]+/bubuhkan", _STAMP), (".*", ".*", _STEP)),
+        ((".*", _IN_TIME, _PROVE_OWN), ("GET", "", _HISTORY), ("POST", "/[^/]+/bubuhkan", _STAMP), (".*", ".*", _STEP)),
     ),
-    ("meterai", ((".*", ".*", _FOLLOW),)),
+    ("meterai", ((".*", "/[^/]+/berkas", _FETCH), (".*", ".*", _FOLLOW))),
     ("verifikasi", (("POST", ".*", _PREVIEW),)),
     ("program", (("POST", "/[^/]+/daftar", _LIST),)),
     ("invariants", ((".*", ".*", _STATISTICS),)),
@@ -131,13 +149,12 @@ _RULES: tuple[tuple[str, tuple[tuple[str, str, Sort], ...]], ...] = (
 _COMPILED = {
     head: tuple((re.compile(method), re.compile(rest), sort) for method, rest, sort in rules) for head, rules in _RULES
 }
-_FILE = re.compile(r"/(?:v1/stamps/[^/]+/file|meterai/[^/]+/berkas)/?")
 
 
 def sort_of(method: str, path: str, *, waits: bool = False) -> Sort | None:
     """The sort of a request; None for what is free: static files, the gate, the status, probes.
 
-    `waits`: it carries `Prefer: wait`.
+    `waits`: it asks for an answer that comes with the news.
     """
     if path in _FREE_EXACT or path.startswith(_FREE_BELOW) or method == "OPTIONS":
         return None
@@ -151,14 +168,8 @@ def sort_of(method: str, path: str, *, waits: bool = False) -> Sort | None:
         named = "GET" if method == "HEAD" and first != "v1/uploads" else method
         for methods, pattern, sort in rules:
             if methods.fullmatch(named) and pattern.fullmatch(below):
-                return _closer(sort, path, waits=waits and named == "GET")
+                return _WAITING[sort] if waits and sort.may_wait and method == "GET" else sort
     return _LOOK if method in {"GET", "HEAD"} else _ACT
-
-
-def _closer(sort: Sort, path: str, *, waits: bool) -> Sort:
-    if sort is _FOLLOW and _FILE.fullmatch(path):
-        return _FETCH
-    return _FOLLOW_WAITING if waits and sort in {_FOLLOW, _STEP} else sort
 
 
 def session_of(headers: Mapping[bytes, bytes]) -> bytes:
@@ -167,6 +178,11 @@ def session_of(headers: Mapping[bytes, bytes]) -> bytes:
     if not token:
         token = headers.get(b"cookie", b"").partition(SESSION)[2].partition(b";")[0]
     return token[-16:]
+
+
+def asks_to_wait(headers: Iterable[tuple[bytes, bytes]]) -> bool:
+    """Whether a `Prefer` header asks for an answer that comes with the news; of several, whether any does."""
+    return any(name == b"prefer" and preferred_wait_s(value.decode("latin-1")) > 0 for name, value in headers)
 
 
 def seconds_of(header: bytes | None) -> float | None:

@@ -1,11 +1,13 @@
 """What a web process counts of its waiting people: kept here, written to its own row of the database each second.
 
-Written as sums since the process began, so a write that is lost or comes twice changes nothing.
+Written as sums since the process began its row, so a write that is lost or comes twice changes nothing. A row that was
+folded away meanwhile (`room_store.fold_counts`) is begun anew with what was counted since.
 """
 
 from __future__ import annotations
 
 from collections import OrderedDict, deque
+from dataclasses import replace
 from uuid import UUID
 
 from emeterai.gate import room_store
@@ -46,6 +48,7 @@ class Tally:
         self._process = process
         self._counts: dict[str, Counts] = {}
         self._changed: set[str] = set()
+        self._written: dict[str, Counts] = {}
         self._seen: OrderedDict[tuple[str, int], None] = OrderedDict()
         self._latest: dict[str, deque[tuple[int, int]]] = {}
 
@@ -85,14 +88,20 @@ class Tally:
     async def flush(self, db: Database) -> None:
         """Write what has changed since the last time."""
         changed, self._changed = self._changed, set()
-        if changed:
+        while changed:
+            # Copies: people go on coming while they are written.
+            counts = {lane: replace(self._counts[lane]) for lane in sorted(changed)}
             try:
-                await room_store.write_counts(
-                    db, self._process, [(lane, self._counts[lane]) for lane in sorted(changed)]
+                written = await room_store.write_counts(
+                    db, self._process, [(lane, one, lane in self._written) for lane, one in counts.items()]
                 )
             except BaseException:
                 self._changed |= changed
                 raise
+            self._written |= {lane: counts[lane] for lane in written}
+            changed -= written
+            for lane in changed:
+                self._counts[lane] = self._counts[lane].since(self._written.pop(lane))
 
     def _judge(self, ticket: Ticket, waited_s: float) -> None:
         low_s, high_s = ticket.low_s or 0, ticket.high_s or 0

@@ -35,6 +35,12 @@ UPLOADS_CROWDED = RefusalKind(
     "Banyak berkas sedang dikirim; berkas Anda belum terkirim. Coba lagi dalam {retry_after_s} detik.",
     "Many files are on their way; yours was not sent. Try again in {retry_after_s} seconds.",
 )
+SENDING_CROWDED = RefusalKind(
+    "sending_crowded",
+    503,
+    "Banyak kiriman sedang berjalan dan kiriman Anda belum tiba. Coba lagi dalam {retry_after_s} detik.",
+    "Much is on its way and what you sent has not come. Try again in {retry_after_s} seconds.",
+)
 _PAGE = """<!doctype html>
 <html lang="id"><head><meta charset="utf-8"><meta name="viewport" content="width=device-width,initial-scale=1">
 {refresh}<title>{head_id} - emeterai</title></head>

@@ -49,6 +49,12 @@ CALLS_TOO_MANY = RefusalKind(
     "Too many calls were asked for from this network, for this address or for this phone; try again in "
     "{retry_after_s} seconds.",
 )
+CALL_MADE_ALREADY = RefusalKind(
+    "call_made_already",
+    409,
+    "Anda sudah dipanggil, dan tidak dipanggil lagi: giliran Anda sudah dekat; tetaplah di halaman {room}.",
+    "You were called already, and are not called again: your turn is near; stay on the page {room}.",
+)
 EMAIL_LENGTH_MAX = 254
 PHONE_AGAIN_S = 3_600
 _NAMES = {EMAIL: ("surel", "e-mail"), "whatsapp": ("WhatsApp", "WhatsApp"), "sms": ("SMS", "SMS")}
@@ -82,7 +88,7 @@ async def wish(
     """Remember to call the holder of a ticket, who asks from a network address.
 
     Raises `calls_not_offered`, `call_channel_not_offered`, `call_email_unusable`, `call_phone_unusable`,
-    `calls_too_many`, `request_malformed`.
+    `calls_too_many`, `call_made_already`, `request_malformed`.
     """
     turn = now.turn_of(ticket.number)
     if not now.calls or now.state == "closed" or (turn is not None and turn <= now.now_serving):
@@ -95,7 +101,8 @@ async def wish(
     # A message costs its receiver's peace, and money: however many processes and networks ask for one number.
     if usable.phone and await call_store.calls_of_phone(db, usable.phone, beside=place) >= CALLS_OF_ONE:
         raise CALLS_TOO_MANY(retry_after_s=PHONE_AGAIN_S)
-    await call_store.add_call(db, *place, turn, usable.email or None, phone=usable.phone or None)
+    if not await call_store.add_call(db, *place, turn, usable.email or None, phone=usable.phone or None):
+        raise CALL_MADE_ALREADY(room=room_path(now.lane))
 
 
 def _usable(now: NowServing, contact: Contact) -> Contact:

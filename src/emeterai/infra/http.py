@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import binascii
+import random
 import re
 from datetime import UTC, datetime
 from typing import Annotated, Any
@@ -125,8 +126,22 @@ class Problem(msgspec.Struct):
     en: Annotated[str, msgspec.Meta(description="The sentence in English")]
 
 
+def spread(refused: Refused) -> Refused:
+    """The same refusal; where something is away or full, with a moment to come back at that not everybody is told.
+
+    Those who are refused together, such as a batch, would come again together. Never sooner than was meant, and half as
+    late again, or a second, at most; a wait that is known to the second (429) stays as it is.
+    """
+    wait_s = refused.facts.get("retry_after_s")
+    if refused.kind.status != 503 or not isinstance(wait_s, int):
+        return refused
+    later_s = wait_s + random.randint(0, max(1, wait_s // 2))  # noqa: S311 - to spread those who come again
+    return refused.kind(**{**refused.facts, "retry_after_s": later_s})
+
+
 def problem_response(refused: Refused) -> Response[bytes]:
     """The refusal as `application/problem+json`; `Retry-After` when its facts say when to come back."""
+    refused = spread(refused)
     document: dict[str, Any] = {
         **refused.facts,
         "type": f"/docs/refusals/{refused.code}",

@@ -19,31 +19,33 @@ const span = (low, high) => {
   return ['Tunggu sekitar ' + t + (h ? ' jam' : ' menit'), 'Wait about ' + t + (h ? ' h' : ' min')];
 };
 const lookAgain = (s, chance) => (s === null ? 60 : Math.min(60, Math.max(2, s / 10))) * (.75 + chance / 2);
-const bytes = t => new TextEncoder().encode(t), hex = t => Uint8Array.from(t.match(/../g), x => parseInt(x, 16));
-const hmac = async (k, m) => {
-  const c = await sub.importKey('raw', k, { name: 'HMAC', hash: 'SHA-256' }, false, ['sign']);
-  return new Uint8Array(await sub.sign('HMAC', c, m));
-};
+const hmac = async (k, m) => sub.sign('HMAC', await sub.importKey('raw', k, { name: 'HMAC', hash: 'SHA-256' }, false, ['sign']), m);
 // The draw, as core/draw.py explains it.
 const drawn = async (n, d, name) => {
-  const k = await hmac(hex(d.seed), bytes('emeterai draw 1|' + name + '|' + d.count));
-  const half = Math.max(4, Math.ceil((d.count > 1 ? 32 - Math.clz32(d.count - 1) : 0) / 2)), m = 2 ** half;
+  const seed = Uint8Array.from(d.seed.match(/../g), x => '0x' + x);
+  const k = await hmac(seed, new TextEncoder().encode('emeterai draw 1|' + name + '|' + d.count));
+  const m = 2 ** Math.max(4, Math.ceil((32 - Math.clz32(d.count - 1)) / 2));
   let x = n - 1;
   do {
     let l = Math.floor(x / m), r = x % m;
     for (let i = 0; i < 10; i++) {
-      const f = new DataView((await hmac(k, Uint8Array.of(i, r >>> 24, r >>> 16, r >>> 8, r))).buffer).getUint32(0);
+      const f = new DataView(await hmac(k, Uint8Array.of(i, r >>> 24, r >>> 16, r >>> 8, r))).getUint32(0);
       [l, r] = [r, (l ^ f % m) >>> 0];
     }
     x = l * m + r;
   } while (x >= d.count);
   return x + 1;
 };
-const post = async (path, body) => {
+const post = async (path, body, again) => {
   const a = await fetch(here + path, { method: 'POST', headers: { 'content-type': 'application/json' }, body: JSON.stringify(body || {}) });
   const j = await a.json().catch(() => ({}));
-  if (!a.ok) throw j;
-  return j;
+  if (a.ok) return j;
+  if (j.code === 'ticket_unknown' && mine && mine.c) {
+    // The browser has lost its ticket, and the code brings it back. What the code does not know either is forgotten.
+    if (!again) return take(mine.c).then(() => post(path, body, 1), x => { throw x.code === 'code_unknown' ? j : x });
+    j.code = 0;
+  }
+  throw j;
 };
 const oops = e => {
   // Another's ticket, or none of ours: this browser takes a number of its own at the next look.
@@ -53,7 +55,7 @@ const oops = e => {
 };
 const keep = t => {
   mine = t && { n: t.number, t: t.turn, c: t.recovery_code };
-  try { t ? localStorage[here] = JSON.stringify(mine) : localStorage.removeItem(here) } catch (e) {}
+  try { localStorage[here] = JSON.stringify(mine) } catch (e) {}
 };
 // Who comes back to the tab while it asks for a number must not get two.
 const take = async code => {
@@ -63,11 +65,14 @@ const take = async code => {
 };
 const turnOf = async () => {
   const d = now.draw;
-  if (mine.t || (d && !d.seed)) return mine.t;
+  if (d && !d.seed) return;
   if (!d || mine.n > d.count) mine.t = mine.n;
-  else if (sub) mine.t = await drawn(mine.n, d, lane);
-  else await take();
-  keep({ number: mine.n, turn: mine.t, recovery_code: mine.c });
+  else if (!mine.t || mine.d !== d.seed) {
+    // Whatever turn was told before the draw is none any more.
+    if (sub) mine.t = await drawn(mine.n, d, lane);
+    else await take(mine.c);
+    mine.d = d.seed;
+  }
   return mine.t;
 };
 const ring = () => {

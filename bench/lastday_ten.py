@@ -1,0 +1,140 @@
+"""The ten figures of the last day in one table: with the door on and, beside it, with the door off."""
+
+from __future__ import annotations
+
+import html
+from collections.abc import Callable, Iterable
+from statistics import fmean
+from typing import TYPE_CHECKING
+
+from lastday_promises import Promises
+from lastday_sums import GOOD_SHARE, Spread, Sums
+
+if TYPE_CHECKING:
+    from lastday_page import Ramp, Report, Storm
+
+Lines = list[str]
+_Figure = tuple[int, str, Lines, Lines]
+"""Its number and name, and what was found with the door on and off."""
+_NO_LINE, _NOT_MEASURED = ["no line without a door"], ["not measured"]
+
+
+def ten_figures(report: Report) -> tuple[list[str], list[list[str]]]:
+    """The head and the rows of the table, in HTML. Where only outages were asked for, it has what they tell."""
+    ramp = report.ramp
+    figures = [*(_of_crowd(ramp) if ramp else []), *_of_promises(report)]
+    doors = 2 if ramp and ramp.off else 1
+    rows = [[str(number), html.escape(name), *map(_cell, found[:doors])] for number, name, *found in figures]
+    return ["", "", *("door on", "door off, the same crowd")[:doors]], rows
+
+
+def worst_of(sums: Iterable[Sums]) -> Sums:
+    """The phase in which most people came."""
+    return max(sums, key=lambda one: one.phase.times)
+
+
+def finish_share(sums: Iterable[Sums]) -> float:
+    """The least part of finishing requests that were served in any phase."""
+    return min(one.classes["finish"] for one in sums)
+
+
+def said_s(seconds: float | None) -> str:
+    """Seconds, or that it did not come back."""
+    return "not in time" if seconds is None else f"{seconds:.1f} s"
+
+
+def said_ms(*values: float) -> str:
+    """Milliseconds beside each other."""
+    return " / ".join(f"{value:,.0f}" for value in values)
+
+
+def _cell(lines: Lines) -> str:
+    return "<br>".join(map(html.escape, lines))
+
+
+def _of_crowd(ramp: Ramp) -> list[_Figure]:
+    """The first seven: what the crowd at its multiples shows."""
+
+    def each(found: Callable[[list[Sums]], Lines]) -> tuple[Lines, Lines]:
+        return found(ramp.sums), found(ramp.off) if ramp.off else []
+
+    line = ramp.line
+    return [
+        (1, "Goodput: stamps a second at each multiple", *each(_goodput)),
+        (2, "From asking for a stamp until it is sealed, of those inside: p50 / p99 / p99.9, ms", *each(_stamp_ms)),
+        (3, "What waiting and refusing cost the origin", _cost_of_waiting(ramp), _NO_LINE),
+        (4, "Finishing requests that were served, at the least, while browsing is cut", *each(_classes)),
+        (
+            5,
+            "Unfairness: people who had their number before somebody with a lower one asked",
+            [f"{line.inversions:,} of {line.people:,} who came in by number", f"worst {line.overtaken_ms:,.0f} ms"],
+            _NO_LINE,
+        ),
+        (
+            6,
+            "Error of the estimated wait: of its middle, median, as a part of the wait",
+            [f"{100 * line.error:.0f} %", f"{100 * line.kept:.1f} % of the waits were within the promised range"],
+            _NO_LINE,
+        ),
+        (
+            7,
+            f"After the surge, until goodput was for good at {100 * GOOD_SHARE:.0f} % of that before it",
+            [said_s(ramp.recovered_s)],
+            [said_s(ramp.off_recovered_s)],
+        ),
+    ]
+
+
+def _goodput(sums: list[Sums]) -> Lines:
+    return [f"{one.phase.times:g} x: {one.stamps_per_s:.1f}" for one in sums]
+
+
+def _stamp_ms(sums: list[Sums]) -> Lines:
+    first, worst = sums[0], worst_of(sums)
+    return [_at(one, one.stamp_ms) for one in ([first] if worst is first else [first, worst])]
+
+
+def _at(one: Sums, spread: Spread) -> str:
+    return f"{one.phase.times:g} x: {said_ms(*spread)}"
+
+
+def _cost_of_waiting(ramp: Ramp) -> Lines:
+    waiting = ramp.waiting
+    asked = [f"{origin_per_s:.1f} with {people:,}" for people, _, origin_per_s in waiting.simulated]
+    return [
+        f"a look at the line {waiting.look_ms:.3f} ms of processor time",
+        f"requests/s while people wait (simulated): {asked[0]}, {asked[-1]}",
+        f"a refusal {waiting.refusal_ms:.3f} ms of processor time",
+    ]
+
+
+def _classes(sums: list[Sums]) -> Lines:
+    worst = worst_of(sums)
+    browse = f"browse at {worst.phase.times:g} x: {100 * worst.classes['browse']:.0f} %"
+    return [f"finish: {100 * finish_share(sums):.2f} %", browse]
+
+
+def _of_promises(report: Report) -> list[_Figure]:
+    """The last three: what outages, the audit and the money show, with the door on only."""
+    storm, found = report.storm, report.promises
+    away = f" of {max(one.found_s - one.lost_s for one in storm.outages):.0f} s" if storm and storm.outages else ""
+    told = f"{found.stamps:,} stamps and {found.orders:,} paid orders looked up"
+    return [
+        (8, f"Return after each loss{away}, under a retry storm", _returns(storm), _NOT_MEASURED),
+        (9, "Conservation: what somebody was told of", [told, f"{len(found.faults):,} faults"], _NOT_MEASURED),
+        (10, "From money to quota", _money(found, report.lags_ms), _NOT_MEASURED),
+    ]
+
+
+def _returns(storm: Storm | None) -> Lines:
+    return [f"{one.name}: {said_s(one.back_s)}" for one in storm.outages] if storm else _NOT_MEASURED
+
+
+def _money(found: Promises, lags_ms: tuple[float, float]) -> Lines:
+    if not found.credit_ms:
+        return _NOT_MEASURED
+    return [
+        f"from the provider's word {fmean(found.credit_ms):,.0f} ms on average",
+        f"from payment until the buyer sees it, p50 / p99, {said_ms(*lags_ms)} ms",
+        "(the provider tells 0.2 to 2 s late, and everything twice)",
+    ]
