@@ -36,7 +36,7 @@ PLAN_IMPOSSIBLE = RefusalKind(
 )
 STAMP_MS = {"web": 2.3, "room": 0.0, "sealer": 2.0, "database": 0.7, "steward": 0.02}
 """Processor time of one stamp of 100 KB in each role, as docs/measured.md has it (`emeterai bench stamp`)."""
-PERSON_MS = {"web": 21.9, "room": 3.3, "sealer": 4.8, "database": 9.2, "steward": 0.4}
+PERSON_MS = {"web": 27.9, "room": 1.9, "sealer": 6.8, "database": 13.0, "steward": 0.6}
 """And of a person with one stamp, who also looks, waits, signs in, buys and fetches (`emeterai bench lastday`)."""
 BUSY_MAX = 0.7
 """Processors are planned to be so busy in the busiest hour: what is measured at the edge does not last."""

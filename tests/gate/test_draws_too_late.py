@@ -60,6 +60,17 @@ async def test_nor_does_one_that_was_taken_away_and_made_again(db: Database, lan
         await lanes.change(changed(CAMPAIGN, {"opens_at": utc_now() + timedelta(hours=1)}), by="Siti", seen=0)
 
 
+async def test_a_new_lane_under_a_drawn_name_has_had_its_draw(db: Database, lanes: Lanes) -> None:
+    """It would be promised a draw that never comes; that the lane was taken away can still be undone."""
+    made = lanes.number_of(NAME)
+    await db.fetch("UPDATE gate.rooms SET draw_seed = $1, next_number = 1000, draw_count = 999", SEED)
+    await lanes.undo(made, by="Siti", seen=made)
+    with pytest.raises(Refused, match="draw_too_late"):
+        await lanes.change(changed(CAMPAIGN, {"opens_at": utc_now() + timedelta(hours=1)}), by="Siti", seen=0)
+    await lanes.undo(made + 1, by="Siti", seen=0)
+    assert CAMPAIGN == lanes.get(NAME)
+
+
 async def test_all_other_levers_of_an_open_lane_are_as_before(db: Database, lanes: Lanes) -> None:
     """And a time that has come already is no draw."""
     await room_store.lease(db, NAME, 512, new_id())

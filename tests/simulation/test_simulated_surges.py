@@ -227,6 +227,31 @@ def test_where_all_is_late_before_any_stay_is_known_the_crowd_is_worked_off() ->
     assert pacer.window <= 0.5 * WINDOW_START
 
 
+def test_a_night_teaches_nothing_of_stays() -> None:
+    """One program asks on for hours, somebody left long ago; the rush of the morning is worked off like any other."""
+    pacer = controllers_own()
+    pacer.turn(Seen({"retail": LaneSeen(inside=2, entered=2, share=1.0)}, settled=1.0))
+    for _ in range(900):
+        pacer.turn(Seen({"retail": LaneSeen(inside=1, share=1.0)}, settled=1.0))
+    for second in range(90):
+        crowd = LaneSeen(waiting=5_000, inside=min(200, 25 * second), entered=25 if second < 8 else 3, share=1.0)
+        slow_s = 4.0 if second > 9 else 0.0
+        pacer.turn(Seen({"retail": crowd}, settled=3.0, under_way=20, oldest_s=slow_s))
+    assert pacer.window <= 0.7 * WINDOW_START
+
+
+def test_a_lane_that_is_no_more_and_one_that_is_not_open_keep_nobody_out() -> None:
+    """What was seen of a lane last is forgotten with it; and one that nobody may enter says nothing of the others."""
+    shut = LaneSeen(paused=True, share=0.5)
+    for rest in ({}, {"campaign": shut}):
+        pacer = Pacer(start=50)
+        pacer.turn(Seen({"retail": LaneSeen(inside=30, share=0.5), "campaign": shut}, settled=3.0))
+        for inside in range(30, 200, 2):
+            lanes = {"retail": LaneSeen(inside=inside, entered=2, share=0.5), **rest}
+            assert not pacer.turn(Seen(lanes, settled=3.0))["retail"].pass_needed, inside
+        assert pacer.window > 190
+
+
 def test_on_an_ordinary_day_nobody_needs_a_pass() -> None:
     """However many are inside, as long as they are served well and nobody waits."""
     pacer = Pacer(start=50)

@@ -39,8 +39,9 @@ _LOAD_GOOD = 0.9
 _REFUSED_SHARE = 0.02
 _SMOOTH, _SMOOTH_LEAVING, _SMOOTH_STAY = 0.2, 0.06, 0.03
 _QUIET_S = 5.0
-_STAYS_S_MAX, _UNKNOWN_S_MAX = 900, 15
-"""The longest stay that is looked for; and for so long everything may be late before any stay is known."""
+_STAYS_S_MAX, _UNKNOWN_S_MAX, _FLOW_MIN_PER_S = 900, 15, 0.5
+"""The longest stay that is looked for; for so long everything may be late before any stay is known; and where fewer
+leave there is no stay to be learned."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -116,8 +117,9 @@ class _Stay:
 
     Who came first leaves first, by and large: once as many have left as were inside at some moment, a stay has passed
     since. In a crowd that has just come that is less than the truth, never more: a stay that is believed to be longer
-    than it is lets in too many, which makes it so. For the same reason nothing is learned while all is late; and where
-    all is late before anything was learned, the shortest stay is believed, or the window would never be cut.
+    than it is lets in too many, which makes it so. For the same reason nothing is learned while all is late, nor of the
+    few who are inside for hours in the night; and where all is late before anything was learned, the shortest stay is
+    believed, or the window would never be cut.
     """
 
     def __init__(self) -> None:
@@ -127,7 +129,7 @@ class _Stay:
         """How many had come by each second, the oldest of which is the last by which no more had than have left."""
         self._late_s = 0
 
-    def look(self, inside: int, left: int, *, is_late: bool) -> None:
+    def look(self, inside: int, left: int, leaving_per_s: float, *, is_late: bool) -> None:
         """Take in a second: so many are inside, so many left."""
         self._left += left
         self._came.append(self._left + inside)
@@ -135,7 +137,11 @@ class _Stay:
             self._came.popleft()
         found_s = len(self._came) - 1.0
         self._late_s = self._late_s + 1 if is_late and inside else 0
-        if not is_late and self._left and found_s:
+        if not is_late and leaving_per_s < _FLOW_MIN_PER_S:
+            self.seconds = 0.0
+            while len(self._came) > 1:
+                self._came.popleft()
+        elif not is_late and self._left and found_s:
             self.seconds += _SMOOTH_STAY * (found_s - self.seconds) if self.seconds else found_s
         elif not self.seconds and self._late_s > _UNKNOWN_S_MAX:
             self.seconds = _STAY_S_MIN
@@ -159,8 +165,9 @@ class Pacer:
 
     def turn(self, seen: Seen) -> dict[str, Pace]:
         """The pace of every lane for the next second."""
+        self._lanes = {name: self._lanes.get(name) or _LanePace() for name in seen.lanes}
         for name, lane in seen.lanes.items():
-            self._lanes.setdefault(name, _LanePace()).look(lane)
+            self._lanes[name].look(lane)
         self._resize(seen)
         wanted = {
             name: 0.0 if lane.paused else lane.inside + lane.waiting + self._lanes[name].coming
@@ -198,7 +205,7 @@ class Pacer:
                 1.0 - min(_DRAINING_A_S, _DRAINING_A_STAY / max(_STAY_S_MIN, stay_s)) * min(1.0, load - 1.0)
             )
             self.window = min(self.window, max(shrunk, self._enough()), self._filled(inside))
-        elif load < _LOAD_GOOD and not any(pace.room for pace in self._lanes.values()):
+        elif load < _LOAD_GOOD and not any(self._lanes[it].room for it, lane in seen.lanes.items() if not lane.paused):
             # Nobody is kept out and all are served well: there is room for more than these, and a crowd is no surprise.
             opened = self.window * (1.0 + _OPENING_A_S) + _OPENING
             self.window = max(self.window, min(_AMPLE * inside, opened))
@@ -214,7 +221,7 @@ class Pacer:
         self._leaving_per_s = sum(pace.leaving_per_s for pace in self._lanes.values())
         self._best_per_s = max(self._leaving_per_s, self._best_per_s * (1.0 - _BEST_FADES_A_S))
         left = sum(pace.left for pace in self._lanes.values())
-        self._stay.look(inside, left, is_late=slow > 0.5 or doors > 2.0)
+        self._stay.look(inside, left, self._leaving_per_s, is_late=slow > 0.5 or doors > 2.0)
 
     def _enough(self) -> float:
         """Little's law: about so many are inside when as many leave as do now and nobody waits. Nothing is cut before

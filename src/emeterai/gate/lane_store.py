@@ -42,7 +42,7 @@ async def write_change(
     with contextlib.suppress(_OvertakenError):
         async with db.transaction() as tx:
             if draws_at is not None:
-                await _await_draw(tx, name, draws_at)
+                await _await_draw(tx, name, draws_at, is_new=before is None and undoes is None)
             return await _write(tx, name, before, after, by=by, seen=seen, undoes=undoes)
     return None
 
@@ -51,11 +51,12 @@ class _OvertakenError(Exception):
     """Undoes the transaction: somebody else was quicker."""
 
 
-async def _await_draw(tx: Connection, name: str, draws_at: datetime) -> None:
+async def _await_draw(tx: Connection, name: str, draws_at: datetime, *, is_new: bool) -> None:
     """A lane opens later. Where its draw is prepared or made that moves nothing: the first holds, the second stands.
 
     Where none is, the turns that have come and the numbers that were given are of no draw: then it is too late. Where
     there are none yet the line is taken from whoever moves it: a steward that still knows the lane as open would.
+    A new lane under the name of one that was drawn has had its draw too.
     """
     is_too_late = await tx.fetchval(
         """
@@ -63,11 +64,13 @@ async def _await_draw(tx: Connection, name: str, draws_at: datetime) -> None:
             writer = CASE WHEN draw_seed IS NULL THEN gen_random_uuid() ELSE writer END,
             writer_until = CASE WHEN draw_seed IS NULL THEN now() + make_interval(secs => $3) ELSE writer_until END
         WHERE lane = $1 AND now() < $2
-        RETURNING draw_seed IS NULL AND (next_number > 1 OR now_serving > 0)
+        RETURNING CASE WHEN draw_seed IS NULL THEN next_number > 1 OR now_serving > 0
+            ELSE $4 AND draw_count IS NOT NULL END
         """,
         name,
         draws_at,
         _KNOWN_TO_ALL_S,
+        is_new,
     )
     if is_too_late:
         raise OpenedError

@@ -60,10 +60,10 @@ LANE_CHANGED_SINCE = RefusalKind(
 DRAW_TOO_LATE = RefusalKind(
     "draw_too_late",
     409,
-    "Jalur ini sudah pernah dibuka atau memberi nomor, jadi undian tidak bisa lagi. Buat jalur baru dengan waktu "
-    "bukanya; untuk menahan jalur ini, jeda saja.",
-    "This lane has been open or has given numbers, so there can be no draw any more. Make a new lane with its opening "
-    "time; to hold this one back, pause it.",
+    "Jalur ini sudah pernah dibuka atau memberi nomor, jadi undian tidak bisa lagi. Buat jalur baru dengan nama "
+    "lain dan waktu bukanya; untuk menahan jalur ini, jeda saja.",
+    "This lane has been open or has given numbers, so there can be no draw any more. Make a new lane, under another "
+    "name, with its opening time; to hold this one back, pause it.",
 )
 
 
