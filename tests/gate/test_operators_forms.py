@@ -116,5 +116,5 @@ async def test_a_draw_that_is_too_late_is_said_at_the_form(db: Database, desk: F
     shown = await desk.send(page, title="Umum", share="40", opens_at=OPENS_AT, colour="#9c1458")
     refused = await desk.send(shown)
     assert 409 == refused.status_code
-    assert "Make a new lane with its opening time" in refused.text
+    assert "Make a new lane, under another name, with its opening time" in refused.text
     assert OPENS_AT in refused.text

@@ -385,7 +385,7 @@ async def test_a_brown_out_ends_while_those_whom_it_refuses_ask_again(
     door, now_s = served.door, 1_000.0
     monkeypatch.setattr(door, "_clock", lambda: now_s)
     for _ in range(40):
-        door.refused("retail", Work.FINISH, is_inside=True, for_room=True)
+        door.refused("retail", Work.FINISH, b"", is_inside=True, for_room=True)
         now_s += 1.0
         door.second()
     assert Step.STAMPING == door.step

@@ -10,6 +10,7 @@ from litestar.types import Receive, Scope, Send
 from served_door import plain_pass
 
 from emeterai.core.admission import Work
+from emeterai.core.brownout import Step
 from emeterai.gate.carrying import PASS_HEADER
 from emeterai.gate.door import INSIDE_S, Door
 from emeterai.gate.lanes import RETAIL
@@ -112,3 +113,19 @@ async def test_what_was_slow_once_is_forgotten_where_nothing_is_asked_any_more()
         door.second()
     assert 0.0 == door.limit.ratio
     assert door.slowness < 0.01
+
+
+def test_one_who_asks_again_and_again_is_one() -> None:
+    """A hundred requests of somebody who cannot wait are no sign that many are refused: nothing rests for it."""
+    now_s = 1_000.0
+    door = Door(clock=lambda: now_s)
+    for _ in range(30):
+        for _ in range(100):
+            door.admitted("retail", Work.FINISH, waited_s=0.0)
+            door.refused("retail", Work.FINISH, b"budi", is_inside=True, for_room=True)
+        now_s += 1.0
+        door.second()
+        reading: Any = door.reading()["lanes"]
+        assert (1, 100) == (reading["retail"]["inside_refused"], reading["retail"]["refused"]["finish"])
+    assert Step.NONE == door.step
+    assert door.pressure < 0.5

@@ -179,6 +179,7 @@ class Door:
         self._urgent_waits_s = 0.0
         self._urgent_count = 0
         self._urgent_refused = 0
+        self._refused_now: set[tuple[str, bytes]] = set()
         self._buying_waits_s, self._buying_count = 0.0, 0
         self.pressure = 0.0
         """How long the most urgent work waits, against how long it may; smoothed."""
@@ -280,14 +281,19 @@ class Door:
             self._buying_waits_s += waited_s
             self._buying_count += 1
 
-    def refused(self, lane: str, work: Work, *, is_inside: bool, for_room: bool) -> None:
+    def refused(self, lane: str, work: Work, who: bytes, *, is_inside: bool, for_room: bool) -> None:
         """One request was turned away. `for_room`: there was no room for it.
 
         Who is sent off because his work rests or he has no pass says nothing of how much there is to do: counted, a
-        brown-out would be kept up for ever by those whom it refuses and who ask again.
+        brown-out would be kept up for ever by those whom it refuses and who ask again. For the same reason one person
+        counts once a second, however often he asks; `who` is empty where nobody knows who it is.
         """
         tally = self.tally(lane)
         tally.refused[work] += 1
+        if (lane, who) in self._refused_now:
+            return
+        if who:
+            self._refused_now.add((lane, who))
         tally.inside_refused += is_inside and work is not Work.BROWSE
         if work is Work.FINISH and for_room:
             self._urgent_refused += 1
@@ -326,6 +332,7 @@ class Door:
         self.slowness += _SMOOTH * (max(now, buying_share, self.limit.ratio) - self.slowness)
         self._urgent_waits_s, self._urgent_count, self._urgent_refused = 0.0, 0, 0
         self._buying_waits_s, self._buying_count = 0.0, 0
+        self._refused_now.clear()
         self._brown_out.turn(self.pressure, self._clock())
 
     def reading(self) -> dict[str, object]:

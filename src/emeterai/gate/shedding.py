@@ -300,7 +300,7 @@ class Shedding:
 
     def _refused_inside(self, request: Request, work: Work, kind: RefusalKind) -> Refused:
         """The refusal of a request that the application is already reading."""
-        self._door.refused(request.lane, work, is_inside=request.is_inside, for_room=True)
+        self._door.refused(request.lane, work, request.who, is_inside=request.is_inside, for_room=True)
         self._count(request, "refused")
         return kind(retry_after_s=self._door.retry_after_s(work))
 
@@ -346,7 +346,7 @@ class Shedding:
         self, request: Request, scope: HTTPScope, headers: Mapping[bytes, bytes], kind: RefusalKind, *, room: str = ""
     ) -> None:
         for_room = kind not in _NO_SIGN_OF_LOAD
-        self._door.refused(request.lane, request.work, is_inside=request.is_inside, for_room=for_room)
+        self._door.refused(request.lane, request.work, request.who, is_inside=request.is_inside, for_room=for_room)
         self._count(request, "refused")
         retry_after_s, form = self._door.retry_after_s(request.urgency), form_of(scope, headers)
 
