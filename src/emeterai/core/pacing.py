@@ -141,7 +141,7 @@ class _Stay:
             self.seconds = 0.0
             while len(self._came) > 1:
                 self._came.popleft()
-        elif not is_late and self._left and found_s:
+        elif not is_late and found_s:
             self.seconds += _SMOOTH_STAY * (found_s - self.seconds) if self.seconds else found_s
         elif not self.seconds and self._late_s > _UNKNOWN_S_MAX:
             self.seconds = _STAY_S_MIN
@@ -201,9 +201,8 @@ class Pacer:
         stay_s = self._stay.seconds
         if load > 1.0:
             self.reasons, self._was_full = ["sealing_slow" if slow >= doors else "doors_full"], True
-            shrunk = self.window * (
-                1.0 - min(_DRAINING_A_S, _DRAINING_A_STAY / max(_STAY_S_MIN, stay_s)) * min(1.0, load - 1.0)
-            )
+            draining_a_s = min(_DRAINING_A_S, _DRAINING_A_STAY / max(_STAY_S_MIN, stay_s))
+            shrunk = self.window * (1.0 - draining_a_s * min(1.0, load - 1.0))
             self.window = min(self.window, max(shrunk, self._enough()), self._filled(inside))
         elif load < _LOAD_GOOD and not any(self._lanes[it].room for it, lane in seen.lanes.items() if not lane.paused):
             # Nobody is kept out and all are served well: there is room for more than these, and a crowd is no surprise.

@@ -45,11 +45,19 @@ class Bounds:
     limit: int
 
 
+async def _forgotten(db: Database, bounds: Bounds, statement: str, *more: float) -> int:
+    """How many rows a statement that begins with _ROOMS has deleted; `more` are its arguments from $4 on."""
+    rows = await db.fetch(statement, bounds.ended_s, list(bounds.lasting), bounds.limit, *more)
+    return len(rows)
+
+
 async def forget_lots(db: Database, bounds: Bounds) -> int:
     """Delete who took lots of lanes that were closed or taken back; answers how many. Of a lane that is drawn they are
     deleted with the draw.
     """
-    rows = await db.fetch(
+    return await _forgotten(
+        db,
+        bounds,
         f"""
         {_ROOMS}
         DELETE FROM gate.lots WHERE (lane, network) IN (
@@ -60,16 +68,14 @@ async def forget_lots(db: Database, bounds: Bounds) -> int:
         )
         RETURNING true
         """,
-        bounds.ended_s,
-        list(bounds.lasting),
-        bounds.limit,
     )
-    return len(rows)
 
 
 async def forget_calls(db: Database, bounds: Bounds) -> int:
     """Delete the calls that were made or given up, of numbers whose turn is over; answers how many."""
-    rows = await db.fetch(
+    return await _forgotten(
+        db,
+        bounds,
         f"""
         {_ROOMS}, ended AS (
             SELECT one.lane, one.number
@@ -85,11 +91,7 @@ async def forget_calls(db: Database, bounds: Bounds) -> int:
         WHERE gone.lane = ended.lane AND gone.number = ended.number AND gone.state <> 'waiting'
         RETURNING true
         """,
-        bounds.ended_s,
-        list(bounds.lasting),
-        bounds.limit,
     )
-    return len(rows)
 
 
 async def forget_places(db: Database, bounds: Bounds) -> int:
@@ -97,7 +99,9 @@ async def forget_places(db: Database, bounds: Bounds) -> int:
     (`forget_bearers`), as if a pass of it had ended now: a pass of the account may be alive for two hours more, and is
     withdrawn with its number.
     """
-    rows = await db.fetch(
+    return await _forgotten(
+        db,
+        bounds,
         f"""
         {_ROOMS}, ended AS (
             SELECT one.lane, one.account_id, one.number
@@ -119,18 +123,16 @@ async def forget_places(db: Database, bounds: Bounds) -> int:
             account_id = coalesce(known.account_id, excluded.account_id), ends_s = known.ends_s || excluded.ends_s
         RETURNING true
         """,
-        bounds.ended_s,
-        list(bounds.lasting),
-        bounds.limit,
     )
-    return len(rows)
 
 
 async def forget_bearers(db: Database, bounds: Bounds, *, pass_ended_s: float) -> int:
     """Delete whose numbers were, of which no pass has been alive for `pass_ended_s` and whose turn is over; answers how
     many there were. Lowest numbers first.
     """
-    rows = await db.fetch(
+    return await _forgotten(
+        db,
+        bounds,
         f"""
         {_ROOMS}, ended AS (
             SELECT one.lane, one.number
@@ -152,9 +154,5 @@ async def forget_bearers(db: Database, bounds: Bounds, *, pass_ended_s: float) -
         )
         RETURNING true
         """,
-        bounds.ended_s,
-        list(bounds.lasting),
-        bounds.limit,
         pass_ended_s,
     )
-    return len(rows)
