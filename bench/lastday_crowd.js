@@ -337,7 +337,7 @@ async function happening(perSecond, act) {
     const now = PLAN.find((phase) => at < START + phase.until_s * 1000);
     if (!now) return;
     const rate = perSecond(now) / VUS, end = START + now.until_s * 1000;
-    at += rate > 0 ? (-Math.log(1 - Math.random()) / rate) * 1000 : 1000;
+    at += rate > 0 ? (-Math.log(1 - Math.random()) / rate) * 1000 : Infinity;
     if (at >= end) {
       at = end; // what was drawn at one phase's rate says nothing of the next
       continue;

@@ -4,12 +4,15 @@ from __future__ import annotations
 
 import os
 import shutil
+import ssl
 import tempfile
 from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
 from types import CodeType
+from typing import Any
 
 import asyncpg
+import httpx._transports.default as transports
 import pytest
 from jinja2 import BytecodeCache, Environment
 from jinja2.bccache import Bucket
@@ -19,6 +22,7 @@ from emeterai.infra.database import Database
 from emeterai.infra.ids import new_id
 from emeterai.infra.migrate import migrate
 from emeterai.infra.postgres import EmbeddedPostgres
+from emeterai.infra.tls import trusted
 from emeterai.web import pages
 from handing_out import place_of
 from running import RunningService
@@ -66,6 +70,19 @@ def _templates_are_compiled_once() -> Iterator[None]:
 
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(pages, "_environment", environment)
+        yield
+
+
+@pytest.fixture(scope="session", autouse=True)
+def _authorities_are_read_once() -> Iterator[None]:
+    """Every client of a test would read the certificates of all authorities, and speaks to this machine only."""
+    make = transports.create_ssl_context
+
+    def context(verify: Any = True, cert: Any = None, *, trust_env: bool = True) -> ssl.SSLContext:
+        return trusted() if verify is True and cert is None else make(verify, cert, trust_env)
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(transports, "create_ssl_context", context)
         yield
 
 

@@ -25,6 +25,7 @@ from emeterai.infra.postgres import STOP_SIGNAL, EmbeddedPostgres
 from emeterai.infra.process import ChildCommand
 from emeterai.infra.settings import PREFIX, Settings, SettingsError, as_environment
 from emeterai.infra.supervise import ChildSpec, Supervisor, SupervisorError
+from emeterai.infra.tls import trusted
 
 _PROBE_TIMEOUT_S = 2.0
 _CONNECTIONS_MAX = 8_192
@@ -133,7 +134,7 @@ def _children(settings: Settings, environment: dict[str, str]) -> list[ChildSpec
 
 async def _answers(url: str) -> bool:
     try:
-        async with httpx.AsyncClient(timeout=_PROBE_TIMEOUT_S, trust_env=False) as client:
+        async with httpx.AsyncClient(timeout=_PROBE_TIMEOUT_S, trust_env=False, verify=trusted()) as client:
             return (await client.get(url)).is_success
     except httpx.HTTPError:
         return False

@@ -39,7 +39,8 @@ def plain_pass(headers: Mapping[bytes, bytes]) -> PlainPass | None:
 
 
 class SlowWork:
-    """Takes as long as `X-Takes` says and answers the status that `X-Answers` says; `/.../events` streams for 2 s.
+    """Takes as long as `X-Takes` says, answers the status of `X-Answers` with the Retry-After of `X-Later`;
+    `/.../events` streams for 2 s.
 
     `begun` are the paths whose work was begun.
     """
@@ -69,6 +70,7 @@ class SlowWork:
         said += {b"set-cookie": [(b"set-cookie", b"a=b")], b"no-store": [(b"cache-control", b"no-store")]}.get(
             headers.get(b"x-says", b""), []
         )
+        said += [(b"retry-after", headers[b"x-later"])] if b"x-later" in headers else []
         await send({"type": "http.response.start", "status": answer, "headers": said})
         await send({"type": "http.response.body", "body": body, "more_body": False})
 

@@ -5,9 +5,11 @@ from __future__ import annotations
 import asyncio
 import email
 import email.policy
+import ssl
 from collections.abc import AsyncIterator
 from pathlib import Path
 
+import httpx
 import pytest
 from post_office import PostOffice, desk, open_office
 from prometheus_client import REGISTRY
@@ -20,6 +22,7 @@ from emeterai.gate.calls import Calls
 from emeterai.gate.now import NowFiles, NowServing
 from emeterai.infra.database import Database
 from emeterai.infra.settings import Settings, SettingsError
+from emeterai.infra.tls import trusted
 
 
 @pytest.fixture
@@ -119,6 +122,32 @@ async def test_letters_are_sent_side_by_side(db: Database, tmp_path: Path, offic
     steward = await desk(db, tmp_path, Settings(public_url=settings.public_url, smtp_url=settings.smtp_url))
     assert together == await steward.call_due()
     assert together == len(post.letters)
+
+
+@pytest.mark.parametrize(("scheme", "made"), [("smtp", 10), ("smtps", 0)])
+async def test_the_authorities_are_read_once_and_not_for_every_letter(
+    db: Database,
+    tmp_path: Path,
+    office: tuple[PostOffice, Settings],
+    monkeypatch: pytest.MonkeyPatch,
+    scheme: str,
+    made: int,
+) -> None:
+    """It takes more of a processor than all else about a letter: a share of letters would hold a core for a second.
+    The office here knows no TLS, so whoever wants it sends no letter.
+    """
+    read, context = list[ssl.SSLContext](), ssl.create_default_context()
+    for module, name in ((ssl, "create_default_context"), (httpx, "create_ssl_context")):
+        monkeypatch.setattr(module, name, lambda **_: read.append(context) or context)
+    trusted.cache_clear()
+    publish(tmp_path, OPEN)
+    for number in range(150, 160):
+        await call_store.add_call(db, "retail", number, number, f"warga{number}@contoh.id")
+    url = str(office[1].smtp_url).replace("smtp", scheme, 1)
+    steward = await desk(db, tmp_path, Settings(public_url=office[1].public_url, smtp_url=url))
+    assert made == await steward.call_due()
+    assert 1 == len(read)
+    trusted.cache_clear()
 
 
 @pytest.mark.parametrize(

@@ -10,6 +10,7 @@ from uuid import UUID
 
 import httpx
 import pytest
+from litestar import Litestar
 from stamping_people import SIZE_BYTES_MAX, Person, Site, Working
 
 from emeterai.app import create_app, open_services
@@ -34,12 +35,17 @@ def data_dir(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return tmp_path_factory.mktemp("service")
 
 
+@pytest.fixture(scope="module")
+def stamping_app(data_dir: Path) -> Litestar:
+    """One web application for all tests here: each gives it the services of its own database."""
+    return create_app(Settings(data_dir=str(data_dir), document_size_bytes_max=SIZE_BYTES_MAX))
+
+
 @pytest.fixture
-async def site(database_url: str, data_dir: Path) -> AsyncIterator[Site]:
+async def site(database_url: str, data_dir: Path, stamping_app: Litestar) -> AsyncIterator[Site]:
     """The web application; nobody inspects or seals yet."""
     settings = Settings(data_dir=str(data_dir), database_url=database_url, document_size_bytes_max=SIZE_BYTES_MAX)
-    csrf = Csrf(b"x" * 32, https=False)
-    app = create_app(settings)
+    csrf, app = Csrf(b"x" * 32, https=False), stamping_app
     async with open_services(settings, Pages(csrf, specimen=True, static=StaticFiles()), csrf) as services:
         app.state["services"] = services
         yield Site(app, services)

@@ -12,7 +12,6 @@ import binascii
 import contextlib
 import hmac
 import smtplib
-import ssl
 from concurrent.futures import ThreadPoolExecutor
 from email.message import EmailMessage
 from pathlib import Path
@@ -26,6 +25,7 @@ from emeterai.gate.now import EMAIL, NowServing, Sentence
 from emeterai.gate.passes import room_path
 from emeterai.infra.clock import utc_now
 from emeterai.infra.settings import PREFIX, Settings, SettingsError, secret_in
+from emeterai.infra.tls import trusted
 
 LETTERS_AT_ONCE = 32
 """A letter is mostly waiting for the mail server, and a hook for its gateway."""
@@ -64,6 +64,7 @@ class Mail:
         self._tls = parts.scheme == "smtps"
         self._host, self._port = parts.hostname, parts.port or (465 if self._tls else 587)
         self._user, self._password, self._sender, self._base_url = user, password, sender, base_url
+        self._trusted = trusted()  # here, and not by each of the threads
         self._threads = ThreadPoolExecutor(LETTERS_AT_ONCE, thread_name_prefix="letter")
 
     async def call(self, now: NowServing, number: int, turn: int, to: str, /) -> None:
@@ -76,16 +77,15 @@ class Mail:
             raise CallError(type(error).__name__) from error
 
     def _send(self, message: EmailMessage) -> None:
-        trusted = ssl.create_default_context()
         post = (
-            smtplib.SMTP_SSL(self._host, self._port, timeout=_LETTER_S, context=trusted)
+            smtplib.SMTP_SSL(self._host, self._port, timeout=_LETTER_S, context=self._trusted)
             if self._tls
             else smtplib.SMTP(self._host, self._port, timeout=_LETTER_S)
         )
         with post:
             post.ehlo()
             if not self._tls and post.has_extn("starttls"):
-                post.starttls(context=trusted)
+                post.starttls(context=self._trusted)
                 post.ehlo()
             if self._user:
                 post.login(self._user, self._password)
@@ -100,7 +100,6 @@ class Webhook:
     def __init__(self, url: str, *, key: bytes, channels: tuple[str, ...], base_url: str) -> None:
         self.channels = channels
         self._url, self._key, self._base_url = url, key, base_url
-        self._trusted = ssl.create_default_context()
         self._lines = asyncio.Semaphore(LETTERS_AT_ONCE)
 
     async def call(self, now: NowServing, number: int, turn: int, to: str, /) -> None:
@@ -114,7 +113,7 @@ class Webhook:
             async with (
                 self._lines,
                 asyncio.timeout(_HOOK_S),
-                httpx.AsyncClient(timeout=_HOOK_S, verify=self._trusted, trust_env=False) as client,
+                httpx.AsyncClient(timeout=_HOOK_S, verify=trusted(), trust_env=False) as client,
                 client.stream("POST", self._url, content=body, headers=headers) as answer,
             ):
                 answer.raise_for_status()

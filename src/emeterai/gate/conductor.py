@@ -173,11 +173,12 @@ def step(
     # While a line stands its time stands too: nobody's grace runs out, and the rate is the one of moving.
     marks = _later(_marks_of(row), since_s - passed_s if state == "open" else since_s)
     if state == "open":
-        share = _share(marks, at_s, before=row.come_share)
+        last_turn = max(counts.last_number, row.draw_count or 0)
+        share = _share(marks, at_s, last_turn=last_turn, before=row.come_share)
         went = advanced(
             row.now_serving,
             credit=row.credit,
-            last_turn=max(counts.last_number, row.draw_count or 0),
+            last_turn=last_turn,
             admit_per_s=admission.per_s,
             passed_s=passed_s,
             come_share=share,
@@ -220,9 +221,14 @@ def _later(marks: Marks, seconds: float) -> Marks:
     return Marks(*([(when_s + seconds, count) for when_s, count in some] for some in (marks.turns, marks.came)))
 
 
-def _share(marks: Marks, at_s: float, *, before: float) -> float:
-    """Which part of those who were called half a minute ago and earlier came in. As before where nobody was called."""
-    called = served_at(marks.turns, at_s - _COME_LAG_S) - served_at(marks.turns, at_s - _COME_LAG_S - _COME_WINDOW_S)
+def _share(marks: Marks, at_s: float, *, last_turn: int, before: float) -> float:
+    """Which part of those who were called half a minute ago and earlier came in. As before where nobody was called: a
+    turn that nobody has, as the turn of an empty lane runs ahead of the last number, calls nobody.
+    """
+    until, since = (
+        min(last_turn, served_at(marks.turns, at_s - ago_s)) for ago_s in (_COME_LAG_S, _COME_LAG_S + _COME_WINDOW_S)
+    )
+    called = until - since
     came = served_at(marks.came, at_s) - served_at(marks.came, at_s - _COME_WINDOW_S)
     return come_share_of(called, came, before=before)
 

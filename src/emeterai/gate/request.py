@@ -10,6 +10,7 @@ from litestar.types import HTTPScope, Message, Receive, Send
 from emeterai.core.admission import Work
 from emeterai.gate.addresses import address_of, is_of_this_machine, networks_of
 from emeterai.gate.door import Budget, Door
+from emeterai.gate.early import Asked
 from emeterai.gate.lanes import RETAIL
 from emeterai.gate.renewing import is_served
 from emeterai.gate.sorting import Needs, Sort
@@ -38,6 +39,13 @@ class Request:
         self.until_s = inf
         self.held: float | None = None
         """Since when it has had its slot."""
+
+    @property
+    def asked(self) -> Asked | None:
+        """What its sender wants, by which it is known when he comes again; None where that would tell nothing: nobody
+        knows who it is, or it is a program that asks for many at once.
+        """
+        return None if self.is_member or not self.who else (self.lane, self.who, self.sort.name)
 
     @property
     def urgency(self) -> Work:

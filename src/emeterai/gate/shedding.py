@@ -21,6 +21,7 @@ from litestar.types import ASGIApp, HTTPReceiveMessage, HTTPScope, Message, Rece
 from emeterai.core.admission import Work
 from emeterai.core.refusal import RefusalKind, Refused
 from emeterai.gate.door import INSIDE_S, PAYMENTS, Door
+from emeterai.gate.early import Early
 from emeterai.gate.free_road import FreeRoad
 from emeterai.gate.kept_page import KeptPage
 from emeterai.gate.lanes import RETAIL, STAFF
@@ -96,7 +97,7 @@ class Shedding:
         self._lane_of_key = lane_of_key
         self._answers = answers or Answers()
         self._tempo, self._lengthen, self._late = tempo, lengthen, LateBodies(tempo)
-        self._side, self._office = side or SideEntrance(), Office()
+        self._side, self._office, self._early = side or SideEntrance(), Office(), Early(clock=time.monotonic)
         self._front = KeptPage(app)
         self._free = FreeRoad(app, door, numbers, self._answers, self._late)
         self._counted: dict[tuple[str, Work, str], Any] = {}
@@ -136,6 +137,8 @@ class Shedding:
     ) -> None:
         """Each request its way."""
         sort = request.sort
+        if request.asked is not None:
+            await self._early.wait(request.asked, until_s=request.until_s)
         if not may_come:
             await self._send_to_room(request, scope, headers)
         elif self._door.step_in(request.lane) >= sort.rests_from:
@@ -242,8 +245,10 @@ class Shedding:
             nonlocal status
             if message["type"] == "http.response.start":
                 status = message["status"]
-                is_sent_away = status == 503 and come_again_s(message["headers"]) >= INSIDE_S
+                told_s = come_again_s(message["headers"]) if status == 503 else 0
+                is_sent_away = told_s >= INSIDE_S
                 self._leave(request, status, is_sent_away=is_sent_away)
+                self._told(request, told_s)
                 lift_deadline()  # it was for the answer, which is given to its end
                 if is_sent_away:
                     request.door.sent_away(request.lane, request.who)
@@ -349,6 +354,7 @@ class Shedding:
         self._door.refused(request.lane, request.work, request.who, is_inside=request.is_inside, for_room=for_room)
         self._count(request, "refused")
         retry_after_s, form = self._door.retry_after_s(request.urgency), form_of(scope, headers)
+        self._told(request, retry_after_s)
 
         async def answer(send: Send) -> None:
             await self._answers.refuse(send, kind, retry_after_s=retry_after_s, form=form, room=room)
@@ -357,6 +363,11 @@ class Shedding:
             await self._answer_late(request, scope, answer)
         else:
             await answer(request.send)
+
+    def _told(self, request: Request, come_again_s: int) -> None:
+        """Its sender was told when to come again, if at all."""
+        if come_again_s and request.asked is not None:
+            self._early.told(request.asked, come_again_s)
 
     async def _refuse_size(self, request: Request, scope: HTTPScope, headers: Mapping[bytes, bytes]) -> None:
         """A body that is larger than what it is for could ever need: no sign of load, and nothing to wait for."""

@@ -25,6 +25,7 @@ import structlog
 
 from emeterai.core.refusal import Refused
 from emeterai.infra import metrics
+from emeterai.infra.tls import trusted
 from emeterai.purchase.provider import PROVIDER_UNAVAILABLE, RETRY_AFTER_S
 
 _LINES_MAX = 16
@@ -137,6 +138,7 @@ class ProviderHttp:
             limits=_LIMITS,
             transport=transport,
             trust_env=False,
+            verify=trusted(),
         )
 
     @property

@@ -8,6 +8,7 @@ import httpx
 import structlog
 
 from emeterai.infra.clock import utc_now
+from emeterai.infra.tls import trusted
 from emeterai.purchase.sandbox_charges import Delivery, SandboxCharges
 from emeterai.purchase.sandbox_words import SIGNATURE_HEADER, TIMESTAMP_HEADER, sign
 
@@ -31,7 +32,7 @@ class Postman:
 
     async def run(self) -> None:
         """Deliver for ever: at most sixteen at once, each for five seconds at most; failures wait longer each time."""
-        async with httpx.AsyncClient(timeout=_TIMEOUT_S, trust_env=False) as http:
+        async with httpx.AsyncClient(timeout=_TIMEOUT_S, trust_env=False, verify=trusted()) as http:
             while True:
                 self._new.clear()
                 try:

@@ -19,6 +19,8 @@ from cryptography.hazmat.primitives.serialization import Encoding
 from cryptography.x509 import ocsp
 from cryptography.x509.oid import AuthorityInformationAccessOID, ExtendedKeyUsageOID
 
+from emeterai.infra.tls import trusted
+
 ANSWER_SIZE_BYTES_MAX = 262_144
 """Together with everything else that is appended it must stay below the bound of a tail."""
 _CHAIN_MAX = 4
@@ -52,7 +54,9 @@ class RevocationClient:
     """Fetches and checks. Closed at the end."""
 
     def __init__(self, *, timeout_s: float) -> None:
-        self._http = httpx.AsyncClient(trust_env=False, timeout=timeout_s, limits=httpx.Limits(max_connections=4))
+        self._http = httpx.AsyncClient(
+            trust_env=False, timeout=timeout_s, limits=httpx.Limits(max_connections=4), verify=trusted()
+        )
 
     async def evidence(
         self, leaves: Sequence[x509.Certificate], others: Sequence[x509.Certificate], *, at: datetime

@@ -20,6 +20,7 @@ from cryptography import x509
 from rfc3161_client import decode_timestamp_response
 
 from emeterai.infra import metrics
+from emeterai.infra.tls import trusted
 from emeterai.seal.cms import OID_SHA512, token_room_bytes
 from emeterai.seal.der import BOOLEAN, INTEGER, NULL, OCTET_STRING, SEQUENCE, integer, oid, tlv
 from emeterai.seal.signer import SignerError
@@ -75,6 +76,7 @@ class TimestampClient:
         self._token_size_bytes = _FIRST_TOKEN_SIZE_BYTES
         self._http = httpx.AsyncClient(
             trust_env=False,
+            verify=trusted(),
             timeout=place.timeout_s,
             limits=httpx.Limits(max_connections=_AT_ONCE_MAX, max_keepalive_connections=16),
         )
