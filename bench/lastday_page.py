@@ -318,7 +318,16 @@ def _costs(one: Sums) -> str:
 
 
 def _storm(storm: Storm) -> str:
-    head = ("", "", "away", "stamps/s before", "stamps/s meanwhile", "back at 95 % after", "given back", "")
+    head = (
+        "",
+        "",
+        "away",
+        "stamps/s before",
+        "stamps/s meanwhile",
+        "back at 95 % of all before after",
+        "given back",
+        "",
+    )
     rows = [
         (
             str(number),

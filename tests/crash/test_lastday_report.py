@@ -47,6 +47,14 @@ def test_what_does_not_come_back_is_said_so() -> None:
     assert one.back_s is None
 
 
+def test_what_was_slow_before_is_not_back_when_it_is_as_slow_again() -> None:
+    """Where one outage was not overcome the next one is not back because it found the service as slow as it left it."""
+    slow = [PER_S // 2] * int(RHYTHM.round_s)
+    first, second = outages_of(day_of([*away(meanwhile=0), *slow], ["the key", "the mail"], []), RHYTHM)
+    assert (PER_S, PER_S / 2) == (first.before_per_s, second.before_per_s)
+    assert (0.0, None) == (first.back_s, second.back_s)
+
+
 def test_the_page_of_outages_alone_has_a_row_for_each(tmp_path: Path) -> None:
     """Its number, what was said of it, and no curve of what was not asked for."""
     day = day_of(away(meanwhile=0), ["the key"], [])

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import hashlib
 from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager
@@ -11,6 +12,7 @@ from pathlib import Path
 import pytest
 
 from emeterai.core.stamping import StampState
+from emeterai.infra import metrics
 from emeterai.infra.clock import utc_now
 from emeterai.infra.database import Database
 from emeterai.infra.jobs import Claim
@@ -18,6 +20,7 @@ from emeterai.seal.service import RevocationClient, SealEngine, Signer
 from emeterai.seal.signer import signer_from
 from emeterai.seal.timestamp import TimestampClient, TimestampPlace
 from emeterai.seal.verification import verify_bytes
+from emeterai.stamping import levels
 from emeterai.stamping.download import sealed_file
 from emeterai.stamping.endings import Endings
 from emeterai.stamping.levels import UPGRADE, Levels
@@ -114,6 +117,37 @@ async def test_with_the_authority_down_stamps_are_made_and_raised_when_it_is_bac
         assert 0 == await spine.raise_once()
         assert files[-1] == await spine.sealed_file(now)
         await spine.assert_sound(stamp)
+
+
+async def test_raising_gives_way_to_stamps_that_are_sealed_here(
+    db: Database, tmp_path: Path, authority: TimestampAuthority, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """After an outage many files wait to be raised, and nobody waits for them: between two of them there is a rest
+    while stamps are settled in this process, and none otherwise.
+    """
+    monkeypatch.setattr(levels, "_AT_ONCE", 1)
+    monkeypatch.setattr(levels, "_RESTS", 1e9)
+    monkeypatch.setattr(levels, "_REST_S_MAX", 60.0)
+    async with rising(db, tmp_path, authority) as spine:
+        authority.stop()
+        stamps = [await spine.seal() for _ in range(2)]
+        authority.start_again()
+
+        async def raised() -> int:
+            return sum([(await spine.now(stamp)).level != "B-B" for stamp in stamps])
+
+        metrics.batch("settle", 1)
+        raising = asyncio.create_task(spine.raise_once())
+        async with asyncio.timeout(10):
+            while not await raised():
+                await asyncio.sleep(0.02)
+        await asyncio.sleep(0.5)
+        assert 1 == await raised()
+        raising.cancel()
+        await asyncio.gather(raising, return_exceptions=True)
+        await spine.let_leases_run_out()
+        await spine.raise_once()
+        assert 2 == await raised()
 
 
 async def test_parts_of_a_raised_file_can_be_fetched(

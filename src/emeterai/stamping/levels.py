@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import random
+import time
 from collections.abc import Callable, Sequence
 from contextlib import AsyncExitStack
 from datetime import datetime
@@ -35,6 +36,11 @@ LEVELS = ("B-B", "B-T", "B-LT")
 _AT_ONCE = 2
 _FIRST_RETRY_S = 5.0
 _RETRY_S_MAX = 3_600.0
+_RESTS, _REST_S_MAX = 10.0, 5.0
+"""While stamps are sealed here each file raised is followed by a rest of so many times what it took: an authority that
+is back after an hour would else take the processors from those who wait for theirs."""
+_SETTLED = "settle"
+"""The batches in which stamps are settled (endings.py)."""
 _OUR_FAULT = 500
 _CRASHES_MAX = 20
 _raised = metrics.counter("emeterai_levels_raised", "Sealed files raised, by the level reached", ["level"])
@@ -68,6 +74,7 @@ class Levels:
         self._level_wanted = level_wanted
         self._clock = clock
         self._turns = asyncio.Semaphore(_AT_ONCE)
+        self._settled = metrics.done(_SETTLED)
 
     async def raise_levels(self, claims: Sequence[Claim]) -> None:
         """Append one addendum to each sealed file, or try again later, or leave it as it is for good."""
@@ -80,8 +87,9 @@ class Levels:
             return
         try:
             async with self._turns:
-                raised = await self._append(claim, stamp)
-            await self._keep(claim, raised)
+                began_s = time.monotonic()
+                await self._keep(claim, await self._append(claim, stamp))
+                await asyncio.sleep(self._rest_s(time.monotonic() - began_s))
         except NeverError as error:
             _log.info("level_stays", stamp=str(stamp.id), level=stamp.level, why=str(error))
             await self._finish(claim)
@@ -92,6 +100,11 @@ class Levels:
         except Exception:  # noqa: BLE001 - a bug here must not stop the raising of other files
             _log.exception("raising_failed", stamp=str(stamp.id), attempt=claim.attempt)
             await (self._again(claim) if claim.attempt < _CRASHES_MAX else self._finish(claim))
+
+    def _rest_s(self, took_s: float) -> float:
+        """How long to rest after a file that took so long: not at all where nothing was sealed since the last one."""
+        before, self._settled = self._settled, metrics.done(_SETTLED)
+        return min(_REST_S_MAX, _RESTS * took_s) if self._settled > before else 0.0
 
     async def _append(self, claim: Claim, stamp: Stamp) -> Raised:
         assert stamp.level is not None
