@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import hashlib
-from collections.abc import AsyncIterator
 
 import httpx
 import pytest
@@ -132,19 +131,6 @@ async def test_so_much_is_remembered_and_no_more(held: Early, hands: Hands, monk
     hands.now_s += 2.0
     held.told(people[3], 60.0)
     assert [False, True, False, True] == [await is_held(held, asked) for asked in people]
-
-
-@pytest.fixture
-def served() -> ServedDoor:
-    """A door with two slots."""
-    return ServedDoor(limit=2)
-
-
-@pytest.fixture
-async def client(served: ServedDoor) -> AsyncIterator[httpx.AsyncClient]:
-    """Somebody outside."""
-    async with served.serving() as found:
-        yield found
 
 
 def refused(served: ServedDoor) -> int:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import AsyncIterator
 from typing import cast
 
 import httpx
@@ -25,13 +24,6 @@ def served() -> ServedDoor:
     assert found.door.work.enter_now("retail", Work.FINISH)
     assert found.door.work.enter_now("retail", Work.FINISH)
     return found
-
-
-@pytest.fixture
-async def client(served: ServedDoor) -> AsyncIterator[httpx.AsyncClient]:
-    """Somebody outside."""
-    async with served.serving() as found:
-        yield found
 
 
 async def test_the_front_page_is_the_same_for_everybody_outside(served: ServedDoor, client: httpx.AsyncClient) -> None:

@@ -19,19 +19,6 @@ BROWSER = {"Accept": "text/html,application/xhtml+xml"}
 KEY = "emk_" + "a" * 43
 
 
-@pytest.fixture
-def served() -> ServedDoor:
-    """A door with two slots."""
-    return ServedDoor(limit=2)
-
-
-@pytest.fixture
-async def client(served: ServedDoor) -> AsyncIterator[httpx.AsyncClient]:
-    """Somebody outside."""
-    async with served.serving() as found:
-        yield found
-
-
 async def fill(
     served: ServedDoor, client: httpx.AsyncClient, *, takes_s: float = 0.4
 ) -> list[asyncio.Task[httpx.Response]]:
@@ -289,7 +276,7 @@ async def test_a_partners_key_has_its_own_lane(served: ServedDoor, client: httpx
     """While retail is full the partner is served out of its guarantee, at once when a slot comes free."""
     served.door.share({"retail": 0.5, "partners": 0.5})
     served.lanes_of_keys[hashlib.sha256(KEY.encode()).digest()] = "partners"
-    tasks = await fill(served, client, takes_s=0.2)
+    tasks = await fill(served, client, takes_s=1.5)
     crowd = [asyncio.create_task(client.get("/v1/stamps/retail", headers=SLOW)) for _ in range(20)]
     await until(lambda: served.door.work.slots.waiting == 20)
     answer = await client.get("/v1/stamps/partner", headers={"Authorization": f"Bearer {KEY}"})

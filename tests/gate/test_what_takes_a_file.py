@@ -38,19 +38,6 @@ SMALL = """
 ENTRIES = ("POST/masuk", "POST/daftar", "POST/v1/sessions", "POST/v1/accounts")
 
 
-@pytest.fixture
-def served() -> ServedDoor:
-    """A door with two slots."""
-    return ServedDoor(limit=2)
-
-
-@pytest.fixture
-async def client(served: ServedDoor) -> AsyncIterator[httpx.AsyncClient]:
-    """Somebody outside."""
-    async with served.serving() as found:
-        yield found
-
-
 async def chunks(*pieces: bytes) -> AsyncIterator[bytes]:
     """A body whose length nobody is told."""
     for piece in pieces:
