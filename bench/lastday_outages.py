@@ -146,10 +146,11 @@ def outages_of(day: Day, rhythm: Rhythm) -> list[Outage]:
         max(1.0, _mean(per_s, at_s + rhythm.warm_s / 3, at_s + rhythm.warm_s))
         for at_s in (began_s - day.began_s for _, began_s, _ in spans)
     ]
+    usual_per_s = fmean(before)
     for before_per_s, (phase, began_s, ended_s) in zip(before, spans, strict=True):
         killed, lost_s = phase.name == _POSTGRES_KILLED, began_s - day.began_s + rhythm.warm_s
         found_s = lost_s if killed else lost_s + rhythm.away_s
-        back_s = recovery_s(day, day.began_s + found_s, good_per_s=fmean(before), until_s=ended_s)
+        back_s = recovery_s(day, day.began_s + found_s, good_per_s=usual_per_s, until_s=ended_s)
         given_back = sum(
             one[3] == "given_back" and day.began_s + lost_s <= one[0] / 1000 < ended_s + rhythm.warm_s
             for one in day.heard.of("stamp")

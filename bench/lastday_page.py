@@ -318,16 +318,8 @@ def _costs(one: Sums) -> str:
 
 
 def _storm(storm: Storm) -> str:
-    head = (
-        "",
-        "",
-        "away",
-        "stamps/s before",
-        "stamps/s meanwhile",
-        "back at 95 % of all before after",
-        "given back",
-        "",
-    )
+    back = "back after, at 95 % of what was before all"
+    head = ("", "", "away", "stamps/s before", "stamps/s meanwhile", back, "given back", "")
     rows = [
         (
             str(number),

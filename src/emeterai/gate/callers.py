@@ -100,6 +100,7 @@ class Webhook:
     def __init__(self, url: str, *, key: bytes, channels: tuple[str, ...], base_url: str) -> None:
         self.channels = channels
         self._url, self._key, self._base_url = url, key, base_url
+        self._trusted = trusted()
         self._lines = asyncio.Semaphore(LETTERS_AT_ONCE)
 
     async def call(self, now: NowServing, number: int, turn: int, to: str, /) -> None:
@@ -113,7 +114,7 @@ class Webhook:
             async with (
                 self._lines,
                 asyncio.timeout(_HOOK_S),
-                httpx.AsyncClient(timeout=_HOOK_S, verify=trusted(), trust_env=False) as client,
+                httpx.AsyncClient(timeout=_HOOK_S, verify=self._trusted, trust_env=False) as client,
                 client.stream("POST", self._url, content=body, headers=headers) as answer,
             ):
                 answer.raise_for_status()
