@@ -9,10 +9,13 @@ from __future__ import annotations
 import asyncio
 import hmac
 import os
+import secrets
+import signal
 import tempfile
 import time
-from collections.abc import Awaitable, Callable
-from contextlib import suppress
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import AsyncExitStack, asynccontextmanager, suppress
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -22,6 +25,7 @@ from figures import Figures, parser, rate
 from litestar.types import Receive, Scope, Send
 
 from emeterai.core.brownout import Step
+from emeterai.gate.bodies import PLACES_MAX
 from emeterai.gate.carrying import PASS_HEADER
 from emeterai.gate.door import Door
 from emeterai.gate.keeper import pass_reader
@@ -32,10 +36,45 @@ from emeterai.infra.bus import Bus
 from emeterai.infra.database import Database
 from emeterai.infra.logs import configure_logging
 from emeterai.web.static_files import StaticFiles
+from processes import family_of
 from running import RunningService
 
 CONNECTIONS = 16
 LOOK, REFUSED, HOME = "/gate/retail.json", "/v/ABCDEFGHIJKLMNOPQRSTUV", "/"
+RESTS = "part_resting to a GET"
+"""The cheapest refusal."""
+_CROWD = 128
+"""Lines on which those ask who are refused only after they have waited."""
+_WARM_S, _WARM_TIMES, _REFUSED_SHARE = 1.0, 20, 0.98
+
+
+@dataclass(frozen=True)
+class Refusal:
+    """One refusal: its code, what is asked for it, how much is sent, on how many lines, and as what."""
+
+    code: str
+    target: str
+    body_bytes: int
+    lines: int = CONNECTIONS
+    media_type: str = "application/json"
+
+    @property
+    def name(self) -> str:
+        """As it is reported."""
+        return f"{self.code} to a POST of {self.body_bytes / 1e3:.0f} KB"
+
+    def request(self) -> bytes:
+        """One more request, of somebody who was not told yet to come again: a session is shown, as a program does."""
+        head = (
+            f"POST {self.target} HTTP/1.1\r\nHost: x\r\nAccept: */*\r\nContent-Type: {self.media_type}\r\n"
+            f"Authorization: Bearer ems_{secrets.token_hex(21)}a\r\nContent-Length: {self.body_bytes}\r\n\r\n"
+        )
+        return head.encode() + b" " * self.body_bytes
+
+
+NEEDS_PASS = Refusal("pass_needed", "/v1/orders", 1_000)
+CROWDED = Refusal("service_crowded", "/v1/orders/00000000-0000-7000-8000-000000000000/cancel", 1_000, lines=_CROWD)
+UPLOADS = Refusal("uploads_crowded", "/v1/verify", 100_000, media_type="application/pdf")
 
 
 def main() -> None:
@@ -95,29 +134,111 @@ async def measure_service(figures: Figures, folder: Path, seconds: float) -> Non
     try:
         static = StaticFiles().url("logo.svg")
         cost = {path: await cost_ms(service, path, seconds) for path in (static, HOME, LOOK)}
-        await turn_away(service)
+        refusals = await refusals_ms(service, seconds)
         cost[REFUSED] = await cost_ms(service, REFUSED, seconds)
     finally:
         await service.stop()
+    del refusals[RESTS]  # with its answers a second below
+    for name, spent_ms in refusals.items():
+        figures.say(f"CPU: {name}", spent_ms, "ms", yardstick="the front page", yardstick_value=cost[HOME][0])
     for name, path in (("a refusal over HTTP", REFUSED), ("a look at the line", LOOK)):
         for beside, other in (("a static file", static), ("the front page", HOME)):
             figures.say(f"CPU: {name}", cost[path][0], "ms", yardstick=beside, yardstick_value=cost[other][0])
             figures.say(name, cost[path][1], "answers/s", yardstick=beside, yardstick_value=cost[other][1])
 
 
+async def refusals_ms(service: RunningService, seconds: float) -> dict[str, float]:
+    """Processor time of the web process for one refusal of each kind, its waiting not counted.
+
+    What does not come about (a machine that allows few connections) is left out. At the end all that only looks rests.
+    """
+    found = {}
+    for refusal, brought_about in ((UPLOADS, uploads_held(service)), (CROWDED, database_stopped(service))):
+        async with brought_about:
+            found[refusal.name] = await refusal_ms(service, refusal, seconds)
+    await change_lane(service, always_room=True)
+    found[NEEDS_PASS.name] = await refusal_ms(service, NEEDS_PASS, seconds)
+    await turn_away(service)
+    found[RESTS], _ = await cost_ms(service, REFUSED, seconds)
+    return {name: cost for name, cost in found.items() if cost is not None}
+
+
+async def refusal_ms(service: RunningService, refusal: Refusal, seconds: float) -> float | None:
+    """Processor time for one such refusal, once nearly all get it; None when they do not."""
+    for _ in range(_WARM_TIMES):
+        refused, others = await hammer_refused(service, refusal, _WARM_S)
+        if refused >= _REFUSED_SHARE * (refused + others) > 0:
+            break
+    else:
+        return None
+    web = service.pids()["web"]
+    before = cpu_seconds(web)
+    refused, others = await hammer_refused(service, refusal, seconds)
+    cost = cpu_seconds(web) - before
+    return cost / refused * 1e3 if refused >= _REFUSED_SHARE * (refused + others) > 0 else None
+
+
+async def hammer_refused(service: RunningService, refusal: Refusal, seconds: float) -> tuple[int, int]:
+    """Ask again and again; answers how many were refused so, and how many were answered otherwise."""
+    end, code, found = time.perf_counter() + seconds, f'"{refusal.code}"'.encode(), [0, 0]
+
+    async def one_line() -> None:
+        reader, writer = await asyncio.open_connection("127.0.0.1", service.port)
+        with suppress(TimeoutError):  # a request that got in hangs with the database
+            async with asyncio.timeout_at(asyncio.get_running_loop().time() + seconds + 1):
+                while time.perf_counter() < end:
+                    writer.write(refusal.request())
+                    found[code not in await read_answer(reader)] += 1
+        writer.close()
+
+    await asyncio.gather(*(one_line() for _ in range(refusal.lines)))
+    return found[0], found[1]
+
+
+@asynccontextmanager
+async def uploads_held(service: RunningService) -> AsyncIterator[None]:
+    """Every place of a large body is held by one that has begun and sends nothing more."""
+    begun = UPLOADS.request()[: -UPLOADS.body_bytes]
+    async with AsyncExitStack() as stack:
+        for _ in range(PLACES_MAX):
+            _, writer = await asyncio.open_connection("127.0.0.1", service.port)
+            stack.callback(writer.close)
+            writer.write(begun)
+        yield
+
+
+@asynccontextmanager
+async def database_stopped(service: RunningService) -> AsyncIterator[None]:
+    """The database stands still: whoever gets a slot keeps it, and all others wait in vain for as long as they may."""
+    family = family_of(service.pids()["postgres"])
+    try:
+        for pid in family:
+            os.kill(pid, signal.SIGSTOP)
+        yield
+    finally:
+        for pid in family:
+            with suppress(ProcessLookupError):
+                os.kill(pid, signal.SIGCONT)
+
+
 async def turn_away(service: RunningService) -> None:
     """Let everything that only looks rest, as an operator would, and wait until the door knows."""
+    await change_lane(service, rests_from=int(Step.LOOKING))
+    async with asyncio.timeout(10):
+        while await status_of(service, REFUSED) != 503:
+            await asyncio.sleep(0.1)
+
+
+async def change_lane(service: RunningService, **levers: Any) -> None:
+    """Pull levers of the retail lane, as an operator would."""
     db = await Database.connect(service.database_url, connections_max=1, wait_s=5)
     bus = Bus(service.database_url)
     await bus.start()
     try:
         lanes = Lanes(db, bus)
         await lanes.look()
-        lane = msgspec.structs.replace(lanes.get(RETAIL), rests_from=int(Step.LOOKING))
+        lane = msgspec.structs.replace(lanes.get(RETAIL), **levers)
         await lanes.change(lane, by="bench", seen=lanes.number_of(RETAIL))
-        async with asyncio.timeout(10):
-            while await status_of(service, REFUSED) != 503:
-                await asyncio.sleep(0.1)
     finally:
         await bus.close()
         await db.close()
@@ -162,16 +283,17 @@ async def hammer(service: RunningService, path: str, seconds: float) -> int:
     return sum(await asyncio.gather(*(one_line() for _ in range(CONNECTIONS))))
 
 
-async def read_answer(reader: asyncio.StreamReader) -> None:
-    """Read one answer to its end, whether its length is said or it comes in chunks."""
+async def read_answer(reader: asyncio.StreamReader) -> bytes:
+    """The body of one answer, read to its end, whether its length is said or it comes in chunks."""
     head = (await reader.readuntil(b"\r\n\r\n")).lower()
     if b"transfer-encoding: chunked" not in head:
         length = head.partition(b"content-length: ")[2].partition(b"\r\n")[0]
-        await reader.readexactly(int(length or b"0"))
-        return
+        return await reader.readexactly(int(length or b"0"))
+    body = b""
     while size := int((await reader.readuntil(b"\r\n")).partition(b";")[0], 16):
-        await reader.readexactly(size + 2)
+        body += (await reader.readexactly(size + 2))[:-2]
     await reader.readexactly(2)
+    return body
 
 
 def cpu_seconds(pid: int) -> float:

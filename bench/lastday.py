@@ -152,14 +152,17 @@ async def ramped(
     folder: Path, chosen: Chosen, ears: Ears, cores: Cores, capacity: Capacity, promises: Promises
 ) -> Ramp:
     """The crowd at each multiple, with the door switched off and on, and what waiting costs."""
-    off_day = await door_off(Stage(folder / "off", ears, cores, gate=False), chosen, capacity) if chosen.off else None
+    off_day = None
+    if chosen.off:
+        off_stage = Stage(folder / "off", ears, cores, gate=False, room=chosen.room)
+        off_day = await door_off(off_stage, chosen, capacity)
     on_stage = Stage(folder / "on", ears, cores, gate=True, room=chosen.room)
     day = await door_on(on_stage, chosen, capacity, promises)
     return Ramp(
         seconds=chosen.seconds,
         day=day,
         sums=sums_of(day),
-        line=line_of(day.heard),
+        line=line_of(day),
         recovered_s=recovered(day),
         off_day=off_day,
         off=sums_of(off_day) if off_day else [],
@@ -219,7 +222,7 @@ def phases_of(chosen: Chosen, capacity: Capacity) -> list[Phase]:
 
 
 async def cost_of_waiting(folder: Path, cores: Cores, seconds: float = 2.0) -> Waiting:
-    """A million people in line, simulated, and what one look and one refusal cost the origin."""
+    """A million people in line, simulated, and what one look and a refusal of each kind cost the origin."""
     simulated = [minute(waiting, seconds=30) for waiting in WAITING]
     service = RunningService(folder)
     with cores.of_service():
@@ -227,12 +230,11 @@ async def cost_of_waiting(folder: Path, cores: Cores, seconds: float = 2.0) -> W
     try:
         await service.wait_ready()
         look_ms, _ = await door.cost_ms(service, door.LOOK, seconds)
-        await door.turn_away(service)
-        refusal_ms, _ = await door.cost_ms(service, door.REFUSED, seconds)
+        refusals_ms = await door.refusals_ms(service, seconds)
         await service.stop()
     finally:
         service.kill_rest()
-    return Waiting([(one.waiting, one.looks_per_s, one.origin_per_s) for one in simulated], look_ms, refusal_ms)
+    return Waiting([(one.waiting, one.looks_per_s, one.origin_per_s) for one in simulated], look_ms, refusals_ms)
 
 
 def recovered(day: Day) -> float | None:

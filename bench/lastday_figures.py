@@ -78,7 +78,11 @@ def _show_ramp(figures: Figures, ramp: Ramp, closed_stamps_per_s: float) -> None
     line, waiting = ramp.line, ramp.waiting
     figures.say("inversions", line.inversions, "people", yardstick="came in by number", yardstick_value=line.people)
     figures.say("overtaken, worst", line.overtaken_ms, "ms", yardstick="one second", yardstick_value=1e3)
+    figures.say("let in out of turn", line.out_of_turn, "pairs", yardstick="passed by", yardstick_value=line.passed_by)
     figures.say("waits within the promised range", line.kept, "share", yardstick="all", yardstick_value=1.0)
+    figures.say(
+        "in line at the end", line.still_in_line, "people", yardstick="waits ended", yardstick_value=line.promised
+    )
     figures.say("error of the estimate, median", line.error, "share", yardstick="the wait", yardstick_value=1.0)
     for text, value in (("on", ramp.recovered_s), ("off", ramp.off_recovered_s)):
         if value is not None:
@@ -88,7 +92,8 @@ def _show_ramp(figures: Figures, ramp: Ramp, closed_stamps_per_s: float) -> None
             f"origin, {people:,} waiting", origin_per_s, "requests/s", yardstick="looks/s", yardstick_value=looks_per_s
         )
     figures.say("CPU: a look at the line", waiting.look_ms, "ms", yardstick="goal, ms", yardstick_value=0.2)
-    figures.say("CPU: a refusal", waiting.refusal_ms, "ms", yardstick="goal, ms", yardstick_value=0.2)
+    for name, refusal_ms in waiting.refusals_ms.items():
+        figures.say(f"CPU: {name}", refusal_ms, "ms", yardstick="goal, ms", yardstick_value=0.2)
     few = waiting.simulated[0]
     figures.note(f"a line of {few[0]:,} asks the origin {few[2]:.1f} times a second")
 

@@ -13,7 +13,7 @@ from contextlib import suppress
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from itertools import pairwise
-from statistics import fmean
+from statistics import fmean, median
 
 from figures import TESTS
 from lastday_stage import Day, Phase, Stage
@@ -139,25 +139,42 @@ def rounds_of(stage: Stage, twins: Twins) -> list[Round]:
 
 def outages_of(day: Day, rhythm: Rhythm) -> list[Outage]:
     """What became of each. Goodput is back when it is what it is on this day while nothing is away: the seconds before
-    one alone tell that only within some percent, and are slow where the one before was not overcome.
+    one alone tell that only within some percent.
     """
     found, per_s, spans = [], rates(day), list(day.spans())
     before = [
         max(1.0, _mean(per_s, at_s + rhythm.warm_s / 3, at_s + rhythm.warm_s))
         for at_s in (began_s - day.began_s for _, began_s, _ in spans)
     ]
-    usual_per_s = fmean(before)
+    usual_per_s = _usual_per_s(day, rhythm, before)
     for before_per_s, (phase, began_s, ended_s) in zip(before, spans, strict=True):
-        killed, lost_s = phase.name == _POSTGRES_KILLED, began_s - day.began_s + rhythm.warm_s
-        found_s = lost_s if killed else lost_s + rhythm.away_s
+        lost_s, found_s = _away_of(day, rhythm, phase, began_s)
         back_s = recovery_s(day, day.began_s + found_s, good_per_s=usual_per_s, until_s=ended_s)
         given_back = sum(
             one[3] == "given_back" and day.began_s + lost_s <= one[0] / 1000 < ended_s + rhythm.warm_s
             for one in day.heard.of("stamp")
         )
-        away_per_s = None if killed else _mean(per_s, lost_s, found_s)
+        away_per_s = _mean(per_s, lost_s, found_s) if found_s > lost_s else None
         found.append(Outage(phase.name, lost_s, found_s, before_per_s, away_per_s, back_s, given_back))
     return found
+
+
+def _usual_per_s(day: Day, rhythm: Rhythm, before: list[float]) -> float:
+    """The mean goodput before the outages, without what was measured while the one before was not overcome: that would
+    lower the bar for all. Whether it was is told by the median of all, which a few such do not move.
+    """
+    middle_per_s, kept = median(before), before[:1]
+    for (phase, began_s, ended_s), next_per_s in zip(day.spans(), before[1:], strict=False):
+        _, found_s = _away_of(day, rhythm, phase, began_s)
+        if recovery_s(day, day.began_s + found_s, good_per_s=middle_per_s, until_s=ended_s) is not None:
+            kept.append(next_per_s)
+    return fmean(kept)
+
+
+def _away_of(day: Day, rhythm: Rhythm, phase: Phase, began_s: float) -> tuple[float, float]:
+    """When something went and when it was back, in seconds since the day began."""
+    lost_s = began_s - day.began_s + rhythm.warm_s
+    return lost_s, lost_s if phase.name == _POSTGRES_KILLED else lost_s + rhythm.away_s
 
 
 def _mean(per_s: list[float], from_s: float, until_s: float) -> float:

@@ -14,7 +14,7 @@ from lastday_outages import Outage
 from lastday_plots import Plot, Points
 from lastday_promises import Promises
 from lastday_stage import FILE_BYTES, Day
-from lastday_sums import Line, Sums, rates
+from lastday_sums import GOOD_SHARE, HOLE_S, HOLE_SHARE, Line, Sums, rates
 from lastday_ten import said_ms, said_s, ten_figures
 
 _STYLE = """body{font:16px/1.5 system-ui,sans-serif;margin:0 auto;max-width:60rem;padding:1rem;color:#222}
@@ -31,11 +31,13 @@ td,th{border-bottom:1px solid #ddd;padding:.25rem .6rem;text-align:right}td:firs
 
 @dataclass(frozen=True)
 class Waiting:
-    """What waiting costs the origin: (waiting, looks of pages a second, requests at the origin a second)."""
+    """What waiting costs the origin: (waiting, looks of pages a second, requests at the origin a second), and processor
+    time: of a look, and of one refusal of each kind, by name.
+    """
 
     simulated: list[tuple[int, float, float]]
     look_ms: float
-    refusal_ms: float
+    refusals_ms: dict[str, float]
 
 
 @dataclass(frozen=True)
@@ -318,7 +320,10 @@ def _costs(one: Sums) -> str:
 
 
 def _storm(storm: Storm) -> str:
-    back = "back after, at 95 % of what was before all"
+    back = (
+        f"back for good after, at {100 * GOOD_SHARE:.0f} % of the mean before (without those before which the last "
+        f"outage was not overcome), and no {HOLE_S} s below {100 * HOLE_SHARE:.0f} % of it"
+    )
     head = ("", "", "away", "stamps/s before", "stamps/s meanwhile", back, "given back", "")
     rows = [
         (

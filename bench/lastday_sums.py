@@ -15,6 +15,15 @@ from lastday_stage import Day, Phase, Sample
 GOOD_SHARE = 0.95
 """Goodput is back when it is again so large a part of what it was."""
 SMOOTH_S = 5
+BURST = 1.25
+"""A few seconds count for so many times the usual at the most: a backlog that is worked off pays for no hole."""
+HOLE_S, HOLE_SHARE = 10, 0.5
+"""So long and no more than so large a part of what is usual is a hole."""
+TOLERANCE_S = 5.0
+"""A wait may end so long before or after its promised range: people look every few seconds only."""
+_LOOK_S, _LOOK_SHARE, _LOOK_S_MAX, _LOOK_SPREAD, _HEARD_S = 5.0, 0.1, 60.0, 1.25, 1.5
+"""How the crowd looks: after a tenth of what is left, a minute at the most, spread by a quarter; five seconds when it
+knows nothing. What it hears may be a second old, and it acts in steps of half a second."""
 _OK = range(200, 300)
 _ELSEWHERE = frozenset({"generator", "room", "room, its opener"})
 """Not on the service's core."""
@@ -61,10 +70,19 @@ class Line:
     inversions: int
     """Pairs next to each other of which one had its number before the other asked, and got a higher one."""
     overtaken_ms: float
+    out_of_turn: int
+    """Pairs of people who waited at the same time, of whom the one with the higher turn was called first, by more than
+    looking every few seconds explains."""
+    passed_by: int
+    """So many had the lower turn in such a pair."""
+    promised: int
+    """Waits that have ended and had a promised range: what follows is of them."""
     kept: float
-    """The part of waits that were within the promised range, give or take the five seconds between looks."""
+    """The part of them that were within it, give or take TOLERANCE_S."""
     error: float
     """The middle half's edge: median of |wait - middle| as a part of the wait."""
+    still_in_line: int
+    """Whoever was in line when the day ended, as the service counts: what was promised to them is in no figure."""
 
 
 def sums_of(day: Day) -> list[Sums]:
@@ -145,48 +163,102 @@ def _sealed(stamp: Event) -> bool:
 
 
 def recovery_s(day: Day, from_s: float, *, good_per_s: float, until_s: float) -> float | None:
-    """How long after `from_s` goodput was back for good: in the next SMOOTH_S, and in all that was left of the time.
+    """How long after `from_s` goodput was back for good. None: not before `until_s`.
 
-    None: not before `until_s`.
+    It is back from a second on when three things are so. In the next SMOOTH_S, and in all that is left of the time, it
+    is GOOD_SHARE of `good_per_s`; there any SMOOTH_S count for BURST times what is usual at the most, or the backlog of
+    an outage, sealed at once, would make up for a hole that follows. And no HOLE_S of what is left have less than
+    HOLE_SHARE of it. So what is left must be HOLE_S long at least.
+
+    Chance alone (a standard deviation of 16 % in 5 s of 8 stamps a second, 11 % in 10 s, 6 % in 35 s) makes no hole and
+    is cut by no bound; it makes the mean of a short time fall short now and then, and so a return look later.
     """
     sealed = sorted(one[0] / 1000 for one in day.heard.of("stamp") if _sealed(one))
 
+    def count(begin_s: float, end_s: float) -> int:
+        return bisect.bisect_left(sealed, end_s) - bisect.bisect_left(sealed, begin_s)
+
     def is_good(begin_s: float, end_s: float) -> bool:
-        count = bisect.bisect(sealed, end_s) - bisect.bisect(sealed, begin_s)
-        return count >= GOOD_SHARE * good_per_s * (end_s - begin_s)
+        whole, at_s = 0.0, begin_s
+        while at_s < end_s:
+            next_s = min(at_s + SMOOTH_S, end_s)
+            whole += min(count(at_s, next_s), BURST * good_per_s * (next_s - at_s))
+            at_s = next_s
+        return whole >= GOOD_SHARE * good_per_s * (end_s - begin_s)
+
+    def has_hole(begin_s: float, end_s: float) -> bool:
+        starts = (begin_s + second for second in range(int(end_s - begin_s) - HOLE_S + 1))
+        return any(count(at_s, at_s + HOLE_S) < HOLE_SHARE * good_per_s * HOLE_S for at_s in starts)
 
     at_s = from_s
-    while at_s + SMOOTH_S <= until_s:
-        if is_good(at_s, at_s + SMOOTH_S) and is_good(at_s, until_s):
+    while at_s + HOLE_S <= until_s:
+        if is_good(at_s, at_s + SMOOTH_S) and is_good(at_s, until_s) and not has_hole(at_s, until_s):
             return at_s - from_s
         at_s += 0.25
     return None
 
 
-def line_of(heard: Heard) -> Line:
-    """Fairness and estimates of everybody who came in with a number.
+def line_of(day: Day) -> Line:
+    """Fairness and estimates of everybody who came in with a number, and how many were in line at the day's end.
 
     Of an `in`: when, number, asked, answered, promised low and high in seconds, called, turn.
     """
-    came = [one for one in heard.of("in") if one[2] and one[3]]
-    by_number = sorted(came, key=lambda one: one[1])
-    inversions, overtaken_ms = 0, 0.0
-    last_asked = float("-inf")
-    for one in by_number:
-        # Somebody with a lower number had asked only after this one had its answer.
-        if last_asked > one[3]:
-            inversions += 1
-            overtaken_ms = max(overtaken_ms, last_asked - one[3])
-        last_asked = max(last_asked, one[2])
+    came = [one for one in day.heard.of("in") if one[2] and one[3]]
+    inversions, overtaken_ms = _inversions(came)
+    out_of_turn, passed_by = _out_of_turn(came)
     kept, errors = [], []
     for _, _, _, answered, low_s, high_s, called, _ in came:
         if low_s is None or high_s is None:
             continue
         waited_s = (called - answered) / 1000
-        kept.append(low_s - 5 <= waited_s <= high_s + 5)
+        kept.append(low_s - TOLERANCE_S <= waited_s <= high_s + TOLERANCE_S)
         if waited_s >= 10:
             errors.append(abs(waited_s - (low_s + high_s) / 2) / waited_s)
-    return Line(len(came), inversions, overtaken_ms, _share(kept), quantile(errors, 0.5))
+    ended_s = max((ended_s for _, _, ended_s in day.spans()), default=day.began_s)
+    lines = [one.paces["retail"] for one in day.samples if one.at_s <= ended_s and "retail" in one.paces]
+    return Line(
+        people=len(came),
+        inversions=inversions,
+        overtaken_ms=overtaken_ms,
+        out_of_turn=out_of_turn,
+        passed_by=passed_by,
+        promised=len(kept),
+        kept=_share(kept),
+        error=quantile(errors, 0.5),
+        still_in_line=lines[-1].get("waiting", 0) if lines else 0,
+    )
+
+
+def _inversions(came: Iterable[Event]) -> tuple[int, float]:
+    """Who got a higher number than somebody who asked only later, and by how much later at the worst, in ms."""
+    inversions, overtaken_ms = 0, 0.0
+    last_asked = float("-inf")
+    for one in sorted(came, key=lambda one: one[1]):
+        # Somebody with a lower number had asked only after this one had its answer.
+        if last_asked > one[3]:
+            inversions += 1
+            overtaken_ms = max(overtaken_ms, last_asked - one[3])
+        last_asked = max(last_asked, one[2])
+    return inversions, overtaken_ms
+
+
+def _out_of_turn(came: Iterable[Event]) -> tuple[int, int]:
+    """Pairs who waited at the same time and of whom the higher turn was called first, and how many were passed by so.
+
+    Whoever looks every few seconds finds out late: so much later is no fault of the line. How far apart one's looks
+    are at the most follows from one's own wait.
+    """
+    pairs, passed_by = 0, 0
+    called_before: list[float] = []
+    for one in sorted(came, key=lambda one: -(one[7] or one[1])):
+        answered, called = one[3], one[6]
+        apart_s = _LOOK_SPREAD * max(_LOOK_S, min(_LOOK_S_MAX, _LOOK_SHARE * (called - answered) / 1000)) + _HEARD_S
+        until = bisect.bisect_left(called_before, called - 1000 * apart_s)
+        found = max(0, until - bisect.bisect_right(called_before, answered))
+        pairs += found
+        passed_by += found > 0
+        bisect.insort(called_before, called)
+    return pairs, passed_by
 
 
 def lags_ms(heard: Heard) -> list[float]:

@@ -8,7 +8,7 @@ from statistics import fmean
 from typing import TYPE_CHECKING
 
 from lastday_promises import Promises
-from lastday_sums import GOOD_SHARE, Spread, Sums
+from lastday_sums import GOOD_SHARE, HOLE_S, HOLE_SHARE, TOLERANCE_S, Line, Spread, Sums
 
 if TYPE_CHECKING:
     from lastday_page import Ramp, Report, Storm
@@ -58,7 +58,6 @@ def _of_crowd(ramp: Ramp) -> list[_Figure]:
     def each(found: Callable[[list[Sums]], Lines]) -> tuple[Lines, Lines]:
         return found(ramp.sums), found(ramp.off) if ramp.off else []
 
-    line = ramp.line
     return [
         (1, "Goodput: stamps a second at each multiple", *each(_goodput)),
         (2, "From asking for a stamp until it is sealed, of those inside: p50 / p99 / p99.9, ms", *each(_stamp_ms)),
@@ -66,23 +65,46 @@ def _of_crowd(ramp: Ramp) -> list[_Figure]:
         (4, "Finishing requests that were served, at the least, while browsing is cut", *each(_classes)),
         (
             5,
-            "Unfairness: people who had their number before somebody with a lower one asked",
-            [f"{line.inversions:,} of {line.people:,} who came in by number", f"worst {line.overtaken_ms:,.0f} ms"],
+            "Unfairness: people who had their number before somebody with a lower one asked; let in out of turn",
+            _unfairness(ramp.line),
             _NO_LINE,
         ),
         (
             6,
             "Error of the estimated wait: of its middle, median, as a part of the wait",
-            [f"{100 * line.error:.0f} %", f"{100 * line.kept:.1f} % of the waits were within the promised range"],
+            _estimates(ramp.line),
             _NO_LINE,
         ),
         (
             7,
-            f"After the surge, until goodput was for good at {100 * GOOD_SHARE:.0f} % of that before it",
+            _after_the_surge(),
             [said_s(ramp.recovered_s)],
             [said_s(ramp.off_recovered_s)],
         ),
     ]
+
+
+def _unfairness(line: Line) -> Lines:
+    return [
+        f"{line.inversions:,} of {line.people:,} who came in by number",
+        f"worst {line.overtaken_ms:,.0f} ms",
+        f"let in out of turn: {line.out_of_turn:,} pairs, the higher turn called first, sooner than looking explains",
+        f"{line.passed_by:,} people were passed by so",
+    ]
+
+
+def _estimates(line: Line) -> Lines:
+    within = f"within its range, give or take {TOLERANCE_S:g} s"
+    return [
+        f"{100 * line.error:.0f} %",
+        f"{100 * line.kept:.1f} % of the {line.promised:,} waits that ended were each {within}",
+        f"{line.still_in_line:,} more were still in line at the end: whether their range holds is not known",
+    ]
+
+
+def _after_the_surge() -> str:
+    good, hole = f"{100 * GOOD_SHARE:.0f} % of that before it", f"{HOLE_S} s below {100 * HOLE_SHARE:.0f} % of it"
+    return f"After the surge, until goodput was for good at {good}, and no {hole}"
 
 
 def _goodput(sums: list[Sums]) -> Lines:
@@ -104,7 +126,16 @@ def _cost_of_waiting(ramp: Ramp) -> Lines:
     return [
         f"a look at the line {waiting.look_ms:.3f} ms of processor time",
         f"requests/s while people wait (simulated): {asked[0]}, {asked[-1]}",
-        f"a refusal {waiting.refusal_ms:.3f} ms of processor time",
+        *_cost_of_refusing(waiting.refusals_ms),
+    ]
+
+
+def _cost_of_refusing(refusals_ms: dict[str, float]) -> Lines:
+    """The dearest first."""
+    dearest = sorted(refusals_ms.items(), key=lambda item: -item[1])
+    return [
+        f"a refusal {cost_ms:.3f} ms of processor time{', the dearest' if not place else ''}: {name}"
+        for place, (name, cost_ms) in enumerate(dearest)
     ]
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import os
+import random
 import secrets
 import signal
 import socket
@@ -26,15 +27,20 @@ from emeterai.purchase.sandbox import SandboxProvider
 from emeterai.purchase.sandbox_words import sandbox_secret
 
 READY_WITHIN_S = 60.0
+PORTS = (12_000, 32_000)
+_chance = random.SystemRandom()
 
 
 def free_port() -> int:
-    """A TCP port of loopback that nobody listens on now, with the next one free too (the sandbox's)."""
+    """A TCP port of loopback that nobody listens on now, with the next one free too (the sandbox's).
+
+    Below those that the kernel gives to connections: none of them takes it before whoever asks listens there.
+    """
     while True:
+        port = _chance.randrange(*PORTS, 2)
         with socket.socket() as first, socket.socket() as second:
-            first.bind(("127.0.0.1", 0))
-            port = int(first.getsockname()[1])
             try:
+                first.bind(("127.0.0.1", port))
                 second.bind(("127.0.0.1", port + 1))
             except OSError:
                 continue

@@ -27,6 +27,7 @@ from emeterai.accounts.sign_ups import bounds_of
 from emeterai.accounts.staff import Staff
 from emeterai.care.service import Tracker
 from emeterai.door_facts import DoorFacts, PassesInUse, own_pass
+from emeterai.gate.at_turn import AtTurn
 from emeterai.gate.forwarded import Forwarded, proxies_of
 from emeterai.gate.keeper import Keeper
 from emeterai.gate.quick_numbers import QuickNumbers
@@ -276,13 +277,18 @@ def create_served_sandbox() -> ASGIApp:
 def create_asgi(settings: Settings) -> ASGIApp:
     """The web application in its wrappers, which also see what no route answers."""
     https = settings.base_url.startswith("https://")
-    keeper = Keeper(local_secret(settings.data_path / "secrets", "gate")) if settings.gate == "on" else None
+    keeper = _keeper(settings) if settings.gate == "on" else None
     guarded = SecurityHeaders(create_app(settings, keeper), form_targets=pay_page_urls(settings), https=https)
     drained = DrainedRequests(guarded, size_bytes_max=_DRAINED_DOCUMENTS * settings.document_size_bytes_max)
     measured = MeasuredRequests(TrueMethods(drained, own_path=tus.Uploads.path))
     behind = OnePath(keeper.wrapped(measured, headers=guarded.headers) if keeper else measured)
     proxies = proxies_of(settings.trusted_proxies)
     return Forwarded(behind, proxies) if proxies else behind
+
+
+def _keeper(settings: Settings) -> Keeper:
+    secret = local_secret(settings.data_path / "secrets", "gate")
+    return Keeper(secret, link_bytes_per_s=settings.link_bytes_per_s)
 
 
 def create_app(settings: Settings, keeper: Keeper | None = None) -> Litestar:
@@ -314,7 +320,8 @@ def create_app(settings: Settings, keeper: Keeper | None = None) -> Litestar:
                 keeper.revoked = lambda: room.reception.revoked
                 in_use = PassesInUse(room, services.accounts)
                 keeper.by_use.renew, keeper.side.finish = in_use.renewed, in_use.to_finish
-                keeper.numbers = QuickNumbers(room.reception, https=https, headers=keeper.headers).answer
+                keeper.numbers.give = QuickNumbers(room.reception, https=https, headers=keeper.headers).answer
+                keeper.numbers.is_called = AtTurn(room.reception)
                 lanes = app.state["gate"].lanes
                 await stack.enter_async_context(watching(room.reception.now, lambda: lanes.now))
             yield

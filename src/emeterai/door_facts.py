@@ -38,6 +38,8 @@ _SPENDING_PATHS = ("/v1/orders", "/v1/stamps", "/v1/uploads", paths.BUY, paths.U
 LATELY_S = 1_800.0
 """Whoever has paid within this time is still on the way to the stamp."""
 _TOLD_WITHIN_S = 0.5
+_ON_THE_WAY_S = 120
+"""Longer than any request is on its way from the door to here: what ended before that opened no door for it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -139,8 +141,8 @@ async def own_pass(connection: ASGIConnection[Any, Any, Any, Any], _: BaseRouteH
         return
     reception: Reception = connection.app.state["room"].reception
     shown = reception.passes.read(text)
-    if shown is None:
-        return
+    if shown is None or reception.clock_s() >= shown.until_s + _ON_THE_WAY_S:
+        return  # a browser shows it for a day longer: whoever is in by now came in without it
     is_buying = connection.scope["path"] in _BUYING
     if shown.finish and is_buying and is_withdrawn(shown, reception.revoked):
         raise PASS_REVOKED()

@@ -12,6 +12,7 @@ from pathlib import Path
 
 import httpx
 import msgspec
+import structlog
 from granian import Granian
 from granian.constants import HTTPModes, Interfaces, Loops
 from granian.log import LogLevels
@@ -31,7 +32,10 @@ _PROBE_TIMEOUT_S = 2.0
 _CONNECTIONS_MAX = 8_192
 """Of each web process: more than all the places that it promises, so that what the server does not take up can never be
 what the door would have let in."""
+_CONNECTIONS_MIN = 256
+"""Where the system allows few files: fewer connections, or none would be left for the database and the blobs."""
 _OTHER_FILES_MAX = 1_024
+_log = structlog.get_logger(__name__)
 
 
 async def serve(settings: Settings, *, errand: Callable[[Settings], Awaitable[bool]] | None = None) -> bool:
@@ -180,7 +184,7 @@ def _listen(
 
     HTTP/1.1 alone, which proxies speak: a connection is one request at a time, so bounding those bounds these.
     """
-    _allow_open_files(_CONNECTIONS_MAX + _OTHER_FILES_MAX)
+    connections_max = _connections_allowed()
     Granian(
         target,
         address=settings.host,
@@ -195,7 +199,7 @@ def _listen(
         respawn_interval=0.2,
         workers_kill_timeout=5,
         backlog=4096,
-        backpressure=_CONNECTIONS_MAX,
+        backpressure=connections_max,
         static_path_route=list(files or {}),
         static_path_mount=list((files or {}).values()),
         static_path_expires=CACHE_S,
@@ -204,9 +208,16 @@ def _listen(
     ).serve()
 
 
-def _allow_open_files(count: int) -> None:
-    """Let this process and its children have so many files and connections open, as far as the system allows."""
+def _connections_allowed() -> int:
+    """Let this process and its children have as many files open as all connections and all else need, as far as the
+    system allows; answers how many connections leave enough of them for all else.
+    """
+    wanted = _CONNECTIONS_MAX + _OTHER_FILES_MAX
     usual, most = resource.getrlimit(resource.RLIMIT_NOFILE)
-    wanted = count if most == resource.RLIM_INFINITY else min(count, most)
-    if usual != resource.RLIM_INFINITY and usual < wanted:
-        resource.setrlimit(resource.RLIMIT_NOFILE, (wanted, most))
+    allowed = wanted if most == resource.RLIM_INFINITY else min(wanted, most)
+    if usual != resource.RLIM_INFINITY and usual < allowed:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (allowed, most))
+    connections = max(_CONNECTIONS_MIN, allowed - _OTHER_FILES_MAX)
+    if connections < _CONNECTIONS_MAX:
+        _log.warning("few_open_files_allowed", allowed=allowed, wanted=wanted, connections=connections)
+    return connections

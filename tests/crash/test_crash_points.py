@@ -109,7 +109,9 @@ async def give_back_expired(trial: Trial, point: str) -> None:
             await tx.execute("UPDATE ledger.holds SET expires_at = now() WHERE subject = $1", UUID(said["id"]))
         await db.close()
         await trial.assert_ends(point, Asked.of(person, original, said), "given_back")
-        assert pids["steward"] != trial.service.pids().get("steward")
+        async with asyncio.timeout(ENDS_WITHIN_S):
+            while trial.service.pids().get("steward") in {None, pids["steward"]}:
+                await asyncio.sleep(0.05)
     assert "expired" == trial.crowd.asked[said["id"]].said["reason"]
 
 
@@ -190,7 +192,7 @@ STEWARD_POINTS = ("give_back.written", "give_back.recorded")
 
 @pytest.mark.parametrize("point", POINTS)
 async def test_who_dies_exactly_there_loses_nothing(trial: Trial, point: str) -> None:
-    """The process that comes there first is killed; the rest happens by itself within ten seconds of its return."""
+    """The process that comes there first is killed; the rest happens by itself, before any lease or hold runs out."""
     await POINTS[point](trial, point)
     assert trial.has_died(point)
 
@@ -204,7 +206,7 @@ async def test_a_steward_that_dies_while_it_gives_back_loses_nothing(trial: Tria
 
 @pytest.mark.parametrize("point", RAISE_POINTS)
 async def test_who_dies_while_raising_a_level_leaves_a_file_that_is_raised_once(timed: TimedTrial, point: str) -> None:
-    """The file is genuine at every moment, and within ten seconds of the sealer's return it has its timestamp."""
+    """The file is genuine at every moment, and soon after the sealer's return it has its timestamp."""
     await raises(timed, point)
     assert timed.trial.has_died(point)
 

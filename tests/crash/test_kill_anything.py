@@ -62,7 +62,8 @@ async def test_whatever_is_killed_every_stamp_ends_sealed_or_given_back(short_fo
             assert verdict.stamps.get("sealed", 0) > 2
             assert verdict.held is overdue.looks
             strokes = sum({"kill -9": 1, "kill -9 twice": 2}.get(deed.kind, 0) for _, deed in killer.done)
-            assert 3 <= len(killer.kills) <= strokes
+            # The second stroke at a database that starts may find nobody: what is left of the first can keep it away.
+            assert 2 <= len(killer.kills) <= strokes
             await assert_sees_overdue(service, crowd, overdue)
         await assert_not_blind(service, crowd)
         for person in crowd.people:

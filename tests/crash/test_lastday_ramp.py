@@ -36,6 +36,9 @@ COSTS_MS = {
 }
 
 
+REFUSALS_MS = {"pass_needed to a POST": 0.07, "service_crowded to a POST": 0.31, "part_resting to a GET": 0.033}
+
+
 # ---- the goals
 
 
@@ -80,12 +83,24 @@ def ramp_of(worst: Sums = WORST, recovered_s: float | None = 5.0, *, off: bool =
         seconds=60.0,
         day=day,
         sums=[FIRST, worst, LAST],
-        line=Line(people=15_727, inversions=3, overtaken_ms=12.0, kept=0.96, error=0.42),
+        line=Line(
+            people=15_727,
+            inversions=3,
+            overtaken_ms=12.0,
+            out_of_turn=17,
+            passed_by=2,
+            promised=15_001,
+            kept=0.96,
+            error=0.42,
+            still_in_line=8_123,
+        ),
         recovered_s=recovered_s,
         off_day=day if off else None,
         off=[FIRST, bad, LAST] if off else [],
         off_recovered_s=None,
-        waiting=Waiting([(100, 20.0, 5.0), (10_000, 170.0, 38.0), (1_000_000, 17_000.0, 40.0)], 0.018, 0.033),
+        waiting=Waiting(
+            [(100, 20.0, 5.0), (10_000, 170.0, 38.0), (1_000_000, 17_000.0, 40.0)], 0.018, dict(REFUSALS_MS)
+        ),
     )
 
 
@@ -163,14 +178,31 @@ def test_the_page_opens_with_the_ten_figures_door_on_beside_door_off(tmp_path: P
             "1 x: 50 / 100 / 150<br>10 x: 8,900 / 69,000 / 70,000",
         ],
         4: ["finish: 99.50 %<br>browse at 10 x: 23 %", "finish: 0.80 %<br>browse at 10 x: 10 %"],
-        5: ["3 of 15,727 who came in by number<br>worst 12 ms", none],
-        6: ["42 %<br>96.0 % of the waits were within the promised range", none],
+        5: [
+            (
+                "3 of 15,727 who came in by number<br>worst 12 ms<br>let in out of turn: 17 pairs, the higher turn"
+                " called first, sooner than looking explains<br>2 people were passed by so"
+            ),
+            none,
+        ],
+        6: [
+            (
+                "42 %<br>96.0 % of the 15,001 waits that ended were each within its range, give or take 5 s"
+                "<br>8,123 more were still in line at the end: whether their range holds is not known"
+            ),
+            none,
+        ],
         7: ["5.0 s", "not in time"],
         8: ["the key is &lt;away&gt;: 12.0 s<br>PostgreSQL is killed: 6.5 s", unknown],
         9: ["34,454 stamps and 15,401 paid orders looked up<br>0 faults", unknown],
     } == {number: cells for number, cells in ten.items() if number not in {3, 10}}
-    for words in ("0.018 ms", "5.0 with 100, 40.0 with 1,000,000", "0.033 ms"):
+    for words in ("0.018 ms", "5.0 with 100, 40.0 with 1,000,000"):
         assert words in ten[3][0]
+    assert [
+        "a refusal 0.310 ms of processor time, the dearest: service_crowded to a POST",
+        "a refusal 0.070 ms of processor time: pass_needed to a POST",
+        "a refusal 0.033 ms of processor time: part_resting to a GET",
+    ] == ten[3][0].split("<br>")[2:]
     for words in ("120 ms on average", "2,000 / 3,500 ms"):
         assert words in ten[10][0]
     assert [none, unknown] == [ten[3][1], ten[10][1]]
@@ -239,9 +271,12 @@ def test_the_lines_have_every_figure_that_was_measured(capsys: pytest.CaptureFix
         "door on, 2: 10 x: a stamp, p99.9": 1_234.0,
         "door on, 2: 10 x: browse served": 0.23,
         "inversions": 3.0,
+        "let in out of turn": 17.0,
+        "in line at the end": 8_123.0,
         "error of the estimate, median": 0.42,
         "recovered, door on": 5.0,
         "origin, 1,000,000 waiting": 40.0,
+        "CPU: service_crowded to a POST": 0.31,
         "back: PostgreSQL is killed": 6.5,
         "provider's word to quota": 120.0,
         "money to quota, p99": 3_500.0,

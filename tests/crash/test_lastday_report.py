@@ -55,6 +55,20 @@ def test_what_was_slow_before_is_not_back_when_it_is_as_slow_again() -> None:
     assert (0.0, None) == (first.back_s, second.back_s)
 
 
+def test_what_was_slow_because_of_the_last_outage_lowers_no_bar() -> None:
+    """After two of five outages all goes at half the pace until the next but one: the next of each is left out of what
+    is usual, so that 8.5 of 10 is not back.
+    """
+    still_slow = [PER_S // 2] * int(RHYTHM.round_s)
+    nearly = [*[PER_S] * 30, *[0] * 10, *([8, 9] * 10)]
+    rounds = [away(meanwhile=0, slow_s=20), still_slow, away(meanwhile=0, slow_s=20), still_slow, away(meanwhile=0)]
+    names = ["the key", "the blobs", "the mail", "the bank", "the provider", "the stamps", "the files"]
+    day = day_of([one for part in (*rounds, nearly, away(meanwhile=0)) for one in part], names, [])
+    found = outages_of(day, RHYTHM)
+    assert [None, None, None, None, 0.0, None, 0.0] == [one.back_s for one in found]
+    assert [PER_S, PER_S / 2] * 2 + [PER_S] * 3 == [one.before_per_s for one in found]
+
+
 def test_the_page_of_outages_alone_has_a_row_for_each(tmp_path: Path) -> None:
     """Its number, what was said of it, and no curve of what was not asked for."""
     day = day_of(away(meanwhile=0), ["the key"], [])
@@ -68,6 +82,7 @@ def test_the_page_of_outages_alone_has_a_row_for_each(tmp_path: Path) -> None:
     assert "<td>1</td><td>the key</td><td>10 s</td><td>10.0</td><td>0.5</td><td>1.2 s</td><td>1,234</td>" in page
     assert "<td>2</td><td>PostgreSQL is killed</td><td>a moment</td><td>10.0</td><td></td><td>not in time</td>" in page
     assert "each with &lt;its&gt; reason" in page
+    assert "at 95 % of the mean before (without those before which the last outage was not overcome)" in page
     assert "7 files have grown by a timestamp" in page
     assert {"outages.svg", "outages-line.svg"} == {path.name for path in tmp_path.glob("*.svg")}
     assert "Each phase" not in page

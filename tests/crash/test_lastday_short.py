@@ -39,6 +39,20 @@ async def test_a_crowd_that_is_far_too_large_is_told_nothing_but_the_truth(short
     assert [] == [one for one in day.heard.of("r") if one[3] == 500]
 
 
+@pytest.mark.timeout(200)
+async def test_with_the_door_off_those_outside_are_answered_apart_as_well(short_folder: Path) -> None:
+    """The same crowd against the same processes: the room has the front page, and nobody is told to wait in line."""
+    async with Ears() as ears:
+        stage = Stage(short_folder / "off", ears, Cores(parted=False), gate=False, room=True)
+        async with stage.open(PEOPLE) as db:
+            assert "room" in stage.service.pids()
+            day = await stage.live(db, [Phase("few", 1.0, PHASE_S, PEOPLE_PER_S)], HOME_S="10")
+    looked = [one[3] for one in day.heard.of("r") if one[2] == "front page"]
+    assert {200} == set(looked)
+    assert "done" in {one[3] for one in day.heard.of("out")}
+    assert [] == day.heard.of("in")
+
+
 @pytest.mark.timeout(400)
 async def test_whatever_is_lost_for_a_moment_comes_back_and_nothing_is_gone(short_folder: Path) -> None:
     """PostgreSQL stops and dies, the blob store fails, the payment provider, the key in its token, the timestamp

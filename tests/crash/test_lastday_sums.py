@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import random
 import sys
 from pathlib import Path
 
@@ -9,31 +10,70 @@ import pytest
 
 sys.path.insert(0, str(Path(__file__).parents[2] / "bench"))
 
-from lastday_ears import Event, Heard
+from lastday_ears import Event
 from lastday_stage import Day, Phase, Sample
-from lastday_sums import line_of, rates, recovery_s, sums_of
+from lastday_sums import Line, line_of, rates, recovery_s, sums_of
 from made_days import BEGAN_S, day_with, moment_ms, stamp_at, stamps_of
 
 # ---- the line
 
 
-def came_in(number: int, asked_s: float, answered_s: float, waited_s: float = 0.0, promised: bool = False) -> Event:
+def came_in(
+    number: int,
+    asked_s: float,
+    answered_s: float,
+    waited_s: float = 0.0,
+    promised: bool = False,
+    turn: int | None = None,
+) -> Event:
     """Somebody asked for a number, got it, and was called; what was promised is 10 to 20 s."""
     low_s, high_s = (10, 20) if promised else (None, None)
     called_ms = moment_ms(answered_s + waited_s)
-    return [called_ms, number, moment_ms(asked_s), moment_ms(answered_s), low_s, high_s, called_ms, None]
+    return [called_ms, number, moment_ms(asked_s), moment_ms(answered_s), low_s, high_s, called_ms, turn]
+
+
+def line_with(*people: Event) -> Line:
+    """The line of a day on which these came in."""
+    return line_of(day_with([], (), **{"in": list(people)}))
 
 
 def test_whoever_asks_after_another_was_answered_and_gets_a_lower_number_has_overtaken() -> None:
     """The one with the higher number had it a second before the other asked."""
-    line = line_of(Heard({"in": [came_in(2, 5.0, 9.0), came_in(1, 10.0, 10.2), came_in(3, 11.0, 11.1)]}))
+    line = line_with(came_in(2, 5.0, 9.0), came_in(1, 10.0, 10.2), came_in(3, 11.0, 11.1))
     assert (3, 1, 1_000.0) == (line.people, line.inversions, line.overtaken_ms)
 
 
 def test_nobody_overtakes_somebody_who_was_not_answered_yet() -> None:
     """Who asks at the same time gets a number in any order."""
-    line = line_of(Heard({"in": [came_in(2, 5.0, 9.0), came_in(1, 8.9, 9.5)]}))
+    line = line_with(came_in(2, 5.0, 9.0), came_in(1, 8.9, 9.5))
     assert (2, 0, 0.0) == (line.people, line.inversions, line.overtaken_ms)
+
+
+def in_turn(people: int) -> list[Event]:
+    """Ten a second take a number and are called in its order half a minute later, each up to seven seconds late."""
+    late = random.Random(7)
+    return [came_in(one, one / 10, one / 10 + 0.1, 30 + late.uniform(0, 7)) for one in range(1, people + 1)]
+
+
+def test_who_looks_every_few_seconds_is_let_in_out_of_turn_by_no_more_than_that() -> None:
+    """Tens of thousands, called in turn and heard of it when they looked."""
+    line = line_with(*in_turn(20_000))
+    assert (0, 0, 0) == (line.inversions, line.out_of_turn, line.passed_by)
+
+
+def test_whoever_is_let_in_long_before_a_lower_turn_that_waits_is_out_of_turn() -> None:
+    """Two were called half a minute before somebody with a lower number, who asked first: no number tells of that."""
+    first, late = came_in(1, 0.0, 0.1, 20.0), came_in(2, 1.0, 1.1, 60.0)
+    others = [came_in(3, 2.0, 2.1, 28.0), came_in(4, 3.0, 3.1, 28.0), came_in(5, 4.0, 4.1, 57.5)]
+    line = line_with(first, late, *others)
+    assert (0, 2, 1) == (line.inversions, line.out_of_turn, line.passed_by)
+
+
+def test_whoever_came_when_another_was_called_already_did_not_wait_with_it() -> None:
+    """A turn of the draw is lower than its holder's number; one who takes a number afterwards is nobody's fellow."""
+    drawn = [came_in(900, 0.0, 0.1, 60.0, turn=2), came_in(100, 0.0, 0.1, 20.0, turn=3)]
+    assert (1, 1) == ((line := line_with(*drawn)).out_of_turn, line.passed_by)
+    assert 0 == line_with(came_in(1, 30.0, 30.1, 60.0), came_in(2, 0.0, 0.1, 20.0)).out_of_turn
 
 
 def test_a_wait_outside_its_promised_range_is_not_kept() -> None:
@@ -42,16 +82,21 @@ def test_a_wait_outside_its_promised_range_is_not_kept() -> None:
     The middle, 15 s, is off by a quarter, two fifths and more than half of those of ten seconds and longer.
     """
     waits_s = (5.0, 12.0, 25.0, 31.0)
-    line = line_of(
-        Heard({"in": [came_in(one, one - 0.5, one, wait_s, promised=True) for one, wait_s in enumerate(waits_s, 1)]})
-    )
-    assert (0.75, 0.4) == pytest.approx((line.kept, line.error))
+    line = line_with(*(came_in(one, one - 0.5, one, wait_s, promised=True) for one, wait_s in enumerate(waits_s, 1)))
+    assert (4, 0.75, 0.4) == pytest.approx((line.promised, line.kept, line.error))
 
 
 def test_who_was_promised_nothing_says_nothing_of_promises() -> None:
     """No range, no error; it is still a place in line."""
-    line = line_of(Heard({"in": [came_in(1, 1.0, 1.1, waited_s=500.0)]}))
-    assert (1, 1.0, 0.0) == (line.people, line.kept, line.error)
+    line = line_with(came_in(1, 1.0, 1.1, waited_s=500.0))
+    assert (1, 0, 1.0, 0.0) == (line.people, line.promised, line.kept, line.error)
+
+
+def test_who_is_in_line_when_the_day_ends_is_counted_as_such() -> None:
+    """By the last look at the service before the end: afterwards people go home."""
+    samples = [Sample(BEGAN_S + at_s, {}, {"retail": {"waiting": 100 - at_s}}) for at_s in (10, 59, 70)]
+    samples.insert(2, Sample(BEGAN_S + 59.5, {}))
+    assert 41 == line_of(day_with([Phase("1 x", 1.0, 60.0, 1.0)], samples)).still_in_line
 
 
 # ---- the return
@@ -79,6 +124,45 @@ def test_nine_of_ten_is_never_back() -> None:
     given_back = [stamp_at(second + 0.5, "given_back") for second in range(60)]
     day = day_with([Phase("1 x", 1.0, 60.0, 1.0)], stamp=[*stamps_of([9] * 60), *given_back])
     assert recovery_s(day, BEGAN_S + 10, good_per_s=10.0, until_s=BEGAN_S + 60) is None
+
+
+def by_chance(per_s: float, seconds: int, chance: random.Random) -> list[Event]:
+    """Stamps that are sealed independently of each other, so many a second on average."""
+    found, at_s = [], chance.expovariate(per_s)
+    while at_s < seconds:
+        found.append(stamp_at(at_s))
+        at_s += chance.expovariate(per_s)
+    return found
+
+
+@pytest.mark.parametrize(
+    "stamps_per_s",
+    [
+        [8] * 3 + [21] * 6 + [8] * 10 + [5, 3, 1, 0, 1, 2, 4, 4, 4] + [8] * 7,
+        [16] * 12 + [8] * 8 + [2] * 9 + [8] * 6,
+        [24] * 10 + [6] * 25,
+    ],
+    ids=["a burst and then a hole", "a long burst and then a hole", "a burst and then three quarters"],
+)
+def test_no_backlog_pays_for_a_hole(stamps_per_s: list[int]) -> None:
+    """The mean of all of it is what is usual, 8 a second, and it is not back: neither at once nor for good."""
+    day = day_with([Phase("1 x", 1.0, 35.0, 1.0)], stamp=stamps_of(stamps_per_s))
+    assert sum(stamps_per_s) >= 0.95 * 8 * 35
+    assert recovery_s(day, BEGAN_S, good_per_s=8.0, until_s=BEGAN_S + 35) is None
+
+
+@pytest.mark.parametrize(("per_s", "late_max"), [(8.0, 60), (25.0, 20)])
+def test_chance_alone_seldom_makes_a_return_late(per_s: float, late_max: int) -> None:
+    """Of 300 times in which nothing ever was away, 35 s each: so many, at the most, look later than five seconds, most
+    look immediate, and not one in sixteen is said not to return.
+    """
+    found = []
+    for seed in range(300):
+        day = day_with([Phase("1 x", 1.0, 35.0, 1.0)], stamp=by_chance(per_s, 35, random.Random(seed)))
+        found.append(recovery_s(day, BEGAN_S, good_per_s=per_s, until_s=BEGAN_S + 35))
+    assert found.count(None) <= 18
+    assert sum(back_s is None or back_s > 5 for back_s in found) <= late_max
+    assert found.count(0.0) > 150
 
 
 # ---- the sums

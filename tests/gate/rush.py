@@ -18,6 +18,7 @@ from waiting_people import OPEN, changed, publish
 
 from emeterai.app import Services, create_app, open_services
 from emeterai.door_facts import DoorFacts, PassesInUse
+from emeterai.gate.at_turn import AtTurn
 from emeterai.gate.controller import Paces
 from emeterai.gate.keeper import Keeper, Kept
 from emeterai.gate.lanes import Lanes
@@ -138,6 +139,7 @@ async def crowded(database_url: str, folder: Path, clock: Clock | None = None) -
             app.state[name] = value
         in_use = PassesInUse(room, services.accounts)
         keeper.revoked = lambda: reception.revoked
+        keeper.numbers.is_called = AtTurn(reception)
         keeper.by_use.renew, keeper.side.finish = in_use.renewed, in_use.to_finish
         yield Rush(keeper.wrapped(app), services, keeper, reception, clock, app.routes)
         await reception.close()

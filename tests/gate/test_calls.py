@@ -22,7 +22,7 @@ from emeterai.gate.calls import Calls
 from emeterai.gate.now import NowFiles, NowServing
 from emeterai.infra.database import Database
 from emeterai.infra.settings import Settings, SettingsError
-from emeterai.infra.tls import trusted
+from emeterai.infra.tls import trusted_for_letters
 
 
 @pytest.fixture
@@ -139,7 +139,7 @@ async def test_the_authorities_are_read_once_and_not_for_every_letter(
     read, context = list[ssl.SSLContext](), ssl.create_default_context()
     for module, name in ((ssl, "create_default_context"), (httpx, "create_ssl_context")):
         monkeypatch.setattr(module, name, lambda **_: read.append(context) or context)
-    trusted.cache_clear()
+    trusted_for_letters.cache_clear()
     publish(tmp_path, OPEN)
     for number in range(150, 160):
         await call_store.add_call(db, "retail", number, number, f"warga{number}@contoh.id")
@@ -147,7 +147,7 @@ async def test_the_authorities_are_read_once_and_not_for_every_letter(
     steward = await desk(db, tmp_path, Settings(public_url=office[1].public_url, smtp_url=url))
     assert made == await steward.call_due()
     assert 1 == len(read)
-    trusted.cache_clear()
+    trusted_for_letters.cache_clear()
 
 
 @pytest.mark.parametrize(

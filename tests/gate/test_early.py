@@ -95,10 +95,13 @@ async def test_what_was_said_of_one_thing_holds_nothing_else(held: Early, other:
     assert await is_held(held)
 
 
-async def test_nobody_is_held_beyond_his_own_deadline(held: Early, hands: Hands) -> None:
-    """Who wants an answer by then gets one."""
+@pytest.mark.parametrize(("patient_s", "waits"), [(0.0, False), (1.9, False), (2.0, False), (2.1, True)])
+async def test_nobody_is_held_beyond_his_own_deadline(
+    held: Early, hands: Hands, patient_s: float, *, waits: bool
+) -> None:
+    """Who would have given up by then is looked at now: held first, nothing would ever be begun for him."""
     held.told(ASKED, 5.0)
-    assert not await is_held(held, until_s=hands.now_s)
+    assert waits == await is_held(held, until_s=hands.now_s + patient_s)
 
 
 async def test_nobody_is_held_for_long(held: Early, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -199,3 +202,30 @@ async def test_a_program_that_asks_for_many_things_at_once_is_not_held(
     served.door.lane_steps = {"partners": Step.STAMPING}
     for _ in range(2):
         assert 503 == (await client.post("/v1/stamps", headers={"Authorization": f"Bearer {key}"})).status_code
+
+
+@pytest.mark.usefixtures("lasting")
+async def test_who_is_held_back_is_in_nobodys_place(served: ServedDoor, client: httpx.AsyncClient) -> None:
+    """Sent away for somebody else's outage he is not inside, however often he asks before his time."""
+    headers = {**IMPATIENT, "X-Answers": "503", "X-Later": "12"}
+    assert 200 == (await client.post("/v1/orders", headers=IMPATIENT)).status_code
+    assert 503 == (await client.post("/v1/orders", headers=headers)).status_code
+    assert 0 == served.door.inside()["retail"]
+    again = asyncio.create_task(client.post("/v1/orders", headers=headers))
+    await until(lambda: served.app._early.held == 1)
+    assert 0 == served.door.inside()["retail"]
+    again.cancel()
+    await asyncio.gather(again, return_exceptions=True)
+
+
+@pytest.mark.usefixtures("lasting")
+async def test_who_is_held_back_uses_up_nobodys_way_in(served: ServedDoor, client: httpx.AsyncClient) -> None:
+    """So many may walk in in a second: whoever waits before he is looked at is none of them."""
+    served.door.lane_steps = {"retail": Step.STAMPING}
+    assert 503 == (await client.post("/v1/orders", headers=IMPATIENT)).status_code
+    before = served.door._walked_in["retail"]
+    again = asyncio.create_task(client.post("/v1/orders", headers=IMPATIENT))
+    await until(lambda: served.app._early.held == 1)
+    assert before == served.door._walked_in["retail"]
+    again.cancel()
+    await asyncio.gather(again, return_exceptions=True)

@@ -16,7 +16,7 @@ from emeterai.infra.ids import new_id
 def one_more(tally: Tally, lane: str, number: int, *, now_s: float = 40.0) -> None:
     """Somebody takes a number that promises half a minute, and comes in."""
     tally.gave(lane, number)
-    tally.came(Ticket(lane, number, 0, low_s=20, high_s=40), now_s=now_s, called_lately=True)
+    tally.came(Ticket(lane, number, 0, low_s=20, high_s=40), OPEN, now_s=now_s, called_lately=True)
 
 
 def many(count: int, *, late_s: float) -> Counts:

@@ -153,6 +153,15 @@ async def test_silent_bodies_of_many_networks_are_bounded(app: Shedding, door: D
     assert door.pressure < 0.1
 
 
+async def test_silent_bodies_of_one_lane_leave_another_its_share(app: Shedding, door: Door) -> None:
+    """However many of the public send nothing from however many networks, a partner's slow body is waited for."""
+    door.share({"retail": 0.75, "partners": 0.25})
+    async with silent(app, PLACES_MAX + 100, lambda number: Sender(address=f"10.{number // 250}.{number % 250}.7")):
+        assert (503, "sending_crowded", True) == await comes_late(app, Sender(address="203.0.113.9"))
+        partner = Sender("/v1/orders", address="203.0.113.9", authorization=f"Bearer {KEY}")
+        assert (200, "", False) == await comes_late(app, partner)
+
+
 async def test_who_is_known_by_a_key_has_no_bound_by_network(app: Shedding) -> None:
     """A partner's programs come from one address."""
     async with silent(app, PLACES_MAX * 6 // 10, lambda _: Sender()):

@@ -24,6 +24,7 @@ from emeterai.gate.lots import LOTS_MAX, Lots
 from emeterai.gate.quick_numbers import RUSH_PER_S, QuickNumbers
 from emeterai.gate.receipts import Receipts
 from emeterai.gate.reception import Reception
+from emeterai.gate.room_crowd import Numbers
 from emeterai.gate.room_routes import Gate
 from emeterai.gate.shedding import Shedding
 from emeterai.infra.clock import utc_now
@@ -246,7 +247,7 @@ async def test_in_a_rush_an_account_has_one_lot_too(db: Database, reception: Rec
     app = create_room_app(gate_of(db, reception))
     quick = QuickNumbers(reception, https=True)
     siti, found = new_id(), set()
-    async with browser_of(Shedding(app, door, pass_of=lambda _: None, numbers=quick.answer)) as browser:
+    async with browser_of(Shedding(app, door, pass_of=lambda _: None, numbers=Numbers(quick.answer))) as browser:
         for session in ({"cookie": "emeterai_session=ems_siti"}, {"authorization": "Bearer ems_siti"}):
             for _ in range(2 * RUSH_PER_S):
                 browser.cookies.clear()

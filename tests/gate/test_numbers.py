@@ -63,16 +63,17 @@ def test_takers_that_are_killed_give_no_number_twice(tmp_path: Path) -> None:
     """Kill -9 in the middle of it, again and again, three takers at once."""
     path, heard = tmp_path / "retail", list[int]()
     file = NumberFile(path)
-    file.fill(1, 60_000)
+    file.fill(1, 600_000)
     for _ in range(4):
         takers = [
             subprocess.Popen([sys.executable, "-c", TAKER, str(path)], stdout=subprocess.PIPE, text=True)
             for _ in range(3)
         ]
-        time.sleep(0.6)
-        for taker in takers:
+        first = [taker.stdout.readline() for taker in takers if taker.stdout]
+        time.sleep(0.3)
+        for taker, line in zip(takers, first, strict=True):
             os.kill(taker.pid, signal.SIGKILL)
-            words = (taker.communicate()[0]).split("\n")
+            words = (line + taker.communicate()[0]).split("\n")
             heard += [int(word) for word in words[:-1]]
     assert len(heard) > 100
     assert len(heard) == len(set(heard))

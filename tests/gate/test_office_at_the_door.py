@@ -78,7 +78,7 @@ async def test_a_session_that_is_over_is_forgotten(served: ServedDoor, client: h
 async def test_strangers_take_two_places_and_no_slot(served: ServedDoor, client: httpx.AsyncClient) -> None:
     """However many ask at once; people's work and the staff's goes on."""
     await client.get("/operator", headers=SARI)
-    asking = [asyncio.create_task(client.get("/operator", headers={"X-Takes": "0.4"})) for _ in range(8)]
+    asking = [asyncio.create_task(client.get("/operator", headers={"X-Takes": "1.5"})) for _ in range(8)]
     await until(lambda: served.door.strangers.slots.waiting == 6)
     assert (STRANGERS_MAX, 0) == (served.door.strangers.slots.used, served.door.work.slots.used)
     assert 200 == (await client.get("/v1/stamps/x")).status_code
@@ -131,7 +131,7 @@ async def test_payment_providers_and_staff_do_not_keep_each_other_out(
     await client.get("/operator", headers=SARI)
     other = "/operator" if crowd != "/operator" else "/v1/payments/sandbox/notifications"
     method = {"/operator": "GET"}
-    takes = {**SARI, "X-Takes": "0.5"}
+    takes = {**SARI, "X-Takes": "1.5"}
     many = [asyncio.create_task(client.request(method.get(crowd, "POST"), crowd, headers=takes)) for _ in range(24)]
     await until(lambda: served.door.work.slots.waiting == 20)
     assert (4, 20) == (served.door.in_flight(STAFF), served.door.queued(STAFF))

@@ -12,7 +12,7 @@ import pytest
 from rush import HOME, Clock, Rush, crowded, send
 from waiting_people import OPEN, SECRET, publish
 
-from emeterai.gate.carrying import PASS_HEADER, pass_set_cookie
+from emeterai.gate.carrying import COOKIE_OUTLIVES_S, PASS_HEADER, pass_set_cookie
 from emeterai.gate.keeper import Keeper
 from emeterai.gate.passes import PASS_LIFE_S, STAY_S, Pass, Passes
 from emeterai.gate.reception import Reception
@@ -197,10 +197,10 @@ async def renewed_by(answering: Answering, path: str = "/kuota", **headers: str)
 
 
 async def test_a_renewed_pass_is_carried_as_the_room_gives_it() -> None:
-    """With the same attributes, for ten minutes; who shows the old one again gets the same, made once."""
+    """With the same attributes, for ten minutes and a day; who shows the old one again gets the same, made once."""
     (cookie,) = await renewed_by(Answering((b"cache-control", b"no-store")))
     morsel = SimpleCookie(cookie)["emeterai_pass"]
-    assert (str(PASS_LIFE_S), "/", "lax", True, True) == tuple(
+    assert (str(PASS_LIFE_S + COOKIE_OUTLIVES_S), "/", "lax", True, True) == tuple(
         morsel[name] for name in ("max-age", "path", "samesite", "httponly", "secure")
     )
 

@@ -17,6 +17,7 @@ from emeterai.gate.giver import NUMBERS_PAUSED, NumberGiver
 from emeterai.gate.quick_numbers import RUSH_PER_S, QuickNumbers
 from emeterai.gate.receipts import Receipts, nothing_on_record
 from emeterai.gate.reception import Reception
+from emeterai.gate.room_crowd import Numbers
 from emeterai.gate.room_routes import Gate
 from emeterai.gate.shedding import Shedding
 from emeterai.infra.database import Database
@@ -43,7 +44,7 @@ async def client(db: Database, tmp_path: Path, door: Door) -> AsyncIterator[http
     receipts = Receipts(SECRET, "http://localhost", paid=nothing_on_record, uploaded=nothing_on_record)
     app = create_room_app(Gate(db, reception, receipts, https=False, inside="/"))
     quick = QuickNumbers(reception, https=True, headers=[(b"x-ours", b"yes")])
-    behind: Any = Shedding(app, door, pass_of=lambda _: None, numbers=quick.answer)
+    behind: Any = Shedding(app, door, pass_of=lambda _: None, numbers=Numbers(quick.answer))
     transport = httpx.ASGITransport(behind, client=("203.0.113.9", 1))
     async with httpx.AsyncClient(transport=transport, base_url="http://localhost") as found:
         yield found

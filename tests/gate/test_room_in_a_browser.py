@@ -26,6 +26,8 @@ from emeterai.infra.clock import utc_now
 from programs import need_program
 from running import free_port
 
+PATIENCE_MS = 30_000
+"""Only a test that fails waits as long."""
 ARGUMENTS = ["--no-sandbox", "--disable-gpu", "--no-first-run", "--disable-background-networking"]
 AXE_OPTIONS = {
     "runOnly": ["wcag2a", "wcag2aa", "wcag21a", "wcag21aa", "wcag22aa", "best-practice"],
@@ -89,6 +91,7 @@ def room(database_url: str, tmp_path: Path) -> Iterator[ServedRoom]:
 @pytest.fixture
 def chromium(room: ServedRoom) -> Iterator[Browser]:  # the room first: a browser's loop would stop its database's
     """Chromium; skipped when there is none, a failure in CI."""
+    expect.set_options(timeout=PATIENCE_MS)
     path = need_program("chromium", "chromium")
     with sync_playwright() as playwright:
         browser = playwright.chromium.launch(executable_path=path, args=ARGUMENTS)

@@ -62,6 +62,16 @@ def test_a_web_process_may_have_as_many_connections_open(
     assert ([after] if after else []) == found
 
 
+@pytest.mark.parametrize(("allowed", "connections"), [(50_000, 8_192), (9_216, 8_192), (4_096, 3_072), (1_024, 256)])
+def test_connections_leave_enough_files_for_all_else(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, allowed: int, connections: int
+) -> None:
+    """Where the system allows few, a process full of connections could open neither its database nor a blob."""
+    monkeypatch.setattr(resource, "getrlimit", lambda _: (1_024, allowed))
+    monkeypatch.setattr(resource, "setrlimit", lambda *_: None)
+    assert connections == listening(monkeypatch, tmp_path)["backpressure"]
+
+
 @pytest.mark.parametrize("flood", [b"X: " + b"x" * 1_000_000, b"\r\n".join(b"X-%d: x" % one for one in range(20_000))])
 async def test_a_flood_of_headers_is_refused_and_the_service_goes_on(service: RunningService, flood: bytes) -> None:
     """Answered with 4xx, or hung up on."""

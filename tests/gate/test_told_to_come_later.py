@@ -11,6 +11,7 @@ from served_door import plain_pass
 
 from emeterai.core.admission import Work
 from emeterai.core.brownout import Step
+from emeterai.core.refusal import Refused
 from emeterai.gate.carrying import PASS_HEADER
 from emeterai.gate.door import INSIDE_S, Door
 from emeterai.gate.lanes import RETAIL
@@ -129,3 +130,60 @@ def test_one_who_asks_again_and_again_is_one() -> None:
         assert (1, 100) == (reading["retail"]["inside_refused"], reading["retail"]["refused"]["finish"])
     assert Step.NONE == door.step
     assert door.pressure < 0.5
+
+
+def test_what_rests_hides_no_refusal_that_counts() -> None:
+    """The same person in the same second: a history that rests, and a stamp that there is no room for."""
+    door = Door(clock=lambda: 1_000.0)
+    door.refused("retail", Work.BROWSE, b"budi", is_inside=True, for_room=False)
+    door.refused("retail", Work.FINISH, b"budi", is_inside=True, for_room=True)
+    reading: Any = door.reading()["lanes"]
+    assert 1 == reading["retail"]["inside_refused"]
+    door.second()
+    assert door.pressure > 0.5
+
+
+def test_a_program_stands_for_many() -> None:
+    """Each of its refused requests may be another person's, and says as much as another person's; it is one inside."""
+    pressures = []
+    for is_member in (False, True):
+        door = Door(clock=lambda: 1_000.0)
+        for _ in range(100):
+            door.admitted("partners", Work.FINISH, waited_s=0.0)
+            door.refused("partners", Work.FINISH, b"key", is_inside=True, for_room=True, is_member=is_member)
+        reading: Any = door.reading()["lanes"]
+        assert 1 == reading["partners"]["inside_refused"]
+        door.second()
+        pressures.append(door.pressure)
+    assert pressures[0] < 0.5 < pressures[1]
+
+
+async def test_our_own_lack_of_room_is_nobody_elses_outage(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Refused by the door while the application already reads the file, and told to come again late: still inside."""
+    monkeypatch.setattr(Door, "retry_after_s", lambda *_: int(INSIDE_S) + 5)
+    door = Door(clock=time.monotonic)
+    statuses: list[int] = []
+
+    async def app(_scope: Scope, receive: Receive, send: Send) -> None:
+        try:
+            await receive()
+        except Refused as refused:
+            later = [(b"retry-after", str(refused.facts["retry_after_s"]).encode())]
+            await send({"type": "http.response.start", "status": refused.kind.status, "headers": later})
+
+    async def receive() -> Any:
+        return {"type": "http.request", "body": b"x" * 100_000, "more_body": False}
+
+    async def send(message: Any) -> None:
+        statuses.append(message["status"])
+
+    monkeypatch.setattr(door.work, "enter", _no_room)
+    scope: Any = {"type": "http", "http_version": "1.1", "method": "POST", "path": "/v1/uploads", "query_string": b""}
+    scope |= {"client": ("198.51.100.7", 4711), "headers": [*HEADERS, (b"content-length", b"100000")]}
+    await Shedding(app, door, pass_of=plain_pass)(scope, receive, send)
+    assert [503] == statuses
+    assert 1 == door.inside()[RETAIL]
+
+
+async def _no_room(*_: object, **__: object) -> bool:
+    return False

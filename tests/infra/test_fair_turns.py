@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
+from random import Random
 
 from hypothesis import given
 from hypothesis import strategies as st
@@ -102,3 +103,30 @@ def test_what_is_remembered_does_not_grow() -> None:
     for number in range(500):
         batch(turns, 4, **{f"lane-{number}": 4})
     assert ["lane-499", "retail"] == turns.marks().lanes
+
+
+@given(st.lists(st.integers(1, 20), min_size=2, max_size=5), st.integers(0, 2**32))
+def test_pieces_of_all_sizes_are_shared_by_size(weights: list[int], seed: int) -> None:
+    """One at a time: to within the largest piece for each lane, though one lane's pieces are a tenth of another's."""
+    shares = {name: weight / sum(weights) for name, weight in zip(NAMES, weights, strict=False)}
+    turns, done, chance = turns_of(**shares), Counter[str](), Random(seed)
+    largest = {name: 10 if place % 2 else 100 for place, name in enumerate(shares)}
+    for _ in range(2_000):
+        lane, size = (first := turns.first(shares)), chance.randint(1, largest[first])
+        turns.took_one(lane, size)
+        done[lane] += size
+    whole = sum(done.values())
+    assert all(abs(done[name] - share * whole) <= 100 * len(shares) for name, share in shares.items())
+
+
+def test_whoever_had_no_pieces_is_first_and_owed_no_more_than_its_turn() -> None:
+    """One that comes back stands where the others stand, not where it was left."""
+    turns = turns_of(retail=0.5, partners=0.5)
+    for _ in range(100):
+        turns.took_one("retail", 10)
+    taken = Counter[str]()
+    for _ in range(20):
+        lane = turns.first(("retail", "partners"))
+        turns.took_one(lane, 10)
+        taken[lane] += 1
+    assert abs(taken["retail"] - taken["partners"]) <= 2

@@ -166,7 +166,7 @@ async def test_history_runs_through_the_months(db: Database) -> None:
     ledger, account, now = Ledger(db), new_id(), await db.fetchval("SELECT now()")
     times = [now - timedelta(days=20 * back) for back in range(12)]
     async with db.transaction() as tx:
-        for back in range(1, 8):
+        for back in range(1, 9):
             month = months_after(month_of(now), -back)
             await tx.execute("SELECT infra.add_month('ledger', 'transfers', $1)", month.date())
         for at in times:

@@ -156,7 +156,7 @@ async def test_a_character_that_the_output_has_not_costs_its_line_only(tmp_path:
     [
         (ChildSpec("none", ChildCommand(("/no/such/program",))), "none cannot be started"),
         (ChildSpec("wrong", ChildCommand(("sh", "-c", "exit 78"))), "wrong cannot run"),
-        (ChildSpec("weak", ChildCommand(("false",)), is_ready=asyncio.Event().wait, ready_timeout_s=0.3), "weak died"),
+        (ChildSpec("weak", ChildCommand(("false",)), is_ready=asyncio.Event().wait, ready_timeout_s=3.0), "weak died"),
         (ChildSpec("slow", SLEEPER, is_ready=asyncio.Event().wait, ready_timeout_s=0.1), "slow was not ready"),
     ],
 )

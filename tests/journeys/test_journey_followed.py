@@ -19,6 +19,8 @@ from running import Person, RunningService
 
 SOON_S = 15
 """Who is told answers by then; who is not waits for 30 s."""
+PATIENCE_MS = 30_000
+"""Only a test that fails waits as long."""
 ARGUMENTS = ["--no-sandbox", "--disable-gpu", "--no-first-run", "--disable-background-networking"]
 LINES = "#gerak li"
 MANY = 12
@@ -68,6 +70,7 @@ async def test_what_was_bought_reaches_whoever_waits(siti: Person) -> None:
 @pytest.fixture
 async def chromium() -> AsyncIterator[Any]:
     """Chromium; skipped when there is none, a failure in CI."""
+    expect.set_options(timeout=PATIENCE_MS)
     path = need_program("chromium", "chromium")
     async with async_playwright() as playwright:
         browser = await playwright.chromium.launch(executable_path=path, args=ARGUMENTS)

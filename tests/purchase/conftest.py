@@ -5,11 +5,12 @@ from __future__ import annotations
 from collections.abc import AsyncIterator, Iterator
 
 import pytest
-from shops import SandboxProcess, Shop, free_port, listening, make_shop
+from shops import SandboxProcess, Shop, listening, make_shop
 
 from emeterai.infra.database import Database
 from emeterai.infra.settings import Settings
 from emeterai.ledger.check import check_ledger
+from running import free_port
 
 
 @pytest.fixture(scope="session")

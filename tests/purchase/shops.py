@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import signal
-import socket
 import subprocess
 import sys
 import time
@@ -37,18 +36,11 @@ from emeterai.purchase.service import Order, Purchase
 from emeterai.web.csrf import Csrf
 from emeterai.web.pages import Pages
 from emeterai.web.static_files import StaticFiles
+from running import free_port
 from twins.payment_twin import PaymentTwin
 
 WAIT_S = 15.0
 _T = TypeVar("_T")
-
-
-def free_port() -> int:
-    """A port that nobody listens on."""
-    with socket.socket() as listener:
-        listener.bind(("127.0.0.1", 0))
-        port: int = listener.getsockname()[1]
-        return port
 
 
 async def until(ask: Callable[[], Awaitable[_T]], wanted: Callable[[_T], bool]) -> _T:

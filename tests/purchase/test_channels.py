@@ -12,7 +12,7 @@ import msgspec
 import pytest
 from counters import FAST, Till, midtrans, no_pause, till
 from returning import audit, books, paid_order, work_returns, write
-from shops import Shop, free_port, token_of
+from shops import Shop, token_of
 
 from emeterai.accounts.callers import SESSION_COOKIE
 from emeterai.core.refusal import Refused
@@ -26,6 +26,7 @@ from emeterai.purchase.provider_http import Chance
 from emeterai.purchase.receipts import receipt_of
 from emeterai.purchase.sandbox import SandboxProvider
 from emeterai.purchase.service import Purchase
+from running import free_port
 from twins.midtrans_twin import MidtransTwin
 
 QRIS, ACCOUNT = Channel.QRIS, Channel.VIRTUAL_ACCOUNT

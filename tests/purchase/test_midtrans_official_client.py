@@ -19,11 +19,12 @@ import pytest
 from counters import asked
 from midtransclient import CoreApi
 from midtransclient.error_midtrans import MidtransAPIError
-from shops import free_port, listening
+from shops import listening
 
 from emeterai.purchase.midtrans import MidtransProvider
 from emeterai.purchase.model import Channel
 from emeterai.purchase.provider import VIRTUAL_ACCOUNT
+from running import free_port
 from twins.midtrans_twin import MidtransTwin, moment
 
 AMOUNT_IDR = 25_000

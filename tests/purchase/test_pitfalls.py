@@ -14,7 +14,7 @@ import pytest
 from counters import Till, asked, midtrans, till, xendit
 from litestar import Litestar
 from returning import audit, books, cases_of, paid_order, returns_of, states_of, work_returns, write
-from shops import WAIT_S, Shop, free_port, listening, token_of, until
+from shops import WAIT_S, Shop, listening, token_of, until
 
 from emeterai.accounts.callers import SESSION_COOKIE
 from emeterai.core.refusal import Refused
@@ -27,6 +27,7 @@ from emeterai.purchase.jobs import sweep_orders
 from emeterai.purchase.model import Order
 from emeterai.purchase.routes import NotificationsController
 from emeterai.purchase.xendit import XenditProvider
+from running import free_port
 from twins.midtrans_twin import MidtransTwin, moment, signature
 from twins.payment_twin import BadDay
 from twins.xendit_twin import XenditTwin

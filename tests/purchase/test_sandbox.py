@@ -16,7 +16,7 @@ import httpx
 import msgspec
 import pytest
 from litestar import Litestar, Request, Response, post
-from shops import SandboxProcess, free_port, listening, until
+from shops import SandboxProcess, listening, until
 
 from emeterai.infra.clock import utc_now
 from emeterai.infra.ids import new_id
@@ -24,6 +24,7 @@ from emeterai.purchase.sandbox import SandboxProvider
 from emeterai.purchase.sandbox_charges import SandboxCharges
 from emeterai.purchase.sandbox_delivery import Postman
 from emeterai.purchase.sandbox_words import ChargeOrder, sandbox_api_key, sandbox_secret
+from running import free_port
 
 
 @dataclass

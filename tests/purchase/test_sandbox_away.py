@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 from prometheus_client import REGISTRY
-from shops import SandboxProcess, Shop, free_port, make_shop, until
+from shops import SandboxProcess, Shop, make_shop, until
 
 from emeterai.core.refusal import Refused
 from emeterai.infra.database import Database
@@ -16,6 +16,7 @@ from emeterai.infra.ids import new_id
 from emeterai.infra.settings import Settings
 from emeterai.purchase.provider_http import Chance, Patience
 from emeterai.purchase.service import Order
+from running import free_port
 
 PATIENCE = Patience(answer_s=2.0, failures_max=3)
 

@@ -6,7 +6,7 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
-from shops import SandboxProcess, Shop, free_port, listening, make_shop, until
+from shops import SandboxProcess, Shop, listening, make_shop, until
 
 from emeterai.core.ordering import ChargeState
 from emeterai.infra.database import Database
@@ -18,6 +18,7 @@ from emeterai.purchase.model import Order
 from emeterai.purchase.sandbox import SandboxProvider
 from emeterai.purchase.sandbox_words import Payment
 from emeterai.purchase.service import Purchase
+from running import free_port
 
 
 async def bought_and_paid(shop: Shop, payment: Payment | None = None) -> Order:

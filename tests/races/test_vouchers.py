@@ -22,7 +22,6 @@ from emeterai.purchase import voucher_store as store
 from voucher_desk import ADDRESS, Desk, broken_rules, desk_of
 
 LAST_S = 20.0
-MEETING_S = 0.5
 HOLDS_ITS_UNITS = "a batch holds the units of its vouchers that are neither redeemed nor void"
 GAVE_ONCE = "a redeemed voucher gave its units once, to whoever redeemed it, and no other gave any"
 WENT_BACK = "a batch was made of its stock, and what was voided went back there"
@@ -47,8 +46,8 @@ async def no_last_word(db: Database, monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 @pytest.fixture(autouse=True)
-def worst_moment(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Whoever has read what a voucher is waits for the other to have read it too, but never longer than MEETING_S."""
+def worst_moment(monkeypatch: pytest.MonkeyPatch, meeting_s: float) -> None:
+    """Whoever has read what a voucher is waits for the other to have read it too, but never longer than `meeting_s`."""
     both, came = asyncio.Event(), 0
 
     def meeting(read: Callable[..., Awaitable[Any]]) -> Callable[..., Awaitable[Any]]:
@@ -59,7 +58,7 @@ def worst_moment(monkeypatch: pytest.MonkeyPatch) -> None:
             if came == 2:
                 both.set()
             with suppress(TimeoutError):
-                await asyncio.wait_for(both.wait(), MEETING_S)
+                await asyncio.wait_for(both.wait(), meeting_s)
             return found
 
         return read_and_meet

@@ -23,8 +23,9 @@ ATTEMPTS = 10
 
 
 @pytest.fixture
-async def hasty(signer: Signer) -> AsyncIterator[SealEngine]:
-    """An engine with little patience and two openers."""
+async def hasty(signer: Signer, monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[SealEngine]:
+    """An engine with little patience and two openers, whose ends it hears of also on a busy machine."""
+    monkeypatch.setattr("emeterai.seal.pool._HEARING_S", 0.3)
     engine = await SealEngine.start(signer=signer, openers=2, size_bytes_max=25_000_000, timeout_s=3)
     yield engine
     await engine.close()
@@ -140,7 +141,7 @@ async def test_an_opener_that_a_file_has_swollen_is_no_fault_of_ours(signer: Sig
     """On a machine so busy that the opener hardly got to work, a bomb still has its name."""
     bomb = tmp_path / "bomb.pdf"
     bomb.write_bytes(_bomb())
-    engine = await SealEngine.start(signer=signer, openers=1, size_bytes_max=25_000_000, timeout_s=2)
+    engine = await SealEngine.start(signer=signer, openers=1, size_bytes_max=25_000_000, timeout_s=10)
     try:
         pid = engine.opener_pids[0]
         request = asyncio.create_task(engine.seal(bomb, order_of()))

@@ -137,7 +137,7 @@ async def test_a_session_that_hangs_is_given_up(
     token: SoftToken, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """A module that does not answer costs its session, within the bound."""
-    monkeypatch.setattr("emeterai.seal.token_key._SIGN_TIMEOUT_S", 0.3)
+    monkeypatch.setattr("emeterai.seal.token_key._SIGN_TIMEOUT_S", 2.0)
     signer = signer_in(token, tmp_path, KEYS["p-256"](), sessions=1)
     (stopped,) = token_key_of(signer).session_pids
     os.kill(stopped, signal.SIGSTOP)

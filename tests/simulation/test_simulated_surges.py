@@ -360,3 +360,23 @@ def test_a_crowded_lane_does_not_take_the_part_of_another() -> None:
     paces = Pacer(start=100).turn(Seen(lanes))
     assert paces["campaign"].per_s >= 20.0
     assert paces["retail"].per_s <= 6.0
+
+
+def test_who_left_while_all_stood_still_has_left() -> None:
+    """A stay that is believed to be longer than it is lets in too many: here it was ten seconds, and is two."""
+    pacer = Pacer()
+
+    def second(inside: int, entered: int, **changes: float) -> None:
+        lane = LaneSeen(inside=inside, share=1.0, entered=entered)
+        pacer.turn(Seen({"retail": lane}, under_way=3, **{"settled": 2.0, **changes}))  # type: ignore[arg-type]
+
+    for _ in range(60):
+        second(20, 2)
+    for inside in range(18, 2, -2):
+        second(inside, 0, settled=0.0, oldest_s=60.0)
+    believed_s = []
+    for _ in range(10):
+        second(4, 2)
+        believed_s.append(pacer._stay.seconds)
+    assert max(believed_s) <= 10.0
+    assert believed_s[-1] < believed_s[0]

@@ -125,9 +125,7 @@ async def test_raising_gives_way_to_stamps_that_are_sealed_here(
     """After an outage many files wait to be raised, and nobody waits for them: between two of them there is a rest
     while stamps are settled in this process, and none otherwise.
     """
-    monkeypatch.setattr(levels, "_AT_ONCE", 1)
-    monkeypatch.setattr(levels, "_RESTS", 1e9)
-    monkeypatch.setattr(levels, "_REST_S_MAX", 60.0)
+    resting_long(monkeypatch)
     async with rising(db, tmp_path, authority) as spine:
         authority.stop()
         stamps = [await spine.seal() for _ in range(2)]
@@ -141,13 +139,35 @@ async def test_raising_gives_way_to_stamps_that_are_sealed_here(
         async with asyncio.timeout(10):
             while not await raised():
                 await asyncio.sleep(0.02)
-        await asyncio.sleep(0.5)
+        await asyncio.sleep(2 * levels._OF_LATE_S)
         assert 1 == await raised()
         raising.cancel()
         await asyncio.gather(raising, return_exceptions=True)
         await spine.let_leases_run_out()
         await spine.raise_once()
         assert 2 == await raised()
+
+
+async def test_what_every_stamp_needs_keeps_pace_with_the_sealing(
+    db: Database, tmp_path: Path, authority: TimestampAuthority, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Files with a timestamp get their revocation data without a rest, however many are sealed: or the queue of a day
+    of many stamps would only ever grow.
+    """
+    resting_long(monkeypatch)
+    async with rising(db, tmp_path, authority) as spine:
+        stamps = [await spine.seal() for _ in range(2)]
+        assert ["B-T"] * 2 == [stamp.level for stamp in stamps]
+        metrics.batch("settle", 1)
+        async with asyncio.timeout(30):
+            await spine.raise_once()
+        assert ["B-LT"] * 2 == [(await spine.now(stamp)).level for stamp in stamps]
+
+
+def resting_long(monkeypatch: pytest.MonkeyPatch) -> None:
+    """One file at a time, and a rest after it that no test outlasts."""
+    for name, value in {"_AT_ONCE": 1, "_RESTS": 1e9, "_REST_S_MAX": 60.0, "_OF_LATE_S": 0.3}.items():
+        monkeypatch.setattr(levels, name, value)
 
 
 async def test_parts_of_a_raised_file_can_be_fetched(

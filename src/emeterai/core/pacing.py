@@ -129,12 +129,16 @@ class _Stay:
         """How many had come by each second, the oldest of which is the last by which no more had than have left."""
         self._late_s = 0
 
-    def look(self, inside: int, left: int, leaving_per_s: float, *, is_late: bool) -> None:
-        """Take in a second: so many are inside, so many left."""
+    def follow(self, inside: int, left: int) -> None:
+        """Count a second from which nothing can be learned: who leaves in it has left."""
         self._left += left
         self._came.append(self._left + inside)
         while len(self._came) > 1 and self._came[1] <= self._left:
             self._came.popleft()
+
+    def look(self, inside: int, left: int, leaving_per_s: float, *, is_late: bool) -> None:
+        """Take in a second: so many are inside, so many left."""
+        self.follow(inside, left)
         found_s = len(self._came) - 1.0
         self._late_s = self._late_s + 1 if is_late and inside else 0
         if not is_late and leaving_per_s < _FLOW_MIN_PER_S:
@@ -181,19 +185,17 @@ class Pacer:
 
     def _resize(self, seen: Seen) -> None:
         """Change the window by what was seen; `reasons` says what was found."""
-        self.reasons = []
-        if not seen.known:
-            self.reasons = ["unknown"]
+        is_standing = seen.under_way and not seen.settled and seen.oldest_s > self._oldest_s_max
+        self.reasons = ["unknown"] if not seen.known else ["standing"] if is_standing else []
+        inside = sum(lane.inside for lane in seen.lanes.values())
+        if self.reasons:
+            self._stay.follow(inside, self._left())
             return
-        if seen.under_way and not seen.settled and seen.oldest_s > self._oldest_s_max:
-            self.reasons = ["standing"]
-            return
-        self._follow(seen)
+        self._follow(seen, inside)
         self.window = min(self._ceiling, max(self._floor, self.window))
 
-    def _follow(self, seen: Seen) -> None:
+    def _follow(self, seen: Seen, inside: int) -> None:
         """The window after a second in which something could be measured."""
-        inside = sum(lane.inside for lane in seen.lanes.values())
         self._refused_share += _SMOOTH * (seen.refused / max(10, inside) - self._refused_share)
         slow, doors = seen.oldest_s / self._oldest_s_max, max(seen.pressure, self._refused_share / _REFUSED_SHARE)
         load = max(slow, doors)
@@ -219,8 +221,7 @@ class Pacer:
         """
         self._leaving_per_s = sum(pace.leaving_per_s for pace in self._lanes.values())
         self._best_per_s = max(self._leaving_per_s, self._best_per_s * (1.0 - _BEST_FADES_A_S))
-        left = sum(pace.left for pace in self._lanes.values())
-        self._stay.look(inside, left, self._leaving_per_s, is_late=slow > 0.5 or doors > 2.0)
+        self._stay.look(inside, self._left(), self._leaving_per_s, is_late=slow > 0.5 or doors > 2.0)
 
     def _enough(self) -> float:
         """Little's law: about so many are inside when as many leave as do now and nobody waits. Nothing is cut before
@@ -238,6 +239,9 @@ class Pacer:
         not while a crowd is still coming in for the first time.
         """
         return max(_AMPLE * (inside + self._coming()), self._floor) if self._stay.seconds else self.window
+
+    def _left(self) -> int:
+        return sum(pace.left for pace in self._lanes.values())
 
     def _coming(self) -> float:
         return sum(pace.coming for pace in self._lanes.values())

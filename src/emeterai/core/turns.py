@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import pairwise
+from typing import TypeVar
 
 WINDOWS_S = (60.0, 300.0, 900.0)
 """The rate is measured over the last minute, five and fifteen: their spread is what the estimate admits."""
@@ -21,10 +22,11 @@ LEAD_S = 2.0
 """While nobody waits the turn runs ahead by what may be let in during so long, so that newcomers walk straight in."""
 LOOK_S_MIN, LOOK_S_MAX = 2.0, 60.0
 RISE_TOLD = 1.25
-"""A wait that is longer by a quarter than it was five minutes ago is explained."""
+"""A wait that is longer by a quarter than it was some minutes ago is explained."""
 
 Mark = tuple[float, int]
 """At this time everyone up to this turn had been called."""
+Value = TypeVar("Value", int, float)
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,11 +68,13 @@ def come_share_of(called: int, came: int, *, before: float = 1.0) -> float:
     return min(1.0, max(COME_SHARE_MIN, share))
 
 
-def marked(marks: Sequence[Mark], at_s: float, now_serving: int, *, keep_s: float) -> list[Mark]:
+def marked(
+    marks: Sequence[tuple[float, Value]], at_s: float, value: Value, *, keep_s: float
+) -> list[tuple[float, Value]]:
     """The marks with a new one when it is time, and without those that are older than `keep_s` but for the last."""
     kept = list(marks)
     if not kept or at_s - kept[-1][0] >= MARK_EVERY_S:
-        kept.append((at_s, now_serving))
+        kept.append((at_s, value))
     while len(kept) > 1 and at_s - kept[1][0] > keep_s:
         kept.pop(0)
     return kept

@@ -25,7 +25,7 @@ from emeterai.gate.now import EMAIL, NowServing, Sentence
 from emeterai.gate.passes import room_path
 from emeterai.infra.clock import utc_now
 from emeterai.infra.settings import PREFIX, Settings, SettingsError, secret_in
-from emeterai.infra.tls import trusted
+from emeterai.infra.tls import trusted, trusted_for_letters
 
 LETTERS_AT_ONCE = 32
 """A letter is mostly waiting for the mail server, and a hook for its gateway."""
@@ -64,7 +64,7 @@ class Mail:
         self._tls = parts.scheme == "smtps"
         self._host, self._port = parts.hostname, parts.port or (465 if self._tls else 587)
         self._user, self._password, self._sender, self._base_url = user, password, sender, base_url
-        self._trusted = trusted()  # here, and not by each of the threads
+        self._trusted = trusted_for_letters()  # here, and not by each of the threads
         self._threads = ThreadPoolExecutor(LETTERS_AT_ONCE, thread_name_prefix="letter")
 
     async def call(self, now: NowServing, number: int, turn: int, to: str, /) -> None:

@@ -10,6 +10,8 @@ from emeterai.gate.passes import Pass
 
 PASS_COOKIE = "emeterai_pass"  # noqa: S105 - the name of a cookie
 PASS_HEADER = b"emeterai-pass"
+COOKIE_OUTLIVES_S = 86_400
+"""So long a browser keeps a pass that is over, which says in which lane its holder was (side_entrance.py)."""
 _COOKIE = PASS_COOKIE.encode() + b"="
 
 
@@ -22,12 +24,14 @@ def pass_text(headers: Mapping[bytes, bytes]) -> str:
 
 
 def pass_set_cookie(granted: Pass, text: str, *, now_s: float, https: bool) -> Cookie:
-    """Lets the browser keep a pass for as long as it is good, and show it everywhere."""
+    """Lets the browser keep a pass for as long as it is good and a day longer, and show it everywhere. When it is over
+    says what we signed, not what a browser keeps.
+    """
     return Cookie(
         key=PASS_COOKIE,
         value=text,
         path="/",
-        max_age=max(0, int(granted.until_s - now_s)),
+        max_age=max(0, int(granted.until_s - now_s)) + COOKIE_OUTLIVES_S,
         httponly=True,
         samesite="lax",
         secure=https,

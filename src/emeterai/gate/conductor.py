@@ -22,7 +22,18 @@ from emeterai.gate import room_store
 from emeterai.gate.door import WALK_IN_PER_S
 from emeterai.gate.draw_seeds import DrawSeeds
 from emeterai.gate.lanes import Lane
-from emeterai.gate.now import DrawState, EstimateError, NowFiles, NowServing, Reason, Sentence, State, Turns
+from emeterai.gate.now import (
+    ESTIMATE_TOLERANCE_S,
+    DrawState,
+    EstimateError,
+    NowFiles,
+    NowServing,
+    Promise,
+    Reason,
+    Sentence,
+    State,
+    Turns,
+)
 from emeterai.gate.room_store import Counts, RoomRow
 from emeterai.infra import metrics
 from emeterai.infra.database import Database
@@ -40,17 +51,25 @@ STILL_S_MAX = 5.0
 the rest of it is taken from nobody's grace.
 """
 _COME_WINDOW_S, _COME_LAG_S = 300.0, 30.0
-_BEFORE_S = 300.0
+_BEFORE_S, _BEFORE_S_MIN = 300.0, 60.0
+"""A wait is compared with what was told so long ago; in a line that is younger with the first word, a minute old."""
+_STANDING = frozenset({"standing", "unknown"})
+_AT_ONCE: Mapping[State, frozenset[str]] = {"open": _STANDING | {"ceiling"}, "paused": frozenset({"paused"})}
+"""What holds a line up is said whether or not the estimate has grown: in these states, these codes."""
 _SLOWER = Reason(
     "slower",
-    "Lebih sedikit orang dapat dilayani per menit daripada lima menit yang lalu.",
-    "Fewer people can be served a minute than five minutes ago.",
+    "Lebih sedikit orang dapat dilayani per menit daripada beberapa menit yang lalu.",
+    "Fewer people can be served a minute than a few minutes ago.",
 )
 _log = structlog.get_logger(__name__)
 _serving = metrics.gauge_latest("emeterai_gate_now_serving", "The turn that is served now", ["lane"])
 _waiting = metrics.gauge_latest("emeterai_gate_waiting", "People who hold a number that was not called", ["lane"])
 _come_share = metrics.gauge_latest("emeterai_gate_come_share", "Part of those called who came lately", ["lane"])
-_kept_share = metrics.gauge_latest("emeterai_gate_estimates_kept", "Part of the waits that were as promised", ["lane"])
+_kept_share = metrics.gauge_latest(
+    "emeterai_gate_estimates_kept",
+    f"Part of the waits that were as promised, {ESTIMATE_TOLERANCE_S:g} s more or less",
+    ["lane"],
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,10 +88,14 @@ class Admission:
 
 
 class Marks(msgspec.Struct, frozen=True):
-    """How far the line had come, and how many had come in, at times of the database."""
+    """How far the line had come, how many had come in, and how many turns a second pages were told, at times of the
+    database; and what those who were drawn were told first.
+    """
 
     turns: list[Mark] = []
     came: list[Mark] = []
+    told: list[tuple[float, float]] = []
+    promise: Promise | None = None
 
 
 Controller = Callable[[], Awaitable[Mapping[str, Admission]]]
@@ -184,12 +207,19 @@ def step(
             come_share=share,
         )
         row = replace(row, now_serving=went.now_serving, credit=went.credit, come_share=share)
-        marks = Marks(
-            marked(marks.turns, at_s, row.now_serving, keep_s=GRACE_S),
-            marked(marks.came, at_s, counts.came, keep_s=GRACE_S),
+        marks = msgspec.structs.replace(
+            marks,
+            turns=marked(marks.turns, at_s, row.now_serving, keep_s=GRACE_S),
+            came=marked(marks.came, at_s, counts.came, keep_s=GRACE_S),
         )
+    # A pace that is low for a second says nothing of a wait; pages that believed it would look again far too late.
+    per_s = max(admission.per_s, admission.usual_per_s) / row.come_share if state == "open" else 0.0
+    rate = rate_of(marks.turns, at_s, row.now_serving, expected=per_s)
+    turns = Turns(round(rate.low, 4), round(rate.mid, 4), round(rate.high, 4))
+    if state == "open":
+        marks = _told(row, marks, turns)
     row = replace(row, marks=msgspec.json.encode(marks).decode())
-    return row, _published(row, lane, admission, counts, state=state, marks=marks, call_by=call_by)
+    return row, _published(row, lane, admission, counts, state=state, marks=marks, turns=turns, call_by=call_by)
 
 
 def _drawn(row: RoomRow, lane: Lane, seed: bytes) -> tuple[RoomRow, State]:
@@ -217,8 +247,22 @@ def _marks_of(row: RoomRow) -> Marks:
 
 
 def _later(marks: Marks, seconds: float) -> Marks:
-    """The marks as if all that they say had been so much later."""
-    return Marks(*([(when_s + seconds, count) for when_s, count in some] for some in (marks.turns, marks.came)))
+    """The marks as if all that they say had been so much later; but for the promise, as people wait all the same."""
+    return msgspec.structs.replace(
+        marks,
+        turns=[(when_s + seconds, turn) for when_s, turn in marks.turns],
+        came=[(when_s + seconds, count) for when_s, count in marks.came],
+        told=[(when_s + seconds, per_s) for when_s, per_s in marks.told],
+    )
+
+
+def _told(row: RoomRow, marks: Marks, turns: Turns) -> Marks:
+    """The marks with what pages are told now. Of a draw the first range that anybody could be told is kept for good."""
+    promise = marks.promise
+    if row.draw_count and promise is None and turns.low > 0:
+        promise = Promise(_whole_ms(row.at), row.now_serving, turns)
+    told = marked(marks.told, row.at.timestamp(), turns.mid, keep_s=_BEFORE_S)
+    return msgspec.structs.replace(marks, told=told, promise=promise)
 
 
 def _share(marks: Marks, at_s: float, *, last_turn: int, before: float) -> float:
@@ -241,43 +285,55 @@ def _published(
     *,
     state: State,
     marks: Marks,
+    turns: Turns,
     call_by: Sequence[str],
 ) -> NowServing:
     at_s = row.at.timestamp()
-    # A pace that is low for a second says nothing of a wait; pages that believed it would look again far too late.
-    per_s = max(admission.per_s, admission.usual_per_s) / row.come_share if state == "open" else 0.0
-    turns = marks.turns
-    rate = rate_of(turns, at_s, row.now_serving, expected=per_s)
-    earlier = [mark for mark in turns if at_s - mark[0] >= _BEFORE_S]
-    slower = bool(earlier) and (
-        rate_of(earlier, at_s - _BEFORE_S, earlier[-1][1], expected=rate.mid).mid > RISE_TOLD * rate.mid
-    )
     waiting = counts.last_number > row.now_serving
+    pass_needed = admission.pass_needed or lane.always_room or state != "open" or waiting
     draw = None
     if row.draw_seed is not None:
-        drawn = row.draw_count is not None
-        draw = DrawState(commitment_of(row.draw_seed), row.draw_seed.hex() if drawn else None, row.draw_count)
+        seed = row.draw_seed.hex() if row.draw_count is not None else None
+        draw = DrawState(commitment_of(row.draw_seed), seed, row.draw_count, marks.promise)
     return NowServing(
         lane=row.lane,
         title=lane.title,
         colour=lane.colour,
         state=state,
-        pass_needed=admission.pass_needed or lane.always_room or state != "open" or waiting,
+        pass_needed=pass_needed,
         now_serving=row.now_serving,
         last_number=counts.last_number,
-        grace_from=served_at(turns, at_s - GRACE_S) + 1,
-        turns_per_s=Turns(round(rate.low, 4), round(rate.mid, 4), round(rate.high, 4)),
+        grace_from=served_at(marks.turns, at_s - GRACE_S) + 1,
+        turns_per_s=turns,
         draw=draw,
         opens_at=lane.opens_at,
         closes_at=lane.closes_at,
         message=Sentence(lane.message_id, lane.message_en) if lane.message_id or lane.message_en else None,
-        why=(admission.why or _SLOWER) if waiting and slower else None,
+        why=_why(
+            admission.why,
+            state,
+            waiting=waiting,
+            pass_needed=pass_needed,
+            slower=_is_slower(marks.told, at_s, turns.mid),
+        ),
         brown_out=max(admission.brown_out, lane.rests_from),
         estimate_error=_error_of(counts),
         calls=bool(call_by),
         call_by=tuple(call_by),
         updated_at=_whole_ms(row.at),
     )
+
+
+def _why(why: Reason | None, state: State, *, waiting: bool, pass_needed: bool, slower: bool) -> Reason | None:
+    """What is said of the reason why people wait. Who walks in waits for nothing, whatever stands still."""
+    if why is not None and why.code in _AT_ONCE.get(state, ()) and (waiting or (why.code in _STANDING and pass_needed)):
+        return why
+    return (why or _SLOWER) if state == "open" and waiting and slower else None
+
+
+def _is_slower(told: Sequence[tuple[float, float]], at_s: float, per_s: float) -> bool:
+    """Whether the wait is longer by a quarter than it was said to be: five minutes ago, or at first in a young line."""
+    return bool(told) and at_s - told[0][0] >= _BEFORE_S_MIN and told[0][1] > RISE_TOLD * per_s
 
 
 def _error_of(counts: Counts) -> EstimateError | None:

@@ -57,6 +57,7 @@ WHY: Mapping[str, Reason] = {
             "Pembubuhan sedang berhenti; tempat Anda tetap dan baris jalan lagi dengan sendirinya.",
             "Stamping stands still at the moment; your place is safe and the line goes on by itself.",
         ),
+        ("ceiling", "Jumlah yang masuk di jalur ini dibatasi.", "This lane lets in a limited number of people."),
         (
             "sealing_slow",
             "Pembubuhan sedang penuh: yang sudah masuk didahulukan supaya selesai.",
@@ -72,10 +73,9 @@ WHY: Mapping[str, Reason] = {
             "Kami sedang tidak dapat mengukur layanan, jadi orang masuk pelan-pelan.",
             "We cannot measure the service at the moment, so people are let in slowly.",
         ),
-        ("ceiling", "Jumlah yang masuk di jalur ini dibatasi.", "This lane lets in a limited number of people."),
     )
 }
-"""Why people wait, in the order in which the reasons count."""
+"""Why people wait, in the order in which the reasons count: a ceiling is named only where it is what holds them up."""
 
 
 class LaneReading(msgspec.Struct, frozen=True):

@@ -2,7 +2,8 @@
 
 Four things are scarce, each shared between the lanes in the same way (core/admission.py): work under way, whose number
 adapts itself to how long work takes; passwords being checked; bodies on their way in; and requests that only wait for
-news. Besides, strangers who ask for the pages of staff have two places of their own. Nothing here knows HTTP.
+news. A fifth is the link that bodies come by, where its speed is known (link.py). Besides, strangers who ask for the
+pages of staff have two places of their own. Nothing here knows HTTP.
 """
 
 from __future__ import annotations
@@ -20,6 +21,7 @@ from emeterai.core.brownout import BrownOut, Step
 from emeterai.core.limiting import AdaptiveLimit
 from emeterai.gate.bodies import PLACES_MAX, Bodies
 from emeterai.gate.lanes import STAFF
+from emeterai.gate.link import Link
 
 ENTRIES_MAX, WAITERS_MAX, STRANGERS_MAX = 8, 2_000, 2
 PAYMENTS = f"payments/{STAFF}"
@@ -154,7 +156,7 @@ class Tally:
 class Door:
     """All of it for one process. `share` sets the lanes' shares; `second` is called once a second."""
 
-    def __init__(self, *, clock: Clock, chance: random.Random | None = None) -> None:
+    def __init__(self, *, clock: Clock, chance: random.Random | None = None, link_bytes_per_s: float = inf) -> None:
         self._clock = clock
         self._chance = chance or random.Random()  # noqa: S311 - to spread those who come again
         self.limit = AdaptiveLimit(targets_s=TARGETS_S)
@@ -163,7 +165,10 @@ class Door:
         self.strangers = Budget(STRANGERS_MAX, clock=clock, patience=_STRANGERS_PATIENCE)
         """Those who ask for the pages of staff and are not known to be staff."""
         self.bodies = Bodies(Slots(PLACES_MAX, {}, patience=_PLACE_PATIENCE))
+        self.link = Link(link_bytes_per_s, clock=clock)
         self.waiters = Budget(WAITERS_MAX, clock=clock, patience=_PLACE_PATIENCE)
+        self.shared = [self.entries.slots, self.bodies.slots, self.waiters.slots]
+        """What each lane has its share of as it is; whoever else has places for all adds them here."""
         self._brown_out = BrownOut()
         self.lane_steps: Mapping[str, Step] = {}
         """At least this step in a lane, whatever is measured: an operator's lever."""
@@ -179,7 +184,7 @@ class Door:
         self._urgent_waits_s = 0.0
         self._urgent_count = 0
         self._urgent_refused = 0
-        self._refused_now: set[tuple[str, bytes]] = set()
+        self._refused_now: set[tuple[str, str, bytes]] = set()
         self._buying_waits_s, self._buying_count = 0.0, 0
         self.pressure = 0.0
         """How long the most urgent work waits, against how long it may; smoothed."""
@@ -198,8 +203,9 @@ class Door:
 
     def share(self, shares: Mapping[str, float]) -> None:
         """The lanes' shares of everything, from now on."""
-        for slots in (self.entries.slots, self.bodies.slots, self.waiters.slots):
+        for slots in self.shared:
             slots.share(shares)
+        self.link.share(shares)
         half = shares.get(STAFF, 0.0) / 2
         self.work.slots.share({**shares, STAFF: half, PAYMENTS: half} if half else shares)
 
@@ -281,22 +287,30 @@ class Door:
             self._buying_waits_s += waited_s
             self._buying_count += 1
 
-    def refused(self, lane: str, work: Work, who: bytes, *, is_inside: bool, for_room: bool) -> None:
+    def refused(
+        self, lane: str, work: Work, who: bytes, *, is_inside: bool, for_room: bool, is_member: bool = False
+    ) -> None:
         """One request was turned away. `for_room`: there was no room for it.
 
         Who is sent off because his work rests or he has no pass says nothing of how much there is to do: counted, a
         brown-out would be kept up for ever by those whom it refuses and who ask again. For the same reason one person
-        counts once a second, however often he asks; `who` is empty where nobody knows who it is.
+        counts once a second, however often he asks; `who` is empty where nobody knows who it is. A key that
+        `is_member` is one program inside, but each of its requests may be another person's.
         """
         tally = self.tally(lane)
         tally.refused[work] += 1
-        if (lane, who) in self._refused_now:
-            return
-        if who:
-            self._refused_now.add((lane, who))
-        tally.inside_refused += is_inside and work is not Work.BROWSE
+        if is_inside and work is not Work.BROWSE:
+            tally.inside_refused += self._is_first("inside", lane, who)
         if work is Work.FINISH and for_room:
-            self._urgent_refused += 1
+            self._urgent_refused += is_member or self._is_first("urgent", lane, who)
+
+    def _is_first(self, count: str, lane: str, who: bytes) -> bool:
+        """Whether somebody has not been counted there in this second; who is unknown never has."""
+        if (count, lane, who) in self._refused_now:
+            return False
+        if who:
+            self._refused_now.add((count, lane, who))
+        return True
 
     def ended(self, lane: str, kind: str, took_s: float, *, failed: bool) -> None:
         """Work of a kind has ended and gives its slot back."""

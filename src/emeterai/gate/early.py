@@ -48,15 +48,16 @@ class Early:
     async def wait(self, asked: Asked, *, until_s: float = inf) -> None:
         """Return when it is time to look at this request: at once, unless its sender was told to come later.
 
-        Not after `until_s`, its own deadline on the same clock. Once looked at, it is refused or served on its merits.
+        Whoever would give up meanwhile (`until_s`, its own deadline on the same clock) is not held: nothing is begun
+        for those who have gone. Once looked at, it is refused or served on its merits.
         """
         now_s = self._clock()
-        rest_s = min(self._told_s.pop(asked, now_s), until_s) - now_s
-        if rest_s <= 0 or self.held >= _HELD_MAX:
+        rest_s = min(self._told_s.pop(asked, now_s) - now_s, HELD_S_MAX)
+        if rest_s <= 0 or until_s <= now_s + rest_s or self.held >= _HELD_MAX:
             return
         self.held += 1
         _held_back.inc()
         try:
-            await asyncio.sleep(min(rest_s, HELD_S_MAX))
+            await asyncio.sleep(rest_s)
         finally:
             self.held -= 1

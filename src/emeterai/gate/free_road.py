@@ -1,20 +1,48 @@
-"""What is free: the gate, the status, static files, probes. It holds no slot, and brings no more than a small body."""
+"""What is free: the gate, the status, static files, probes. It holds no slot, and brings no more than a small body.
+
+What is the same for all costs next to nothing and has no bound. What asks the database has: whoever sends something to
+the waiting room takes one of a few places of its own, of which those whose turn has not come have fewest, and never
+those of the others. Who asks the very same thing again at once, and was refused, is told so again.
+"""
 
 from __future__ import annotations
 
+import time
 from collections.abc import Mapping
 from math import inf
 
-from litestar.types import ASGIApp, HTTPScope, Receive, Send
+from litestar.types import ASGIApp, HTTPReceiveMessage, HTTPScope, Receive, Send
 
-from emeterai.core.admission import Work
-from emeterai.core.refusal import Refused
-from emeterai.gate.door import Door
+from emeterai.core.admission import Patience, Work
+from emeterai.core.refusal import RefusalKind, Refused
+from emeterai.gate.addresses import address_of, is_of_this_machine
+from emeterai.gate.door import Budget, Door
+from emeterai.gate.kept_refusals import KeptRefusals, question_of
+from emeterai.gate.lanes import RETAIL
 from emeterai.gate.late_bodies import SMALL_BODY_BYTES, LateBodies
+from emeterai.gate.listening import Gone, said
 from emeterai.gate.request import body_bytes_of, form_of
 from emeterai.gate.room_crowd import Numbers, RoomCrowd
-from emeterai.gate.turning_away import SENDING_CROWDED, Answers
+from emeterai.gate.side_entrance import SmallRate
+from emeterai.gate.turning_away import CROWDED, SENDING_CROWDED, Answers
 from emeterai.infra.http import BODY_TOO_LARGE
+from emeterai.infra.lane import deadline, work_for
+
+PLACES_MAX = 32
+LOOKS_MAX = 4
+"""So many at once have it looked up whether they may come in though it is not their turn."""
+_PATIENCE: Mapping[Work, Patience] = {
+    Work.FINISH: Patience(3.0, 1.5, 0.5, newest_first=False, length_max=512),
+    Work.BUY: Patience(2.0, 1.0, 0.5, newest_first=False, length_max=256, reserved=0.25),
+    Work.BROWSE: Patience(1.0, 0.5, 0.25, newest_first=False, length_max=64, reserved=1 - LOOKS_MAX / PLACES_MAX),
+}
+"""Of those who are called, of those who take a number, leave or want to be called, and of everybody else."""
+_NUMBERS = ("/tickets", "/leave", "/calls")
+_READS = frozenset({"GET", "HEAD", "OPTIONS"})
+PROBES_PER_S: Mapping[str, float] = {"/metrics": 2.0, "/readyz": 10.0}
+"""So often for all who are not on this machine: the one adds up what all processes have counted, the other asks the
+database."""
+_PROBES_AT_ONCE, _PROBES_PER_S_OF_ONE = 3, 1.0
 
 
 class FreeRoad:
@@ -22,8 +50,15 @@ class FreeRoad:
 
     def __init__(self, app: ASGIApp, door: Door, numbers: Numbers | None, answers: Answers, late: LateBodies) -> None:
         self._app, self._door = app, door
-        self._room = RoomCrowd(app, door, numbers)
+        self._numbers = numbers or Numbers()
+        self._room = RoomCrowd(app, door, self._numbers)
         self._answers, self._late = answers, late
+        self._places = Budget(PLACES_MAX, clock=time.monotonic, patience=_PATIENCE)
+        self._kept = KeptRefusals(clock=time.monotonic)
+        self._probes = {
+            path: SmallRate(per_s, clock=time.monotonic, at_once=_PROBES_AT_ONCE, per_s_of_one=_PROBES_PER_S_OF_ONE)
+            for path, per_s in PROBES_PER_S.items()
+        }
 
     async def answer(self, scope: HTTPScope, headers: Mapping[bytes, bytes], receive: Receive, send: Send) -> None:
         """Answer one request."""
@@ -33,18 +68,80 @@ class FreeRoad:
                     raise BODY_TOO_LARGE()
                 receive = await self._late.whole(self._late.heard(scope, receive))
             except Refused as refused:
-                await self._refuse(refused, scope, headers, receive, send)
+                await self._refuse_body(refused, scope, headers, receive, send)
                 return
-        if not await self._room.answered(scope, headers, receive, send):
+        if await self._room.answered(scope, headers, receive, send):
+            return
+        if scope["path"].startswith("/gate/") and scope["method"] not in _READS:
+            await self._in_turn(scope, headers, receive, send, has_body=size_bytes > 0)
+        elif self._may_probe(scope):
             await self._app(scope, receive, send)
+        else:
+            await self._refuse(send, CROWDED, Work.BROWSE, form_of(scope, headers))
 
-    async def _refuse(
+    async def _in_turn(
+        self, scope: HTTPScope, headers: Mapping[bytes, bytes], receive: Receive, send: Send, *, has_body: bool
+    ) -> None:
+        """What asks the database: in one of the places, and for those who are called or inside before all others."""
+        body = b""
+        if has_body:
+            message = await said(receive)
+            body = message["body"] if message["type"] == "http.request" else b""
+            receive = _again(message, receive)
+        work = self._work_of(scope, headers, body)
+        if work is Work.BROWSE and scope["path"].endswith("/passes"):
+            question = question_of(scope, body)
+            if await self._kept.answered(question, send):
+                return
+            send = self._kept.watched(question, send)
+        # Of nobody whose turn has not come it is known that something is paid: who pays has the connections first.
+        work_for(RETAIL, Work.FINISH if work is Work.FINISH else Work.BUY)
+        gone = Gone(receive)
+        deadline().gone = gone.left
+        if await self._places.enter(RETAIL, work, gone=gone.left):
+            try:
+                await self._app(scope, gone.receive, send)
+            finally:
+                self._places.leave(RETAIL)
+        elif not gone.has_left:
+            await self._refuse(send, CROWDED, work, form_of(scope, headers))
+
+    def _work_of(self, scope: HTTPScope, headers: Mapping[bytes, bytes], body: bytes) -> Work:
+        if self._numbers.is_called(scope, headers, body):
+            return Work.FINISH
+        path = scope["path"].rstrip("/")
+        is_look = not path.endswith(_NUMBERS) and not (path.endswith("/giliran") and b"do=masuk" not in body)
+        return Work.BROWSE if is_look else Work.BUY
+
+    def _may_probe(self, scope: HTTPScope) -> bool:
+        """Whether this is no probe, or one that may be made now. Whoever is on this machine runs the service."""
+        rate = self._probes.get(scope["path"])
+        address = address_of(scope)
+        return rate is None or is_of_this_machine(address) or rate.take(address)
+
+    async def _refuse_body(
         self, refused: Refused, scope: HTTPScope, headers: Mapping[bytes, bytes], receive: Receive, send: Send
     ) -> None:
         form = form_of(scope, headers)
         if refused.kind is SENDING_CROWDED:
-            retry_after_s = self._door.retry_after_s(Work.BROWSE)
-            await self._answers.refuse(send, SENDING_CROWDED, retry_after_s=retry_after_s, form=form)
+            await self._refuse(send, SENDING_CROWDED, Work.BROWSE, form)
             return
         with self._late.heard(scope, receive) as late:
-            await self._answers.too_large(scope, late.receive, send, form=form)
+            await self._answers.too_large(scope, self._door.link.paced(late.receive, RETAIL), send, form=form)
+
+    async def _refuse(self, send: Send, kind: RefusalKind, work: Work, form: str) -> None:
+        await self._answers.refuse(send, kind, retry_after_s=self._door.retry_after_s(work), form=form)
+
+
+def _again(message: HTTPReceiveMessage, receive: Receive) -> Receive:
+    """The way of hearing a body that was looked at: it says once more what it said."""
+    is_heard = False
+
+    async def receive_again() -> HTTPReceiveMessage:
+        nonlocal is_heard
+        if is_heard:
+            return await said(receive)
+        is_heard = True
+        return message
+
+    return receive_again

@@ -7,9 +7,10 @@ import contextlib
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from math import inf
 from uuid import UUID
 
-from litestar.types import ASGIApp, HTTPScope, Receive, Send
+from litestar.types import ASGIApp
 
 from emeterai.core.brownout import Step
 from emeterai.core.refusal import Refused
@@ -52,11 +53,6 @@ async def no_keys(_accounts: Sequence[UUID]) -> Iterable[tuple[bytes, UUID]]:
     return ()
 
 
-async def no_numbers(*_: object) -> bool:
-    """All numbers are given the ordinary way."""
-    return False
-
-
 @dataclass(frozen=True, slots=True)
 class Kept:
     """What handlers find in `app.state["gate"]`."""
@@ -68,16 +64,17 @@ class Kept:
 class Keeper:
     """Makes the door, wraps the application in it, and keeps it for as long as the application runs."""
 
-    def __init__(self, secret: bytes, *, clock_s: Callable[[], float] = time.time) -> None:
-        self.door = Door(clock=time.monotonic)
+    def __init__(
+        self, secret: bytes, *, clock_s: Callable[[], float] = time.time, link_bytes_per_s: float = inf
+    ) -> None:
+        self.door = Door(clock=time.monotonic, link_bytes_per_s=link_bytes_per_s)
         self.revoked: Callable[[], Revoked] = frozenset
         """What passes are withdrawn; the waiting room's reception knows."""
-        self.numbers: Numbers = no_numbers
-        """Gives numbers in a rush; the waiting room knows how."""
+        self.numbers = Numbers()
         self.headers: Sequence[tuple[bytes, bytes]] = ()
         passes = Passes(secret)
         self.by_use = RenewedByUse(passes, now_s=clock_s)
-        self.side = SideEntrance()
+        self.side = SideEntrance(passes=passes)
         self._pass_of = pass_reader(passes, self._revoked, clock_s=clock_s)
         self._lanes_of_keys: Mapping[bytes, str] = {}
 
@@ -90,7 +87,7 @@ class Keeper:
             pass_of=self._pass_of,
             lane_of_key=self._lane_of_key,
             answers=Answers(headers),
-            numbers=self._numbers,
+            numbers=self.numbers,
             lengthen=self.by_use.watched,
             side=self.side,
         )
@@ -123,11 +120,6 @@ class Keeper:
     def _revoked(self) -> Revoked:
         return self.revoked()
 
-    async def _numbers(
-        self, scope: HTTPScope, headers: Mapping[bytes, bytes], receive: Receive, send: Send, lane: str
-    ) -> bool:
-        return await self.numbers(scope, headers, receive, send, lane)
-
     def _lane_of_key(self, digest: bytes) -> str | None:
         return self._lanes_of_keys.get(digest)
 
@@ -143,6 +135,9 @@ class Keeper:
         now = utc_now()
         door.before_opening = frozenset(
             name for name, lane in lanes.now.items() if lane.opens_at is not None and now < lane.opens_at
+        )
+        self.side.rooms = frozenset(
+            name for name, lane in lanes.now.items() if lane.closes_at is None or now < lane.closes_at
         )
         door.lane_steps = {name: Step(lane.rests_from) for name, lane in lanes.now.items()}
         door.second()

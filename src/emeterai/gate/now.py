@@ -1,15 +1,17 @@
 """Now serving: one small file a lane that says everything a waiting person's page needs, the same for everybody.
 
 The steward of each machine writes it once a second, whole or not at all; the server hands it out without any of our
-code (docs/decisions/0021), and any cache may keep it for a second. Web processes read it too: what decides whether
-somebody comes in is the very file that the person sees, so a database that is away changes nothing for those with a
-number.
+code (docs/decisions/0021), or a proxy by itself from the folder (docs/gate.md), and any cache may keep it for a second.
+Web processes read it too: what decides whether somebody comes in is the very file that the person sees, so a database
+that is away changes nothing for those with a number.
 """
 
 from __future__ import annotations
 
+import contextlib
 import os
 import secrets
+import stat
 import time
 from datetime import datetime
 from pathlib import Path
@@ -25,7 +27,13 @@ from emeterai.gate.tokens import is_lane_name
 CACHE_S = 1
 """So long may a cache keep the file."""
 MEDIA_TYPE = "application/json"
+ESTIMATE_TOLERANCE_S = 5.0
+"""A wait counts as within its range by so much on either side: a page looks again every two to three seconds when the
+turn is near, caches keep what it sees for one or two, and the line moves once a second. It is not known more exactly.
+"""
 _LOOK_AGAIN_S = 0.25
+_ENTER = stat.S_IXUSR | stat.S_IXGRP | stat.S_IXOTH
+"""To go through a folder, which shows nobody what is in it."""
 
 EMAIL = "email"
 """The name of being called by e-mail; every other reaches a phone."""
@@ -47,14 +55,6 @@ class Reason(msgspec.Struct, frozen=True):
     en: str
 
 
-class DrawState(msgspec.Struct, frozen=True):
-    """The draw: the commitment beforehand; seed (hex) and size of the pool once it is closed."""
-
-    commitment: str
-    seed: str | None = None
-    count: int | None = None
-
-
 class Turns(msgspec.Struct, frozen=True):
     """How many turns are called a second: a range and its middle."""
 
@@ -62,15 +62,39 @@ class Turns(msgspec.Struct, frozen=True):
     mid: float
     high: float
 
+    def wait_of(self, ahead: int) -> tuple[float, float | None]:
+        """How long so many turns take, in seconds: at least and at most; None: nobody can tell."""
+        return wait_of(ahead, Rate(self.low, self.mid, self.high))
+
+
+class Promise(msgspec.Struct, frozen=True):
+    """What those who were drawn were told first: `at` this time, with the line at `now_serving`, it moved so fast."""
+
+    at: datetime
+    now_serving: int
+    turns_per_s: Turns
+
+
+class DrawState(msgspec.Struct, frozen=True):
+    """The draw: the commitment beforehand; seed (hex) and size of the pool once it is closed; and the first estimate
+    after it, by which the waits of those who were drawn are judged.
+    """
+
+    commitment: str
+    seed: str | None = None
+    count: int | None = None
+    promise: Promise | None = None
+
 
 class EstimateError(msgspec.Struct, frozen=True):
-    """How good estimates were: of `people` who came in, the part whose wait was within its range, and the mean error in
-    seconds (positive: they waited longer than the middle of the range).
+    """How good estimates were: of `people` who came in, the part whose wait was within its range, `tolerance_s` more or
+    less, and the mean error in seconds (positive: they waited longer than the middle of the range).
     """
 
     people: int
     within: float
     mean_s: float
+    tolerance_s: float = ESTIMATE_TOLERANCE_S
 
 
 class NowServing(msgspec.Struct, frozen=True, kw_only=True):
@@ -115,8 +139,17 @@ class NowServing(msgspec.Struct, frozen=True, kw_only=True):
 
     def wait_of(self, turn: int) -> tuple[float, float | None]:
         """How long somebody with this turn still waits, in seconds: at least and at most; None: nobody can tell."""
-        rate = Rate(self.turns_per_s.low, self.turns_per_s.mid, self.turns_per_s.high)
-        return wait_of(turn - self.now_serving, rate)
+        return self.turns_per_s.wait_of(turn - self.now_serving)
+
+    def promised_at_draw(self, number: int) -> tuple[float, float, float] | None:
+        """When (seconds since 1970) somebody who was drawn was first told a range, and which; None: there was none, or
+        their turn had come by then.
+        """
+        draw, turn = self.draw, self.turn_of(number)
+        if draw is None or draw.promise is None or draw.count is None or number > draw.count or turn is None:
+            return None
+        low_s, high_s = draw.promise.turns_per_s.wait_of(turn - draw.promise.now_serving)
+        return (draw.promise.at.timestamp(), low_s, high_s) if high_s else None
 
 
 def served_files(folder: Path) -> dict[str, Path]:
@@ -162,6 +195,7 @@ class NowFiles:
         self._folder.mkdir(parents=True, exist_ok=True, mode=0o755)
         other = self._folder / f".{lane}.{secrets.token_hex(4)}"
         other.write_bytes(content)
+        other.chmod(0o644)
         other.replace(self.path(lane))
 
     def remove(self, lane: str) -> None:
@@ -169,7 +203,13 @@ class NowFiles:
         self.path(lane).unlink(missing_ok=True)
 
     def clear(self) -> None:
-        """Remove what a writer that was killed left behind. Only one that writes may call it, and before it does."""
+        """Remove what a writer that was killed left behind, and let a proxy, which is another user, at the files: they
+        are everybody's, whoever made the gate's folder first. Only one that writes may call it, and before it does.
+        """
+        self._folder.mkdir(parents=True, exist_ok=True)
+        for folder in (self._folder, self._folder.parent):
+            with contextlib.suppress(PermissionError):  # somebody else's, who has seen to it or does not want it
+                folder.chmod(stat.S_IMODE(folder.stat().st_mode) | _ENTER)
         for path in self._folder.glob(".*.????????"):
             path.unlink(missing_ok=True)
 

@@ -251,7 +251,7 @@ class Reception:
         granted = self.passes.of_ticket(ticket, int(now_s))
         if not granted.is_bound:
             await self._bearers.let_in(granted, now_s=int(now_s))
-        self._tally.came(ticket, now_s=now_s, called_lately=called_lately)
+        self._tally.came(ticket, now, now_s=now_s, called_lately=called_lately)
         return self._entered(granted)
 
     async def renewed(self, used: Pass, account_id: UUID | None, *, is_told: bool = True) -> Entered | None:

@@ -21,8 +21,8 @@ class Request:
     """One request at the door. Its slot is one of `budget`, and of `part` where its lane has parts."""
 
     __slots__ = (
-        *("body_bytes", "budget", "door", "held", "is_inside", "is_member", "lane", "part", "receive", "send", "sort"),
-        *("until_s", "walked_in", "who", "work"),
+        *("body_bytes", "budget", "door", "held", "is_inside", "is_member", "is_turned_away", "lane", "part"),
+        *("receive", "send", "sort", "until_s", "walked_in", "who", "work"),
     )
 
     def __init__(self, door: Door, sort: Sort, receive: Receive, send: Send) -> None:
@@ -32,6 +32,8 @@ class Request:
         self.is_inside = False
         self.is_member = False
         """Its key belongs to the lane, whatever address it comes from."""
+        self.is_turned_away = False
+        """By the door, and not by the application."""
         self.who = b""
         self.walked_in = 0
         """In which second it was let in without a pass, until it is known whether that made somebody come in; or 0."""
@@ -51,6 +53,19 @@ class Request:
     def urgency(self) -> Work:
         """How urgent it is wherever it does not wait for its slot: strangers at the office wait for that alone."""
         return min(self.work, self.sort.work)
+
+
+def turned_away(request: Request, work: Work, *, for_room: bool = True) -> None:
+    """The door refuses it. `for_room`: as there is no room for it."""
+    request.is_turned_away = True
+    request.door.refused(
+        request.lane,
+        work,
+        request.who,
+        is_inside=request.is_inside,
+        for_room=for_room,
+        is_member=request.is_member,
+    )
 
 
 def watched(request: Request) -> Send:

@@ -5,20 +5,41 @@ alike, and in a rush its numbers.
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Mapping
+from dataclasses import dataclass
 
 from litestar.types import ASGIApp, HTTPScope, Receive, Send
 
 from emeterai.gate.door import Door
 from emeterai.gate.kept_page import KeptPage
 
-Numbers = Callable[[HTTPScope, Mapping[bytes, bytes], Receive, Send, str], Awaitable[bool]]
+Give = Callable[[HTTPScope, Mapping[bytes, bytes], Receive, Send, str], Awaitable[bool]]
 """Gives a number of a lane to whoever asks, in a rush; False when it goes the ordinary way."""
+IsCalled = Callable[[HTTPScope, Mapping[bytes, bytes], bytes], bool]
+"""Whether a request, by its headers and its body, is of somebody whose number is called, or who is inside."""
+
+
+async def no_numbers(*_: object) -> bool:
+    """All numbers are given the ordinary way."""
+    return False
+
+
+def nobody_is_called(*_: object) -> bool:
+    """All are alike."""
+    return False
+
+
+@dataclass(slots=True)
+class Numbers:
+    """What the waiting room knows of numbers at the door; set once it is open."""
+
+    give: Give = no_numbers
+    is_called: IsCalled = nobody_is_called
 
 
 class RoomCrowd:
-    """Stands before `app`. Without `numbers` all of them are given the ordinary way."""
+    """Stands before `app`."""
 
-    def __init__(self, app: ASGIApp, door: Door, numbers: Numbers | None) -> None:
+    def __init__(self, app: ASGIApp, door: Door, numbers: Numbers) -> None:
         self._app = app
         self._door = door
         self._numbers = numbers
@@ -31,11 +52,7 @@ class RoomCrowd:
         if head != "/gate" or lane not in self._door.passes_needed:
             return False
         if path.endswith("/tickets"):
-            return (
-                method == "POST"
-                and self._numbers is not None
-                and await self._numbers(scope, headers, receive, send, lane)
-            )
+            return method == "POST" and await self._numbers.give(scope, headers, receive, send, lane)
         if method != "GET" or scope["query_string"]:
             return False
         packed = b"gzip" in headers.get(b"accept-encoding", b"")

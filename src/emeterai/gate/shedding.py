@@ -30,7 +30,7 @@ from emeterai.gate.listening import TEMPO, Gone, Incoming, Tempo
 from emeterai.gate.office import Office, office_session
 from emeterai.gate.passes import PASS_NEEDED, room_path
 from emeterai.gate.renewing import Lengthen, as_it_is
-from emeterai.gate.request import Request, body_bytes_of, form_of, network_of, stayed_out, watched
+from emeterai.gate.request import Request, body_bytes_of, form_of, network_of, stayed_out, turned_away, watched
 from emeterai.gate.room_crowd import Numbers
 from emeterai.gate.side_entrance import SideEntrance
 from emeterai.gate.sorting import SESSION, Needs, asks_to_wait, seconds_of, session_of, sort_of
@@ -98,6 +98,7 @@ class Shedding:
         self._answers = answers or Answers()
         self._tempo, self._lengthen, self._late = tempo, lengthen, LateBodies(tempo)
         self._side, self._office, self._early = side or SideEntrance(), Office(), Early(clock=time.monotonic)
+        door.shared.append(self._late.bodies.slots)
         self._front = KeptPage(app)
         self._free = FreeRoad(app, door, numbers, self._answers, self._late)
         self._counted: dict[tuple[str, Work, str], Any] = {}
@@ -120,7 +121,11 @@ class Shedding:
         if SMALL_BODY_BYTES < request.body_bytes < inf and not sort.takes_file:
             await self._refuse_size(request, scope, headers)
             return
-        may_come = self._recognise(request, headers) or self._may_sign_in(request, scope)
+        self._recognise(request, headers)
+        if request.asked is not None:
+            # Before anybody is counted: who is held back here is not inside, and uses up nobody's way in.
+            await self._early.wait(request.asked, until_s=request.until_s)
+        may_come = self._may_come(request) or self._may_sign_in(request, scope)
         work_for(request.lane, request.urgency, until_s=request.until_s)
         if self._is_for_everybody(request, scope, headers):
             await self._front.answer(scope, receive, send)
@@ -137,8 +142,6 @@ class Shedding:
     ) -> None:
         """Each request its way."""
         sort = request.sort
-        if request.asked is not None:
-            await self._early.wait(request.asked, until_s=request.until_s)
         if not may_come:
             await self._send_to_room(request, scope, headers)
         elif self._door.step_in(request.lane) >= sort.rests_from:
@@ -152,36 +155,38 @@ class Shedding:
         else:
             await self._serve(request, scope, headers)
 
-    def _recognise(self, request: Request, headers: Mapping[bytes, bytes]) -> bool:
-        """Find the lane, the class and the deadline of a request; False: it needs a pass and has none."""
-        sort, door = request.sort, self._door
+    def _recognise(self, request: Request, headers: Mapping[bytes, bytes]) -> None:
+        """Find the lane, the class and the deadline of a request, and who asks."""
+        sort = request.sort
         authorization, cookie = headers.get(b"authorization", b""), headers.get(b"cookie", b"")
         held = self._pass_of(headers) if b"emeterai_pass" in cookie or b"emeterai-pass" in headers else None
         if (timeout_s := seconds_of(headers.get(b"x-request-timeout"))) is not None:
             request.until_s = time.monotonic() + timeout_s
         if sort.is_machine:
             request.lane, request.part = STAFF, PAYMENTS
-            return True
-        if sort.needs is Needs.OFFICE:
+        elif sort.needs is Needs.OFFICE:
             self._recognise_staff(request, headers)
-            return True
-        who = b""
-        if held is not None:
-            request.lane, who = held.lane, held.subject
+        elif held is not None:
+            request.lane, request.who, request.is_inside = held.lane, held.subject, True
             request.send = self._lengthen(held, request.sort, headers, request.send)
             if held.finish and request.work is not Work.FINISH:
                 request.work = Work(request.work - 1)
         elif authorization[: len(_API_KEY)].lower() == _API_KEY:
             digest = hashlib.sha256(authorization[7:].strip()).digest()
-            lane, who = self._lane_of_key(digest), digest
+            lane, request.who = self._lane_of_key(digest), digest
             request.lane, request.is_member = lane or RETAIL, lane is not None
         elif authorization or SESSION in cookie:
-            who = session_of(headers)
-        request.who = who
+            request.who = session_of(headers)
+
+    def _may_come(self, request: Request) -> bool:
+        """Whether this needs no pass, or its sender has one, or one is not asked for now."""
+        sort, door = request.sort, self._door
+        if sort.is_machine or sort.needs is Needs.OFFICE:
+            return True
         # Who came in while no pass was asked for stays inside.
-        request.is_inside = held is not None or (bool(who) and door.knows(request.lane, who))
+        request.is_inside = request.is_inside or (bool(request.who) and door.knows(request.lane, request.who))
         if request.is_inside:
-            door.seen(request.lane, who)
+            door.seen(request.lane, request.who)
         elif sort.stays and not (sort.needs is Needs.ENTRY and request.lane in door.before_opening):
             request.walked_in = door.walks_in(request.lane)
             return request.walked_in > 0
@@ -246,7 +251,7 @@ class Shedding:
             if message["type"] == "http.response.start":
                 status = message["status"]
                 told_s = come_again_s(message["headers"]) if status == 503 else 0
-                is_sent_away = told_s >= INSIDE_S
+                is_sent_away = told_s >= INSIDE_S and not request.is_turned_away
                 self._leave(request, status, is_sent_away=is_sent_away)
                 self._told(request, told_s)
                 lift_deadline()  # it was for the answer, which is given to its end
@@ -264,19 +269,16 @@ class Shedding:
 
     async def _take_in(self, request: Request, scope: HTTPScope, headers: Mapping[bytes, bytes]) -> None:
         """A large body: refused before it is sent, or not at all for want of time; its slot is taken at its end."""
-        body = self._door.bodies.begin(
-            request.lane,
-            request.work,
-            announced_bytes=request.body_bytes,
-            network=network_of(scope, is_member=request.is_member),
-        )
+        network = network_of(scope, is_member=request.is_member)
+        body = self._door.bodies.begin(request.lane, request.work, announced_bytes=request.body_bytes, network=network)
         if body is None:
             await self._refuse(request, scope, headers, UPLOADS_CROWDED)
             return
         incoming = Incoming(request.receive, self._tempo)
+        next_piece = self._door.link.paced(incoming.next_piece, request.lane)
 
         async def receive_then_enter() -> HTTPReceiveMessage:
-            was_over, message = incoming.is_over, await incoming.next_piece()
+            was_over, message = incoming.is_over, await next_piece()
             if incoming.is_over and not was_over:
                 body.end()
                 if not incoming.has_gone:
@@ -305,7 +307,7 @@ class Shedding:
 
     def _refused_inside(self, request: Request, work: Work, kind: RefusalKind) -> Refused:
         """The refusal of a request that the application is already reading."""
-        self._door.refused(request.lane, work, request.who, is_inside=request.is_inside, for_room=True)
+        turned_away(request, work)
         self._count(request, "refused")
         return kind(retry_after_s=self._door.retry_after_s(work))
 
@@ -336,7 +338,7 @@ class Shedding:
 
     async def _send_to_room(self, request: Request, scope: HTTPScope, headers: Mapping[bytes, bytes]) -> None:
         """A browser goes to the waiting room, or gets a pass to finish and asks again; a program is told where."""
-        room = room_path(request.lane)
+        room = room_path(self._side.lane_of(request.lane, headers))
         if form_of(scope, headers) == "json":
             await self._refuse(request, scope, headers, PASS_NEEDED, room=room)
             return
@@ -350,8 +352,7 @@ class Shedding:
     async def _refuse(
         self, request: Request, scope: HTTPScope, headers: Mapping[bytes, bytes], kind: RefusalKind, *, room: str = ""
     ) -> None:
-        for_room = kind not in _NO_SIGN_OF_LOAD
-        self._door.refused(request.lane, request.work, request.who, is_inside=request.is_inside, for_room=for_room)
+        turned_away(request, request.work, for_room=kind not in _NO_SIGN_OF_LOAD)
         self._count(request, "refused")
         retry_after_s, form = self._door.retry_after_s(request.urgency), form_of(scope, headers)
         self._told(request, retry_after_s)
@@ -373,14 +374,17 @@ class Shedding:
         """A body that is larger than what it is for could ever need: no sign of load, and nothing to wait for."""
         self._count(request, "refused")
         with self._heard(request, scope) as late:
-            await self._answers.too_large(scope, late.receive, request.send, form=form_of(scope, headers))
+            receive = self._door.link.paced(late.receive, request.lane)
+            await self._answers.too_large(scope, receive, request.send, form=form_of(scope, headers))
 
     async def _answer_late(self, request: Request, scope: HTTPScope, answer: Callable[[Send], Awaitable[None]]) -> None:
         """Answer once the body has come: whoever still sends would not hear it. A body that is late is waited for as
         long as there are places for such bodies.
         """
         with self._heard(request, scope) as late:
-            await after_body(scope, late.receive, request.send, answer)
+            is_small = request.body_bytes <= SMALL_BODY_BYTES
+            receive = late.receive if is_small else self._door.link.paced(late.receive, request.lane)
+            await after_body(scope, receive, request.send, answer)
 
     def _heard(self, request: Request, scope: HTTPScope) -> Late:
         return self._late.heard(scope, request.receive, request.lane, request.work, is_member=request.is_member)

@@ -4,6 +4,9 @@ Whoever is signed out with money or a unit under way, or is staff or of another 
 password is checked. Signing in opens nothing that needs a pass: strangers are in the line as before. So what is
 bounded is the price, a password to check, and nobody gets many tries at the cost of others. Who proves to have
 something under way gets the pass to finish it with the answer.
+
+Everybody else who has no pass is sent to a room: that of the lane where they were, when a pass of ours says so, though
+it opens nothing any more. Their turn there may be good still, and the line of everybody is not theirs.
 """
 
 from __future__ import annotations
@@ -11,12 +14,15 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import time
-from collections.abc import Awaitable, Callable, Iterable, Mapping
+from collections.abc import Awaitable, Callable, Collection, Iterable, Mapping
 
 from litestar.types import HTTPScope, Message, Send
 
 from emeterai.core.refusal import Refused
 from emeterai.gate.addresses import Addresses, address_of, is_of_this_machine, networks_of
+from emeterai.gate.carrying import pass_text
+from emeterai.gate.lanes import RETAIL
+from emeterai.gate.passes import Passes
 from emeterai.gate.renewing import is_served
 from emeterai.gate.sorting import SESSION
 from emeterai.infra.interruption import INTERRUPTIONS
@@ -75,10 +81,15 @@ class SmallRate:
 
 
 class SideEntrance:
-    """One for each web process. `finish` is set once the application knows what is under way."""
+    """One for each web process. `finish` is set once the application knows what is under way; `passes` read those of
+    this installation, and without them no pass names a lane.
+    """
 
-    def __init__(self, *, clock: Callable[[], float] = time.monotonic) -> None:
+    def __init__(self, *, clock: Callable[[], float] = time.monotonic, passes: Passes | None = None) -> None:
         self.finish: Finish = nobody_finishes
+        self.rooms: Collection[str] = ()
+        """The lanes that are there and not closed, as last seen."""
+        self._passes = passes
         self._entries, self._looks = SmallRate(ENTRIES_PER_S, clock=clock), SmallRate(LOOKS_PER_S, clock=clock)
 
     def lets_in(self, scope: HTTPScope) -> bool:
@@ -102,6 +113,15 @@ class SideEntrance:
         """The `Set-Cookie` of a pass to finish for a browser that is signed in and has no pass any more, or nothing."""
         token = _session_in(headers.get(b"cookie", b""))
         return await self._finished(token) if token and self._looks.take(address_of(scope)) else ""
+
+    def lane_of(self, lane: str, headers: Mapping[bytes, bytes]) -> str:
+        """The lane to whose room a request of `lane` that may not come in is sent: of one that belongs to no other than
+        everybody's that of the pass it shows, whatever its age. Nothing is let in by this, or counted there.
+        """
+        if lane != RETAIL or self._passes is None:
+            return lane
+        shown = self._passes.read(pass_text(headers))
+        return shown.lane if shown is not None and shown.lane in self.rooms else lane
 
     async def _finished(self, token: str) -> str:
         with contextlib.suppress(Refused, *INTERRUPTIONS):

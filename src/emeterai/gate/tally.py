@@ -11,6 +11,7 @@ from dataclasses import replace
 from uuid import UUID
 
 from emeterai.gate import room_store
+from emeterai.gate.now import ESTIMATE_TOLERANCE_S, NowServing
 from emeterai.gate.room_store import Counts
 from emeterai.gate.tickets import Ticket
 from emeterai.infra import metrics
@@ -18,19 +19,21 @@ from emeterai.infra.database import Database
 
 _REMEMBERED_MAX = 200_000
 _COMPARED = 64
-_TOLERANCE_S = 5.0
-"""A page looks again every few seconds, so a wait is not known more exactly."""
 _ERRORS = (-1800, -600, -300, -120, -60, -30, -10, 0, 10, 30, 60, 120, 300, 600, 1800)
 _given = metrics.counter("emeterai_gate_tickets", "Numbers given out", ["lane"])
 _came = metrics.counter("emeterai_gate_entered", "People who came in at their turn", ["lane"])
 _finishing = metrics.counter("emeterai_gate_finishing", "People let in to finish what is under way", ["lane"])
 _error_s = metrics.histogram(
     "emeterai_gate_estimate_error_seconds",
-    "Wait less the middle of the promised range, of those who came in",
+    "Wait less the middle of the promised range (of who was drawn: the first after the draw), of those who came in",
     ["lane"],
     buckets=_ERRORS,
 )
-_promises = metrics.counter("emeterai_gate_promises", "Waits that were promised, of those who came in", ["outcome"])
+_promises = metrics.counter(
+    "emeterai_gate_promises",
+    f"Waits that were promised, of those who came in; kept: within the range, {ESTIMATE_TOLERANCE_S:g} s more or less",
+    ["outcome"],
+)
 for _outcome in ("kept", "broken"):
     _promises.labels(_outcome)
 _overtaken_s = metrics.histogram(
@@ -68,10 +71,10 @@ class Tally:
         self._changing(lane).finishing += 1
         _finishing.labels(lane).inc()
 
-    def came(self, ticket: Ticket, *, now_s: float, called_lately: bool) -> None:
-        """Somebody came in. The promise of their ticket is judged when they were `called_lately`: who comes in later
-        than they could has not waited that long, and who was never to wait proves nothing. Who comes in twice counts
-        once.
+    def came(self, ticket: Ticket, now: NowServing, *, now_s: float, called_lately: bool) -> None:
+        """Somebody came in. What they were promised, with their ticket or by the draw, is judged when they were
+        `called_lately`: who comes in later than they could has not waited that long, and who was never to wait proves
+        nothing. Who comes in twice counts once.
         """
         key = ticket.lane, ticket.number
         if key in self._seen:
@@ -82,8 +85,9 @@ class Tally:
         self._changing(ticket.lane).came += 1
         _came.labels(ticket.lane).inc()
         self._compare(ticket)
-        if called_lately and ticket.low_s is not None and ticket.high_s:
-            self._judge(ticket, now_s - ticket.issued_ms / 1000)
+        if called_lately and (promise := _promise_of(ticket, now)):
+            since_s, low_s, high_s = promise
+            self._judge(ticket.lane, now_s - since_s, low_s, high_s)
 
     async def flush(self, db: Database) -> None:
         """Write what has changed since the last time."""
@@ -103,16 +107,15 @@ class Tally:
             for lane in changed:
                 self._counts[lane] = self._counts[lane].since(self._written.pop(lane))
 
-    def _judge(self, ticket: Ticket, waited_s: float) -> None:
-        low_s, high_s = ticket.low_s or 0, ticket.high_s or 0
+    def _judge(self, lane: str, waited_s: float, low_s: float, high_s: float) -> None:
         late_s = waited_s - (low_s + high_s) / 2
-        kept = low_s - _TOLERANCE_S <= waited_s <= high_s + _TOLERANCE_S
-        counts = self._changing(ticket.lane)
+        kept = low_s - ESTIMATE_TOLERANCE_S <= waited_s <= high_s + ESTIMATE_TOLERANCE_S
+        counts = self._changing(lane)
         counts.promised += 1
         counts.kept += int(kept)
         counts.late_s += late_s
         _promises.labels("kept" if kept else "broken").inc()
-        _error_s.labels(ticket.lane).observe(late_s)
+        _error_s.labels(lane).observe(late_s)
 
     def _compare(self, ticket: Ticket) -> None:
         """Among those who came in just now: who has a lower number although they came later?"""
@@ -127,3 +130,10 @@ class Tally:
         if lane not in self._counts:
             self._counts[lane] = Counts()
         return self._counts[lane]
+
+
+def _promise_of(ticket: Ticket, now: NowServing) -> tuple[float, float, float] | None:
+    """When somebody was told their wait (seconds since 1970), and its range: with the ticket, or else by the draw."""
+    if ticket.low_s is not None and ticket.high_s:
+        return ticket.issued_ms / 1000, ticket.low_s, ticket.high_s
+    return now.promised_at_draw(ticket.number)

@@ -1,4 +1,4 @@
-"""Whose turn it is when lanes share work by weights: start-time fair queueing, told batch by batch.
+"""Whose turn it is when lanes share work by weights: start-time fair queueing, told batch by batch or piece by piece.
 
 Every lane has a mark, which each piece of its work moves on by its step, 1 / weight; whoever's mark is lowest is next.
 So lanes that always have work get it by their weights, to within a piece for each lane, however many batches it is
@@ -7,7 +7,7 @@ taken in. A lane that has none lends its part: when it has some it begins beside
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 
 WEIGHT_MIN = 0.01
@@ -51,6 +51,16 @@ class FairTurns:
             self._marks[lane] = max(self._now, self._marks.get(lane, self._now)) + count * self._step(lane)
         # Where the last piece of the batch began: whoever has work left stands there or further on.
         self._now = max(self._now, *(self._marks[lane] - self._step(lane) for lane in counts))
+        self._marks = {lane: mark for lane, mark in self._marks.items() if mark > self._now}
+
+    def first(self, lanes: Iterable[str]) -> str:
+        """Of lanes that have work the one whose turn it is; of those that stand equal the one named first."""
+        return min(lanes, key=lambda lane: self._marks.get(lane, self._now))
+
+    def took_one(self, lane: str, size: float) -> None:
+        """One piece was taken, and counts by its size: where pieces differ lanes get work by size, not by number."""
+        self._now = max(self._now, self._marks.get(lane, self._now))
+        self._marks[lane] = self._now + size * self._step(lane)
         self._marks = {lane: mark for lane, mark in self._marks.items() if mark > self._now}
 
     def _step(self, lane: str) -> float:

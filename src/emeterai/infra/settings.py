@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Mapping
+from math import inf
 from pathlib import Path
 from typing import Annotated, Literal
 
@@ -16,6 +17,7 @@ PortOrZero = Annotated[int, msgspec.Meta(ge=0, le=65_535)]
 Count = Annotated[int, msgspec.Meta(ge=1, le=1_000_000_000)]
 Seconds = Annotated[float, msgspec.Meta(ge=0.1, le=1e9)]
 Rupiah = Annotated[int, msgspec.Meta(ge=0, le=1_000_000_000)]
+MegabitsPerSecond = Annotated[float, msgspec.Meta(ge=0.0, le=1e6)]
 BasisPoints = Annotated[int, msgspec.Meta(ge=0, le=10_000)]
 
 
@@ -44,6 +46,8 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     room_port: PortOrZero = 0
     """Where a web process of its own answers those outside, with a proxy in front that sends them there; 0: none."""
     web_processes: Count = 1
+    upload_mbit_s: MegabitsPerSecond = 0.0
+    """The speed of the link that files come in by, in megabits a second, which the lanes share; 0: not known."""
     sealer_processes: Count = 1
     database_connections: Count = 8
     """So many connections per process, in a web process with a gate up to as many again for what lanes are guaranteed;
@@ -158,6 +162,11 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     def base_url(self) -> str:
         """The public URL without a slash at its end."""
         return (self.public_url or f"http://{self.host}:{self.port}").rstrip("/")
+
+    @property
+    def link_bytes_per_s(self) -> float:
+        """What large bodies may come in by in one web process; endless where the link's speed is not known."""
+        return self.upload_mbit_s * 1e6 / 8 / self.web_processes or inf
 
     @property
     def is_specimen(self) -> bool:

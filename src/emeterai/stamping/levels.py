@@ -37,8 +37,10 @@ _AT_ONCE = 2
 _FIRST_RETRY_S = 5.0
 _RETRY_S_MAX = 3_600.0
 _RESTS, _REST_S_MAX = 10.0, 5.0
-"""While stamps are sealed here each file raised is followed by a rest of so many times what it took: an authority that
-is back after an hour would else take the processors from those who wait for theirs."""
+"""While stamps are sealed here each file that had no timestamp is followed by a rest of so many times what it took: an
+authority that is back after an hour would else take the processors from those who wait for theirs. What every stamp
+needs, as revocation data after its timestamp, keeps pace with the sealing."""
+_OF_LATE_S = 5.0
 _SETTLED = "settle"
 """The batches in which stamps are settled (endings.py)."""
 _OUR_FAULT = 500
@@ -75,6 +77,7 @@ class Levels:
         self._clock = clock
         self._turns = asyncio.Semaphore(_AT_ONCE)
         self._settled = metrics.done(_SETTLED)
+        self._sealing_until_s = 0.0
 
     async def raise_levels(self, claims: Sequence[Claim]) -> None:
         """Append one addendum to each sealed file, or try again later, or leave it as it is for good."""
@@ -89,7 +92,8 @@ class Levels:
             async with self._turns:
                 began_s = time.monotonic()
                 await self._keep(claim, await self._append(claim, stamp))
-                await asyncio.sleep(self._rest_s(time.monotonic() - began_s))
+                if stamp.level == LEVELS[0]:
+                    await asyncio.sleep(self._rest_s(time.monotonic() - began_s))
         except NeverError as error:
             _log.info("level_stays", stamp=str(stamp.id), level=stamp.level, why=str(error))
             await self._finish(claim)
@@ -102,9 +106,11 @@ class Levels:
             await (self._again(claim) if claim.attempt < _CRASHES_MAX else self._finish(claim))
 
     def _rest_s(self, took_s: float) -> float:
-        """How long to rest after a file that took so long: not at all where nothing was sealed since the last one."""
-        before, self._settled = self._settled, metrics.done(_SETTLED)
-        return min(_REST_S_MAX, _RESTS * took_s) if self._settled > before else 0.0
+        """How long to rest after a file that took so long: not at all where nothing was sealed of late."""
+        before, self._settled, now_s = self._settled, metrics.done(_SETTLED), time.monotonic()
+        if self._settled > before:
+            self._sealing_until_s = now_s + _OF_LATE_S
+        return min(_REST_S_MAX, _RESTS * took_s) if now_s < self._sealing_until_s else 0.0
 
     async def _append(self, claim: Claim, stamp: Stamp) -> Raised:
         assert stamp.level is not None
