@@ -171,7 +171,7 @@ def recovery_s(day: Day, from_s: float, *, good_per_s: float, until_s: float) ->
     HOLE_SHARE of it. So what is left must be HOLE_S long at least.
 
     Chance alone (a standard deviation of 16 % in 5 s of 8 stamps a second, 11 % in 10 s, 6 % in 35 s) makes no hole and
-    is cut by no bound; it makes the mean of a short time fall short now and then, and so a return look later.
+    is hardly cut by the bound; it makes the mean of a short time fall short now and then, and so a return look later.
     """
     sealed = sorted(one[0] / 1000 for one in day.heard.of("stamp") if _sealed(one))
 

@@ -61,7 +61,7 @@ def test_who_was_promised_nothing_is_not_judged() -> None:
     assert (1, 1) == judged(tally, later, TOLD, 15)
 
 
-def test_the_first_range_after_the_draw_is_kept_for_good() -> None:
+def test_the_first_measured_range_after_the_draw_is_kept_for_good() -> None:
     """Through pauses, a slower line, and another conductor: all that it knows is in the row."""
     lane = Lane(name="retail", title="Umum", opens_at=AT + timedelta(seconds=30))
     day = Day(lane)
@@ -73,11 +73,13 @@ def test_the_first_range_after_the_draw_is_kept_for_good() -> None:
     untold = day.run(3, per_s=0.0).draw
     assert untold is not None
     assert (5_000, None) == (untold.count, untold.promise)
+    filling = day.run(60, per_s=20).draw
+    assert filling is not None
+    assert filling.promise is None  # so fast an empty service fills
     now = day.run(1, per_s=20)
     assert now.draw is not None
     promise = now.draw.promise
     assert Promise(now.updated_at, now.now_serving, now.turns_per_s) == promise
-    assert 20 == now.turns_per_s.mid
     day.run(100, per_s=5)
     day.lane = msgspec.structs.replace(lane, paused=True)
     day.run(200, per_s=5)

@@ -85,6 +85,15 @@ def test_a_wait_that_grows_in_a_young_line_is_explained() -> None:
     assert day.run(600, per_s=5).why is None
 
 
+def test_a_line_of_which_nothing_was_told_at_first_is_compared_with_the_first_word() -> None:
+    """In the seconds before anybody decides how many come in it does not move: that is no word."""
+    day = drawn_at(30)
+    day.run(3, per_s=0.0)
+    assert day.run(1, per_s=25).why is None
+    day.run(58, per_s=5)
+    assert _SLOWER == day.run(31, per_s=5).why
+
+
 def test_a_young_line_that_is_as_quick_as_told_or_quicker_has_nothing_to_explain() -> None:
     """Neither in its first minutes nor later."""
     for per_s in (10, 40):

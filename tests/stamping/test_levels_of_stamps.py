@@ -164,6 +164,27 @@ async def test_what_every_stamp_needs_keeps_pace_with_the_sealing(
         assert ["B-LT"] * 2 == [(await spine.now(stamp)).level for stamp in stamps]
 
 
+async def test_files_of_an_outage_keep_nobody_elses_waiting(
+    db: Database, tmp_path: Path, authority: TimestampAuthority, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """While one that had no timestamp rests in its turn, one that has got its own is raised."""
+    resting_long(monkeypatch)
+    async with rising(db, tmp_path, authority) as spine:
+        authority.stop()
+        await spine.seal()
+        authority.start_again()
+        stamp = await spine.seal()
+        assert "B-T" == stamp.level
+        metrics.batch("settle", 1)
+        raising = asyncio.create_task(spine.raise_once())
+        async with asyncio.timeout(30):
+            while "B-LT" != (await spine.now(stamp)).level:
+                await asyncio.sleep(0.02)
+        assert not raising.done()
+        raising.cancel()
+        await asyncio.gather(raising, return_exceptions=True)
+
+
 def resting_long(monkeypatch: pytest.MonkeyPatch) -> None:
     """One file at a time, and a rest after it that no test outlasts."""
     for name, value in {"_AT_ONCE": 1, "_RESTS": 1e9, "_REST_S_MAX": 60.0, "_OF_LATE_S": 0.3}.items():

@@ -257,11 +257,14 @@ def _later(marks: Marks, seconds: float) -> Marks:
 
 
 def _told(row: RoomRow, marks: Marks, turns: Turns) -> Marks:
-    """The marks with what pages are told now. Of a draw the first range that anybody could be told is kept for good."""
-    promise = marks.promise
-    if row.draw_count and promise is None and turns.low > 0:
+    """The marks with what pages are told now. Of a draw what they are told after the first minute is kept for good:
+    before, it is how fast an empty service fills, which says nothing of those who wait for long.
+    """
+    at_s, promise = row.at.timestamp(), marks.promise
+    told = marked(marks.told, at_s, turns.mid, keep_s=_BEFORE_S) if turns.mid > 0 else marks.told
+    is_measured = bool(told) and at_s - told[0][0] >= _BEFORE_S_MIN
+    if row.draw_count and promise is None and is_measured and turns.low > 0:
         promise = Promise(_whole_ms(row.at), row.now_serving, turns)
-    told = marked(marks.told, row.at.timestamp(), turns.mid, keep_s=_BEFORE_S)
     return msgspec.structs.replace(marks, told=told, promise=promise)
 
 

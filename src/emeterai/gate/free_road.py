@@ -1,8 +1,8 @@
 """What is free: the gate, the status, static files, probes. It holds no slot, and brings no more than a small body.
 
 What is the same for all costs next to nothing and has no bound. What asks the database has: whoever sends something to
-the waiting room takes one of a few places of its own, of which those whose turn has not come have fewest, and never
-those of the others. Who asks the very same thing again at once, and was refused, is told so again.
+the waiting room takes one of a few places, in which each lane has its share; those whose turn has not come and who want
+to come in have others, and fewer. Who asks for a pass again at once, and was refused, is told so again.
 """
 
 from __future__ import annotations
@@ -17,32 +17,29 @@ from emeterai.core.admission import Patience, Work
 from emeterai.core.refusal import RefusalKind, Refused
 from emeterai.gate.addresses import address_of, is_of_this_machine
 from emeterai.gate.door import Budget, Door
+from emeterai.gate.kept_probes import KEPT_S, KeptProbe
 from emeterai.gate.kept_refusals import KeptRefusals, question_of
 from emeterai.gate.lanes import RETAIL
 from emeterai.gate.late_bodies import SMALL_BODY_BYTES, LateBodies
 from emeterai.gate.listening import Gone, said
 from emeterai.gate.request import body_bytes_of, form_of
 from emeterai.gate.room_crowd import Numbers, RoomCrowd
-from emeterai.gate.side_entrance import SmallRate
+from emeterai.gate.sorting import SESSION
 from emeterai.gate.turning_away import CROWDED, SENDING_CROWDED, Answers
 from emeterai.infra.http import BODY_TOO_LARGE
 from emeterai.infra.lane import deadline, work_for
 
-PLACES_MAX = 32
+PLACES_MAX = 28
 LOOKS_MAX = 4
 """So many at once have it looked up whether they may come in though it is not their turn."""
 _PATIENCE: Mapping[Work, Patience] = {
     Work.FINISH: Patience(3.0, 1.5, 0.5, newest_first=False, length_max=512),
     Work.BUY: Patience(2.0, 1.0, 0.5, newest_first=False, length_max=256, reserved=0.25),
-    Work.BROWSE: Patience(1.0, 0.5, 0.25, newest_first=False, length_max=64, reserved=1 - LOOKS_MAX / PLACES_MAX),
+    Work.BROWSE: Patience(1.0, 0.5, 0.25, newest_first=False, length_max=64),
 }
 """Of those who are called, of those who take a number, leave or want to be called, and of everybody else."""
 _NUMBERS = ("/tickets", "/leave", "/calls")
 _READS = frozenset({"GET", "HEAD", "OPTIONS"})
-PROBES_PER_S: Mapping[str, float] = {"/metrics": 2.0, "/readyz": 10.0}
-"""So often for all who are not on this machine: the one adds up what all processes have counted, the other asks the
-database."""
-_PROBES_AT_ONCE, _PROBES_PER_S_OF_ONE = 3, 1.0
 
 
 class FreeRoad:
@@ -54,11 +51,10 @@ class FreeRoad:
         self._room = RoomCrowd(app, door, self._numbers)
         self._answers, self._late = answers, late
         self._places = Budget(PLACES_MAX, clock=time.monotonic, patience=_PATIENCE)
+        self._looks = Budget(LOOKS_MAX, clock=time.monotonic, patience=_PATIENCE)
+        door.shared.append(self._places.slots)
         self._kept = KeptRefusals(clock=time.monotonic)
-        self._probes = {
-            path: SmallRate(per_s, clock=time.monotonic, at_once=_PROBES_AT_ONCE, per_s_of_one=_PROBES_PER_S_OF_ONE)
-            for path, per_s in PROBES_PER_S.items()
-        }
+        self._probes = {path: KeptProbe(app, kept_s) for path, kept_s in KEPT_S.items()}
 
     async def answer(self, scope: HTTPScope, headers: Mapping[bytes, bytes], receive: Receive, send: Send) -> None:
         """Answer one request."""
@@ -74,10 +70,10 @@ class FreeRoad:
             return
         if scope["path"].startswith("/gate/") and scope["method"] not in _READS:
             await self._in_turn(scope, headers, receive, send, has_body=size_bytes > 0)
-        elif self._may_probe(scope):
-            await self._app(scope, receive, send)
+        elif (probe := self._probe_of(scope)) is not None:
+            await probe.answer(scope, send)
         else:
-            await self._refuse(send, CROWDED, Work.BROWSE, form_of(scope, headers))
+            await self._app(scope, receive, send)
 
     async def _in_turn(
         self, scope: HTTPScope, headers: Mapping[bytes, bytes], receive: Receive, send: Send, *, has_body: bool
@@ -88,21 +84,24 @@ class FreeRoad:
             message = await said(receive)
             body = message["body"] if message["type"] == "http.request" else b""
             receive = _again(message, receive)
-        work = self._work_of(scope, headers, body)
-        if work is Work.BROWSE and scope["path"].endswith("/passes"):
-            question = question_of(scope, body)
+        lane, work = self._lane_of(scope), self._work_of(scope, headers, body)
+        # Of nobody whose turn has not come it is known that something is paid: who pays has the connections first.
+        work_for(lane, Work.FINISH if work is Work.FINISH else Work.BUY)
+        if self._asks_nobody(scope, headers, body, lane):
+            await self._app(scope, receive, send)
+            return
+        if scope["path"].endswith("/passes"):
+            question = question_of(scope, body, work)
             if await self._kept.answered(question, send):
                 return
             send = self._kept.watched(question, send)
-        # Of nobody whose turn has not come it is known that something is paid: who pays has the connections first.
-        work_for(RETAIL, Work.FINISH if work is Work.FINISH else Work.BUY)
-        gone = Gone(receive)
+        gone, places = Gone(receive), self._looks if work is Work.BROWSE else self._places
         deadline().gone = gone.left
-        if await self._places.enter(RETAIL, work, gone=gone.left):
+        if await places.enter(lane, work, gone=gone.left):
             try:
                 await self._app(scope, gone.receive, send)
             finally:
-                self._places.leave(RETAIL)
+                places.leave(lane)
         elif not gone.has_left:
             await self._refuse(send, CROWDED, work, form_of(scope, headers))
 
@@ -113,11 +112,23 @@ class FreeRoad:
         is_look = not path.endswith(_NUMBERS) and not (path.endswith("/giliran") and b"do=masuk" not in body)
         return Work.BROWSE if is_look else Work.BUY
 
-    def _may_probe(self, scope: HTTPScope) -> bool:
-        """Whether this is no probe, or one that may be made now. Whoever is on this machine runs the service."""
-        rate = self._probes.get(scope["path"])
-        address = address_of(scope)
-        return rate is None or is_of_this_machine(address) or rate.take(address)
+    def _lane_of(self, scope: HTTPScope) -> str:
+        """The lane of whose room it is; that of everybody where there is none of this name."""
+        name = scope["path"].split("/", 3)[2]
+        return name if name in self._door.lane_steps else RETAIL
+
+    def _asks_nobody(self, scope: HTTPScope, headers: Mapping[bytes, bytes], body: bytes, lane: str) -> bool:
+        """Whether this takes a number for nobody in particular, which comes from what this machine was lent of them: so
+        no database is needed, nor a place. Before the opening it is a lot; and a code may be anybody's.
+        """
+        is_known = b"authorization" in headers or SESSION in headers.get(b"cookie", b"") or b'"code"' in body
+        return scope["path"].endswith("/tickets") and not is_known and lane not in self._door.before_opening
+
+    def _probe_of(self, scope: HTTPScope) -> KeptProbe | None:
+        """Of which probe this has an answer that others have too. Whoever is on this machine runs the service."""
+        if scope["method"] != "GET" or is_of_this_machine(address_of(scope)):
+            return None
+        return self._probes.get(scope["path"])
 
     async def _refuse_body(
         self, refused: Refused, scope: HTTPScope, headers: Mapping[bytes, bytes], receive: Receive, send: Send

@@ -13,6 +13,8 @@ from typing import cast
 
 from litestar.types import HTTPScope, Message, Send
 
+from emeterai.core.admission import Work
+
 KEPT_S = 3.0
 """As long as it is remembered whose a session is: whoever pays meanwhile comes in so much later at most."""
 _KEPT_MAX = 5_000
@@ -53,9 +55,11 @@ class KeptRefusals:
         return send_and_keep
 
 
-def question_of(scope: HTTPScope, body: bytes) -> bytes:
-    """All that a request says, in a few bytes: only of the very same one is the answer the same."""
-    asked = (scope["method"], scope["path"], scope["query_string"], list(scope["headers"]), body)
+def question_of(scope: HTTPScope, body: bytes, work: Work) -> bytes:
+    """All that a request says, in a few bytes: only of the very same one is the answer the same, and not any more once
+    its turn has come (`work`).
+    """
+    asked = (int(work), scope["method"], scope["path"], scope["query_string"], list(scope["headers"]), body)
     return hashlib.sha256(repr(asked).encode()).digest()
 
 

@@ -76,6 +76,8 @@ class Levels:
         self._level_wanted = level_wanted
         self._clock = clock
         self._turns = asyncio.Semaphore(_AT_ONCE)
+        self._late_turns = asyncio.Semaphore(_AT_ONCE)
+        """Of files without a timestamp, which rest in theirs and keep no other waiting."""
         self._settled = metrics.done(_SETTLED)
         self._sealing_until_s = 0.0
 
@@ -89,10 +91,11 @@ class Levels:
             await self._finish(claim)
             return
         try:
-            async with self._turns:
+            is_late = stamp.level == LEVELS[0]
+            async with self._late_turns if is_late else self._turns:
                 began_s = time.monotonic()
                 await self._keep(claim, await self._append(claim, stamp))
-                if stamp.level == LEVELS[0]:
+                if is_late:
                     await asyncio.sleep(self._rest_s(time.monotonic() - began_s))
         except NeverError as error:
             _log.info("level_stays", stamp=str(stamp.id), level=stamp.level, why=str(error))
