@@ -88,7 +88,9 @@ class PayDesk:
     @contextmanager
     def database_hangs(self) -> Iterator[None]:
         """PostgreSQL takes what it is sent and says nothing."""
-        family = family_of(self.service.pids()["postgres"])
+        server = self.service.pids()["postgres"]
+        _signal_all([server], signal.SIGSTOP)  # first: whom it makes in this moment would go on
+        family = family_of(server)
         _signal_all(family, signal.SIGSTOP)
         try:
             yield
