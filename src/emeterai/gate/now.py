@@ -68,7 +68,9 @@ class Turns(msgspec.Struct, frozen=True):
 
 
 class Promise(msgspec.Struct, frozen=True):
-    """What those who were drawn were told first: `at` this time, with the line at `now_serving`, it moved so fast."""
+    """What those who were drawn were told when their line had moved for a minute: `at` this time, with the line at
+    `now_serving`, it moved so fast.
+    """
 
     at: datetime
     now_serving: int
@@ -76,8 +78,8 @@ class Promise(msgspec.Struct, frozen=True):
 
 
 class DrawState(msgspec.Struct, frozen=True):
-    """The draw: the commitment beforehand; seed (hex) and size of the pool once it is closed; and the first estimate
-    after it, by which the waits of those who were drawn are judged.
+    """The draw: the commitment beforehand; seed (hex) and size of the pool once it is closed; and the first measured
+    estimate after it, by which the waits of those who were drawn are judged.
     """
 
     commitment: str
@@ -142,8 +144,8 @@ class NowServing(msgspec.Struct, frozen=True, kw_only=True):
         return self.turns_per_s.wait_of(turn - self.now_serving)
 
     def promised_at_draw(self, number: int) -> tuple[float, float, float] | None:
-        """When (seconds since 1970) somebody who was drawn was first told a range, and which; None: there was none, or
-        their turn had come by then.
+        """When (seconds since 1970) somebody who was drawn was told a measured range, and which; None: there was none,
+        or their turn had come by then.
         """
         draw, turn = self.draw, self.turn_of(number)
         if draw is None or draw.promise is None or draw.count is None or number > draw.count or turn is None:

@@ -25,7 +25,7 @@ _came = metrics.counter("emeterai_gate_entered", "People who came in at their tu
 _finishing = metrics.counter("emeterai_gate_finishing", "People let in to finish what is under way", ["lane"])
 _error_s = metrics.histogram(
     "emeterai_gate_estimate_error_seconds",
-    "Wait less the middle of the promised range (of who was drawn: the first after the draw), of those who came in",
+    "Wait less the middle of the promised range (of who was drawn: a minute after the draw), of those who came in",
     ["lane"],
     buckets=_ERRORS,
 )
