@@ -36,7 +36,7 @@ class KeptProbe:
             await send(cast(Message, dict(message)))
 
     async def _make(self, scope: HTTPScope) -> list[Message]:
-        lift_deadline()  # as above
+        lift_deadline()  # what is made now is for all who ask meanwhile
         made: list[Message] = []
 
         async def receive() -> HTTPReceiveMessage:
