@@ -24,6 +24,7 @@ from uuid import UUID
 import httpx
 from argon2 import PasswordHasher
 from lastday_ears import Ears, Heard
+from lastday_pulse import Beat, beating, beats_of
 from stamp import cpu_seconds
 
 from emeterai.core.ledger import Kind, Reason, Transfer
@@ -79,6 +80,7 @@ class Day:
     phases: list[Phase]
     heard: Heard
     samples: list[Sample]
+    beats: list[Beat] = field(default_factory=list)
 
     def spans(self) -> Iterator[tuple[Phase, float, float]]:
         """Each phase with its beginning and end, in seconds since 1970."""
@@ -208,7 +210,8 @@ class Stage:
             samples: list[Sample] = []
             watching = asyncio.create_task(self._watch(db, crowd.pid, samples))
             try:
-                code = await crowd.wait()
+                with beating(self.folder / "beats", self._cores.of_service):
+                    code = await crowd.wait()
             finally:
                 watching.cancel()
                 if crowd.returncode is None:
@@ -217,7 +220,7 @@ class Stage:
         if code != 0 or _WRONG.search(said):  # an error in a person's script: k6 ends with 0 all the same
             sys.exit(f"the crowd ended with {code}: {said[-2000:]}")
         self._used = first + self._numbers_taken(phases)
-        return Day(began_s, phases, self._ears.heard, samples)
+        return Day(began_s, phases, self._ears.heard, samples, beats_of(self.folder / "beats"))
 
     def _numbers_taken(self, phases: Iterable[Phase]) -> int:
         """More numbers than people who came: the neighbourhoods do not share one counter."""

@@ -58,6 +58,8 @@ class Sums:
     """Seconds in which people were in line although the core had room: the door's doing."""
     person_cpu_ms: dict[str, float]
     """Processor time of each role for everybody who came, looked, waited or was refused, by person who was served."""
+    beat_ms: float
+    """What a small piece of work cost on the service's core: more, where the core was slower; 0 when nobody looked."""
     late_ms: float
     """How late the crowd itself was, p99: what is measured is worth nothing when this is large."""
 
@@ -119,6 +121,7 @@ def _phase_sums(day: Day, phase: Phase, began_s: float, ended_s: float) -> Sums:
         service_cpu=(cpu[-1] - cpu[0]) / took_s if took_s else 0.0,
         idle_s=_idle_s(samples),
         person_cpu_ms=_by_person(samples, len(done) * took_s / seconds),
+        beat_ms=fmean([took_ms for at_s, took_ms in day.beats if began_s <= at_s < ended_s] or [0.0]),
         late_ms=quantile([one[1] for one in _during(heard.of("late"), began_s, ended_s)], 0.99),
     )
 

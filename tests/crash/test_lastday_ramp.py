@@ -60,6 +60,7 @@ def sums_at(times: float, stamps_per_s: float) -> Sums:
         service_cpu=1.0,
         idle_s=0.0,
         person_cpu_ms=dict(COSTS_MS),
+        beat_ms=0.0,
         late_ms=1.0,
     )
 
@@ -148,6 +149,14 @@ def test_just_beyond_its_edge_one_goal_is_missed(
     """And no other."""
     (one,) = missed(ramp, storm, promises)
     assert one.startswith(wanted)
+
+
+def test_a_core_that_was_slower_is_named_but_is_no_excuse() -> None:
+    """What it would have been is said; the goal is of what was."""
+    slower = replace(WORST, stamps_per_s=18.0, beat_ms=2.2)
+    sums = [replace(FIRST, beat_ms=2.0), slower, replace(LAST, beat_ms=2.0)]
+    goodput = goals_of(replace(ramp_of(), sums=sums), None, Promises())[0]
+    assert (False, "90.0 %; were the core always as quick: 99.0 %") == (goodput.kept, goodput.found)
 
 
 # ---- the page

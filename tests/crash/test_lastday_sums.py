@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import random
 import sys
+import time
+from contextlib import nullcontext
 from pathlib import Path
 
 import pytest
@@ -11,6 +13,7 @@ import pytest
 sys.path.insert(0, str(Path(__file__).parents[2] / "bench"))
 
 from lastday_ears import Event
+from lastday_pulse import beating, beats_of
 from lastday_stage import Day, Phase, Sample
 from lastday_sums import Line, line_of, rates, recovery_s, sums_of
 from made_days import BEGAN_S, day_with, moment_ms, stamp_at, stamps_of
@@ -232,6 +235,28 @@ def test_classes_are_parts_of_the_requests_of_those_inside() -> None:
     assert {"finish": 1.0, "buy": 0.75, "browse": 0.5} == first.classes
     assert {"finish": 1.0, "buy": 1.0, "browse": 1.0} == second.classes
     assert 0.8 == first.partner_ok
+
+
+def test_a_beat_is_of_the_phase_in_which_it_was() -> None:
+    """The core was slower in the second one; where nobody looked, nothing is known."""
+    day = small_day()
+    assert [0.0, 0.0] == [one.beat_ms for one in sums_of(day)]
+    day.beats = [(BEGAN_S - 1, 9.0), (BEGAN_S + 1, 2.0), (BEGAN_S + 2, 4.0), (BEGAN_S + 10, 5.0)]
+    assert [3.0, 5.0] == [one.beat_ms for one in sums_of(day)]
+
+
+def test_the_pulse_of_a_core_is_taken_while_something_runs(tmp_path: Path) -> None:
+    """A beat that was being written when it ended is none."""
+    with beating(tmp_path / "beats", nullcontext):
+        until_s = time.monotonic() + 20
+        while (tmp_path / "beats").read_bytes().count(b"\n") < 3:
+            assert time.monotonic() < until_s
+            time.sleep(0.05)
+    beats = beats_of(tmp_path / "beats")
+    assert len(beats) >= 3
+    assert all(took_ms > 0 and abs(at_s - time.time()) < 60 for at_s, took_ms in beats)
+    (tmp_path / "beats").write_text("17.250 2.5\n17.5")
+    assert [(17.25, 2.5)] == beats_of(tmp_path / "beats")
 
 
 def test_the_core_is_the_services_and_its_idleness_counts_while_somebody_waits() -> None:

@@ -16,8 +16,8 @@ from dataclasses import dataclass
 
 from emeterai.core.admission import divide
 
-CALLED_S = 10.0
-"""Whoever is let in comes within about this time, or does not come."""
+CALLED_S, _ON_THE_WAY_S = 10.0, 2.0
+"""Whoever is let in comes within about the first of these, or does not come; most come within the second."""
 OPENING_PER_S = 25.0
 """So many may be let in a second however few leave: a chain that has just begun shows only later what it can do."""
 _FOLD = 1.5
@@ -31,14 +31,21 @@ cut does is felt a stay later, so it is never cut by more than a part in that ti
 _STAY_S_MIN = 10.0
 _OPENING_A_S, _OPENING, _AMPLE = 0.15, 5.0, 1.2
 _KNOWN_SHARE = 0.95
-_ENOUGH = 1.3
-"""Somewhat more than Little's law wants: those who leave come in waves, and in a trough nothing should stand still."""
+_ENOUGH = 1.15
+"""Somewhat more than Little's law wants: those who leave come in waves, and in a trough nothing should stand still. All
+that is beyond it only makes everybody's stay longer.
+"""
 _BEST_FADES_A_S = 0.002
 _FULL_SHARE, _USED_SHARE = 0.75, 0.7
 _LOAD_GOOD = 0.9
+_PRESSED = 0.65
+"""So much of the pressure at which a door refuses is as much as there may be while people wait outside: whoever is
+inside is to be refused nothing, and a door that is full has been too full for a stay already."""
 _REFUSED_SHARE = 0.02
-_SMOOTH, _SMOOTH_LEAVING, _SMOOTH_STAY = 0.2, 0.06, 0.03
+_SMOOTH, _SMOOTH_LEAVING, _SMOOTH_STAY = 0.2, 0.06, 0.2
 _QUIET_S = 5.0
+_CALM_SHARE = 0.5
+"""A longer stay than before is believed when nothing was late for so large a part of it."""
 _STAYS_S_MAX, _UNKNOWN_S_MAX, _FLOW_MIN_PER_S = 900, 15, 0.5
 """The longest stay that is looked for; for so long everything may be late before any stay is known; and where fewer
 leave there is no stay to be learned."""
@@ -48,6 +55,7 @@ leave there is no stay to be learned."""
 class LaneSeen:
     """One lane in the last second. `waiting` have a number whose turn has not come; `inside` are at work, of whom
     `entered` came in in this second; `sent_away` were told to come again later, and `came_back` again who had been.
+    `turned_away` would have come in without a pass, but too many did.
     """
 
     waiting: int = 0
@@ -55,6 +63,7 @@ class LaneSeen:
     entered: int = 0
     sent_away: int = 0
     came_back: int = 0
+    turned_away: int = 0
     share: float = 0.0
     floor_per_s: float = 0.2
     ceiling_per_s: float = 0.0
@@ -117,9 +126,10 @@ class _Stay:
 
     Who came first leaves first, by and large: once as many have left as were inside at some moment, a stay has passed
     since. In a crowd that has just come that is less than the truth, never more: a stay that is believed to be longer
-    than it is lets in too many, which makes it so. For the same reason nothing is learned while all is late, nor of the
-    few who are inside for hours in the night; and where all is late before anything was learned, the shortest stay is
-    believed, or the window would never be cut.
+    than it is lets in too many, which makes it so. For the same reason no stay is believed to be longer while all is
+    late, nor soon after, when those leave who were kept waiting; and nothing is learned of the few who are inside for
+    hours in the night. Where all is late before anything was learned, the shortest stay is believed, or the window
+    would never be cut.
     """
 
     def __init__(self) -> None:
@@ -127,7 +137,7 @@ class _Stay:
         self._left = 0
         self._came: deque[int] = deque(maxlen=_STAYS_S_MAX)
         """How many had come by each second, the oldest of which is the last by which no more had than have left."""
-        self._late_s = 0
+        self._late_s = self._calm_s = 0
 
     def follow(self, inside: int, left: int) -> None:
         """Count a second from which nothing can be learned: who leaves in it has left."""
@@ -141,11 +151,12 @@ class _Stay:
         self.follow(inside, left)
         found_s = len(self._came) - 1.0
         self._late_s = self._late_s + 1 if is_late and inside else 0
+        self._calm_s = 0 if is_late else self._calm_s + 1
         if not is_late and leaving_per_s < _FLOW_MIN_PER_S:
             self.seconds = 0.0
             while len(self._came) > 1:
                 self._came.popleft()
-        elif not is_late and found_s:
+        elif 0.0 < found_s <= max(self._calm_s / _CALM_SHARE, self.seconds):
             self.seconds += _SMOOTH_STAY * (found_s - self.seconds) if self.seconds else found_s
         elif not self.seconds and self._late_s > _UNKNOWN_S_MAX:
             self.seconds = _STAY_S_MIN
@@ -197,7 +208,8 @@ class Pacer:
     def _follow(self, seen: Seen, inside: int) -> None:
         """The window after a second in which something could be measured."""
         self._refused_share += _SMOOTH * (seen.refused / max(10, inside) - self._refused_share)
-        slow, doors = seen.oldest_s / self._oldest_s_max, max(seen.pressure, self._refused_share / _REFUSED_SHARE)
+        slow = seen.oldest_s / self._oldest_s_max
+        doors = max(seen.pressure / _PRESSED, self._refused_share / _REFUSED_SHARE)
         load = max(slow, doors)
         self._learn(inside, slow, doors)
         stay_s = self._stay.seconds
@@ -205,13 +217,15 @@ class Pacer:
             self.reasons, self._was_full = ["sealing_slow" if slow >= doors else "doors_full"], True
             draining_a_s = min(_DRAINING_A_S, _DRAINING_A_STAY / max(_STAY_S_MIN, stay_s))
             shrunk = self.window * (1.0 - draining_a_s * min(1.0, load - 1.0))
-            self.window = min(self.window, max(shrunk, self._enough()), self._filled(inside))
+            # Nothing is cut before the stay is known.
+            enough = self._needed(_ENOUGH * self._leaving_per_s) if stay_s else self.window
+            self.window = min(self.window, max(shrunk, enough), self._filled(inside))
         elif load < _LOAD_GOOD and not any(self._lanes[it].room for it, lane in seen.lanes.items() if not lane.paused):
             # Nobody is kept out and all are served well: there is room for more than these, and a crowd is no surprise.
             opened = self.window * (1.0 + _OPENING_A_S) + _OPENING
             self.window = max(self.window, min(_AMPLE * inside, opened))
         elif load < _LOAD_GOOD and self._is_used(seen, inside):
-            is_known = not self._was_full or self.window < _KNOWN_SHARE * self._best_per_s * stay_s
+            is_known = not self._was_full or self.window < _KNOWN_SHARE * self._needed(self._best_per_s)
             growth_a_s = _GROWTH_A_S if is_known else _PROBING_A_STAY / max(_STAY_S_MIN, stay_s)
             self.window *= 1.0 + growth_a_s * (1.0 - load / _LOAD_GOOD)
 
@@ -221,13 +235,11 @@ class Pacer:
         """
         self._leaving_per_s = sum(pace.leaving_per_s for pace in self._lanes.values())
         self._best_per_s = max(self._leaving_per_s, self._best_per_s * (1.0 - _BEST_FADES_A_S))
-        self._stay.look(inside, self._left(), self._leaving_per_s, is_late=slow > 0.5 or doors > 2.0)
+        self._stay.look(inside, self._left(), self._leaving_per_s, is_late=slow > 0.5 or doors > 1.0)
 
-    def _enough(self) -> float:
-        """Little's law: about so many are inside when as many leave as do now and nobody waits. Nothing is cut before
-        the stay is known.
-        """
-        return _ENOUGH * self._leaving_per_s * self._stay.seconds if self._stay.seconds else self.window
+    def _needed(self, per_s: float) -> float:
+        """Little's law: about so many are inside and on the way when so many leave a second and nobody waits."""
+        return per_s * (self._stay.seconds + _ON_THE_WAY_S)
 
     def _is_used(self, seen: Seen, inside: int) -> bool:
         """Whether people wait, and the window is what keeps them out."""
@@ -268,6 +280,6 @@ class Pacer:
 
         What is not known, or stands still, asks for none by itself: a fault is no crowd.
         """
-        busy = crowded or lane.waiting > 0 or lane.paused or lane.always_room
+        busy = crowded or lane.waiting > 0 or lane.turned_away > 0 or lane.paused or lane.always_room
         pace.quiet_s = 0.0 if busy else pace.quiet_s + 1.0
         pace.room = busy or (pace.room and pace.quiet_s < _QUIET_S)

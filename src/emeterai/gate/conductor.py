@@ -85,6 +85,8 @@ class Admission:
     brown_out: int = 0
     usual_per_s: float = 0.0
     """How many people leave a second, whose places are given on: what the line moves by when it stands for a moment."""
+    walked_in_per_s: float = 0.0
+    """How many people came in a second without a number, while no pass is needed."""
 
 
 class Marks(msgspec.Struct, frozen=True):
@@ -184,9 +186,11 @@ def step(
     `seed` takes the place of a random one, for tests.
     """
     at_s = row.at.timestamp()
-    # While no pass is needed whoever takes a number all the same walks in.
+    # While no pass is needed whoever takes a number all the same walks in; but not beside as many who walk in already,
+    # or the first seconds of a rush, in which nobody has decided that one is needed, let in twice what they may.
     is_quiet = not (admission.pass_needed or lane.always_room)
-    admission = replace(admission, per_s=max(admission.per_s, WALK_IN_PER_S)) if is_quiet else admission
+    walking_per_s = WALK_IN_PER_S - admission.walked_in_per_s if is_quiet else 0.0
+    admission = replace(admission, per_s=max(admission.per_s, walking_per_s))
     since_s = max(0.0, at_s - row.moved_at.timestamp())
     passed_s = min(STILL_S_MAX, since_s)
     was_drawn = row.draw_count is not None

@@ -90,6 +90,8 @@ class LaneReading(msgspec.Struct, frozen=True):
     entered: int = 0
     sent_away: int = 0
     came_back: int = 0
+    walked_in: int = 0
+    turned_away: int = 0
     settled: int = 0
 
 
@@ -120,6 +122,8 @@ class LanePace(msgspec.Struct, frozen=True, kw_only=True):
     queued: int = 0
     admitted: int = 0
     refused: dict[str, int] = {}
+    walked_in: int = 0
+    """So many came in without a pass in the last second."""
     goodput: float = 0.0
     """Stamps that were settled for this lane in the last second."""
     settled: float = 0.0
@@ -139,7 +143,14 @@ def admission_of(pace: LanePace) -> Admission:
     """A pace in the words of the conductor."""
     why = next((reason for code, reason in WHY.items() if code in pace.reasons), None)
     usual_per_s = pace.inside / (INSIDE_S + _STAY_S)
-    return Admission(pace.per_s, pass_needed=pace.pass_needed, why=why, brown_out=pace.step, usual_per_s=usual_per_s)
+    return Admission(
+        pace.per_s,
+        pass_needed=pace.pass_needed,
+        why=why,
+        brown_out=pace.step,
+        usual_per_s=usual_per_s,
+        walked_in_per_s=pace.walked_in,
+    )
 
 
 class Paces:
@@ -231,6 +242,7 @@ class Controller:
                 queued=whole.queued,
                 admitted=whole.admitted,
                 refused=whole.refused,
+                walked_in=whole.walked_in,
                 goodput=whole.settled,
                 settled=seen.settled,
                 window=self._pacer.window,
@@ -260,6 +272,7 @@ def _seen(
                 entered=whole[name].entered,
                 sent_away=whole[name].sent_away,
                 came_back=whole[name].came_back,
+                turned_away=whole[name].turned_away,
                 share=shares.get(name, 0.0),
                 floor_per_s=lane.floor_per_s,
                 ceiling_per_s=lane.ceiling_per_s,
@@ -293,6 +306,8 @@ def _whole(readings: list[LaneReading]) -> LaneReading:
         entered=sum(one.entered for one in readings),
         sent_away=sum(one.sent_away for one in readings),
         came_back=sum(one.came_back for one in readings),
+        walked_in=sum(one.walked_in for one in readings),
+        turned_away=sum(one.turned_away for one in readings),
         settled=sum(one.settled for one in readings),
     )
 

@@ -178,6 +178,12 @@ class Door:
         self.tallies: dict[str, Tally] = {}
         self._second = 1
         self._walked_in: Counter[str] = Counter()
+        self.walked_in: Counter[str] = Counter()
+        """So many came in without a pass in the last second."""
+        self._turned_away: Counter[str] = Counter()
+        self.turned_away: Counter[str] = Counter()
+        """So many were to have one although none was asked for, in the last second; but where fewer than half of those
+        who may had come in by its end, others only held places until they were refused, and that is no crowd."""
         self._usual_per_s: dict[str, float] = {}
         self._seen_at_s: dict[tuple[str, bytes], float] = {}
         self._sent_away: set[tuple[str, bytes]] = set()
@@ -235,10 +241,14 @@ class Door:
         """
         if lane in self.passes_needed:
             return 0
-        if self._walked_in[lane] >= max(WALK_IN_PER_S, _SURGE * self._usual_per_s.get(lane, 0.0)):
+        if self._walked_in[lane] >= self._walk_in_max(lane):
+            self._turned_away[lane] += 1
             return 0
         self._walked_in[lane] += 1
         return self._second
+
+    def _walk_in_max(self, lane: str) -> float:
+        return max(WALK_IN_PER_S, _SURGE * self._usual_per_s.get(lane, 0.0))
 
     def stayed_out(self, lane: str, second: int) -> None:
         """One who was to walk in has been refused inside, or has gone: nobody came in."""
@@ -331,10 +341,14 @@ class Door:
 
     def second(self) -> None:
         """Once a second: how it goes, and which step follows from it."""
+        self.turned_away = Counter(
+            {lane: n for lane, n in self._turned_away.items() if self._walked_in[lane] >= self._walk_in_max(lane) / 2}
+        )
+        self._turned_away.clear()
         for lane in {*self._walked_in, *self._usual_per_s}:
             usual = self._usual_per_s.get(lane, 0.0)
             self._usual_per_s[lane] = usual + _USUAL * (self._walked_in[lane] - usual)
-        self._walked_in.clear()
+        self.walked_in, self._walked_in = self._walked_in, Counter()
         self._second += 1
         count, refused = self._urgent_count, self._urgent_refused
         wait_share = self._urgent_waits_s / count / _URGENT_WAIT_S if count else 0.0
@@ -363,8 +377,10 @@ class Door:
                 "entered": tally.entered,
                 "sent_away": tally.sent_away,
                 "came_back": tally.came_back,
+                "walked_in": self.walked_in[name],
+                "turned_away": self.turned_away[name],
             }
-            for name in {*inside, *tallies}
+            for name in {*inside, *tallies, *self.walked_in}
             for tally in (tallies.get(name) or Tally(),)
         }
         facts = {"pressure": round(self.pressure, 3), "step": int(self.step), "limit": self.work.slots.limit}

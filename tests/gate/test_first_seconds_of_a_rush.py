@@ -1,0 +1,82 @@
+"""The first seconds of a rush, in which no pass is asked for yet: how many come in, and how soon one is."""
+
+from __future__ import annotations
+
+import msgspec
+import pytest
+from simulated_day import RETAIL, ROW, later
+from waiting_people import SEED
+
+from emeterai.gate import pace_store
+from emeterai.gate.conductor import Admission, step
+from emeterai.gate.controller import Controller, Paces
+from emeterai.gate.door import WALK_IN_PER_S, Door
+from emeterai.gate.lanes import Lanes
+from emeterai.gate.room_store import Counts
+from emeterai.infra.bus import Bus
+from emeterai.infra.database import Database
+from emeterai.infra.ids import new_id
+
+FEW, MAY = 8, int(WALK_IN_PER_S)
+
+
+def second(door: Door, newcomers: int, *, refused: int = 0) -> None:
+    """A second in which so many come without a pass, and so many of those who may walk in get a refusal inside."""
+    came = [door.walks_in("retail") for _ in range(newcomers)]
+    for reservation in [one for one in came if one][:refused]:
+        door.stayed_out("retail", reservation)
+    door.second()
+
+
+@pytest.fixture
+def entrance() -> Door:
+    """A door where nobody needs a pass."""
+    return Door(clock=lambda: 0.0)
+
+
+def test_the_door_says_how_many_were_sent_to_the_line(entrance: Door) -> None:
+    """In the second after, once; and the reading names the lane although nobody is inside."""
+    second(entrance, FEW)
+    assert (FEW, 0) == (entrance.walked_in["retail"], entrance.turned_away["retail"])
+    second(entrance, MAY + FEW)
+    lanes = entrance.reading()["lanes"]
+    assert isinstance(lanes, dict)
+    assert (MAY, FEW) == (lanes["retail"]["walked_in"], lanes["retail"]["turned_away"])
+    second(entrance, FEW)
+    assert 0 == entrance.turned_away["retail"]
+
+
+def test_who_holds_a_place_until_he_is_refused_makes_no_line(entrance: Door) -> None:
+    """A script with invented tokens asks as fast as it can: nobody of it has come in, and nobody needs a pass for it.
+    But where some of a crowd are refused for want of room, the others are a crowd all the same.
+    """
+    second(entrance, MAY + FEW, refused=MAY - 5)
+    assert 0 == entrance.turned_away["retail"]
+    second(entrance, MAY + FEW, refused=5)
+    assert FEW == entrance.turned_away["retail"]
+
+
+@pytest.mark.parametrize(("walked_in", "called"), [(0, MAY), (FEW, MAY - FEW), (MAY, 9), (3 * MAY, 9)])
+def test_the_line_lets_in_no_second_crowd_beside_those_who_walk_in(walked_in: int, called: int) -> None:
+    """While no pass is asked for, numbers are called at the rate of newcomers, less those who had none; never below
+    the pace.
+    """
+    admission = Admission(9.0, pass_needed=False, walked_in_per_s=walked_in)
+    _, now = step(later(ROW, 1.0), RETAIL, admission, Counts(given=500, last_number=500), seed=SEED)
+    assert called == now.now_serving
+
+
+@pytest.mark.parametrize("newcomers", [MAY, MAY + FEW])
+async def test_what_doors_saw_of_a_rush_is_decided_by_at_once(db: Database, bus: Bus, newcomers: int) -> None:
+    """Those who walked in anywhere are told to who calls numbers; one door that sent somebody to the line is enough
+    for passes to be asked for at all of them.
+    """
+    lanes = Lanes(db, bus)
+    await lanes.look()
+    for came in (FEW, newcomers):
+        door = Door(clock=lambda: 0.0)
+        second(door, came)
+        await pace_store.put_reading(db, new_id(), msgspec.json.encode(door.reading()).decode())
+    await Controller(db, lanes, process=new_id()).second()
+    admission = (await Paces(db, lanes).admissions())["retail"]
+    assert (newcomers > MAY, FEW + MAY) == (admission.pass_needed, admission.walked_in_per_s)
