@@ -22,7 +22,7 @@ OPENING_PER_S = 25.0
 """So many may be let in a second however few leave: a chain that has just begun shows only later what it can do."""
 _FOLD = 1.5
 """Beyond OPENING_PER_S at most so many times as many come in as leave: a stay passes before they are felt."""
-_FILLS_S, _FILLS_EMPTY_S = 8.0, 2.0
+_FILLS_S, _FILLS_EMPTY_S = 12.0, 2.0
 """Room is filled, and what is too much is worked off, over the first of these; where much is empty, over the second.
 Filled faster, those who came together would leave together, and their places be given on together: for good."""
 _GROWTH_A_S, _PROBING_A_STAY, _DRAINING_A_S, _DRAINING_A_STAY = 0.12, 0.25, 0.04, 0.4
@@ -36,7 +36,7 @@ _ENOUGH = 1.15
 that is beyond it only makes everybody's stay longer.
 """
 _BEST_FADES_A_S = 0.002
-_FULL_SHARE, _USED_SHARE = 0.75, 0.7
+_FULL_SHARE, _USED_SHARE = 0.7, 0.7
 _LOAD_GOOD = 0.9
 _PRESSED = 0.65
 """So much of the pressure at which a door refuses is as much as there may be while people wait outside: whoever is
