@@ -15,12 +15,14 @@ import tempfile
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import AsyncExitStack, asynccontextmanager, suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from itertools import count
 from pathlib import Path
 from typing import Any
 
 import msgspec
 import uvloop
+from bare_server import bare_server
 from figures import Figures, parser, rate
 from litestar.types import Receive, Scope, Send
 
@@ -43,20 +45,24 @@ CONNECTIONS = 16
 LOOK, REFUSED, HOME = "/gate/retail.json", "/v/ABCDEFGHIJKLMNOPQRSTUV", "/"
 RESTS = "part_resting to a GET"
 """The cheapest refusal."""
-_CROWD = 128
+_CROWD, _PATIENCE_S = 128, 0.15
 """Lines on which those ask who are refused only after they have waited."""
 _WARM_S, _WARM_TIMES, _REFUSED_SHARE = 1.0, 20, 0.98
 
 
 @dataclass(frozen=True)
 class Refusal:
-    """One refusal: its code, what is asked for it, how much is sent, on how many lines, and as what."""
+    """One refusal: its code, what is asked for it, how much is sent, on how many lines, and as what.
+
+    `wait_s` is about how long it is waited for: so long waits the server that it is compared with.
+    """
 
     code: str
     target: str
     body_bytes: int
     lines: int = CONNECTIONS
     media_type: str = "application/json"
+    wait_s: float = 0.0
 
     @property
     def name(self) -> str:
@@ -71,10 +77,17 @@ class Refusal:
         )
         return head.encode() + b" " * self.body_bytes
 
+    def of_nothing(self) -> Refusal:
+        """The same asked of a server that does nothing."""
+        return replace(self, target=f"/?code={self.code}" + (f"&wait_s={self.wait_s}" if self.wait_s else ""))
+
 
 NEEDS_PASS = Refusal("pass_needed", "/v1/orders", 1_000)
-CROWDED = Refusal("service_crowded", "/v1/orders/00000000-0000-7000-8000-000000000000/cancel", 1_000, lines=_CROWD)
+CROWDED = Refusal(
+    "service_crowded", "/v1/orders/00000000-0000-7000-8000-000000000000/cancel", 1_000, lines=_CROWD, wait_s=_PATIENCE_S
+)
 UPLOADS = Refusal("uploads_crowded", "/v1/verify", 100_000, media_type="application/pdf")
+_POSTS = (UPLOADS, CROWDED, NEEDS_PASS)
 
 
 def main() -> None:
@@ -115,13 +128,18 @@ async def measure_door(figures: Figures, seconds: float) -> None:
 
     door = Door(clock=time.monotonic)
     shedding = Shedding(nothing, door, pass_of=lambda _: None)
-    headers = [(b"host", b"x"), (b"authorization", b"Bearer ems_" + b"a" * 43), (b"accept", b"*/*")]
-    scope: Any = {"type": "http", "http_version": "1.1", "method": "GET", "path": "/v1/stamps/x", "headers": headers}
-    bare_us = await call_us(lambda: nothing(scope, _receive, _send), seconds / 2)
-    admitted_us = await call_us(lambda: shedding(scope, _receive, _send), seconds / 2)
+    people = count()
+
+    def asked(method: str, path: str) -> Any:
+        """A request of somebody new: who repeats before he was told to is held back, which costs no work but time."""
+        session = b"Bearer ems_%043d" % next(people)
+        headers = [(b"host", b"x"), (b"authorization", session), (b"accept", b"*/*")]
+        return {"type": "http", "http_version": "1.1", "method": method, "path": path, "headers": headers}
+
+    bare_us = await call_us(lambda: nothing(asked("GET", "/v1/stamps/x"), _receive, _send), seconds / 2)
+    admitted_us = await call_us(lambda: shedding(asked("GET", "/v1/stamps/x"), _receive, _send), seconds / 2)
     door.lane_steps = {RETAIL: Step.STAMPING}
-    refused: Any = {**scope, "method": "POST", "path": "/v1/stamps"}
-    refused_us = await call_us(lambda: shedding(refused, _receive, _send), seconds / 2)
+    refused_us = await call_us(lambda: shedding(asked("POST", "/v1/stamps"), _receive, _send), seconds / 2)
     figures.say("let in, in the process", admitted_us - bare_us, "us", yardstick="no door", yardstick_value=bare_us)
     figures.say("turned away, in the process", refused_us, "us", yardstick="no door", yardstick_value=bare_us)
 
@@ -139,8 +157,11 @@ async def measure_service(figures: Figures, folder: Path, seconds: float) -> Non
     finally:
         await service.stop()
     del refusals[RESTS]  # with its answers a second below
-    for name, spent_ms in refusals.items():
-        figures.say(f"CPU: {name}", spent_ms, "ms", yardstick="the front page", yardstick_value=cost[HOME][0])
+    bare = await bare_refusals_ms(seconds)
+    for name in (one for one in refusals if one in bare):
+        figures.say(
+            f"CPU: {name}", refusals[name], "ms", yardstick="a server that does nothing", yardstick_value=bare[name]
+        )
     for name, path in (("a refusal over HTTP", REFUSED), ("a look at the line", LOOK)):
         for beside, other in (("a static file", static), ("the front page", HOME)):
             figures.say(f"CPU: {name}", cost[path][0], "ms", yardstick=beside, yardstick_value=cost[other][0])
@@ -155,35 +176,41 @@ async def refusals_ms(service: RunningService, seconds: float) -> dict[str, floa
     found = {}
     for refusal, brought_about in ((UPLOADS, uploads_held(service)), (CROWDED, database_stopped(service))):
         async with brought_about:
-            found[refusal.name] = await refusal_ms(service, refusal, seconds)
+            found[refusal.name] = await refusal_ms(service.port, service.pids()["web"], refusal, seconds)
     await change_lane(service, always_room=True)
-    found[NEEDS_PASS.name] = await refusal_ms(service, NEEDS_PASS, seconds)
+    found[NEEDS_PASS.name] = await refusal_ms(service.port, service.pids()["web"], NEEDS_PASS, seconds)
     await turn_away(service)
     found[RESTS], _ = await cost_ms(service, REFUSED, seconds)
     return {name: cost for name, cost in found.items() if cost is not None}
 
 
-async def refusal_ms(service: RunningService, refusal: Refusal, seconds: float) -> float | None:
-    """Processor time for one such refusal, once nearly all get it; None when they do not."""
+async def bare_refusals_ms(seconds: float) -> dict[str, float]:
+    """The same of the same server with an application that does nothing else."""
+    async with bare_server() as (port, pid):
+        found = {one.name: await refusal_ms(port, pid, one.of_nothing(), seconds) for one in _POSTS}
+    return {name: spent_ms for name, spent_ms in found.items() if spent_ms is not None}
+
+
+async def refusal_ms(port: int, pid: int, refusal: Refusal, seconds: float) -> float | None:
+    """Processor time of a server for one such refusal, once nearly all get it; None when they do not."""
     for _ in range(_WARM_TIMES):
-        refused, others = await hammer_refused(service, refusal, _WARM_S)
+        refused, others = await hammer_refused(port, refusal, _WARM_S)
         if refused >= _REFUSED_SHARE * (refused + others) > 0:
             break
     else:
         return None
-    web = service.pids()["web"]
-    before = cpu_seconds(web)
-    refused, others = await hammer_refused(service, refusal, seconds)
-    cost = cpu_seconds(web) - before
+    before = cpu_seconds(pid)
+    refused, others = await hammer_refused(port, refusal, seconds)
+    cost = cpu_seconds(pid) - before
     return cost / refused * 1e3 if refused >= _REFUSED_SHARE * (refused + others) > 0 else None
 
 
-async def hammer_refused(service: RunningService, refusal: Refusal, seconds: float) -> tuple[int, int]:
+async def hammer_refused(port: int, refusal: Refusal, seconds: float) -> tuple[int, int]:
     """Ask again and again; answers how many were refused so, and how many were answered otherwise."""
     end, code, found = time.perf_counter() + seconds, f'"{refusal.code}"'.encode(), [0, 0]
 
     async def one_line() -> None:
-        reader, writer = await asyncio.open_connection("127.0.0.1", service.port)
+        reader, writer = await asyncio.open_connection("127.0.0.1", port)
         with suppress(TimeoutError):  # a request that got in hangs with the database
             async with asyncio.timeout_at(asyncio.get_running_loop().time() + seconds + 1):
                 while time.perf_counter() < end:

@@ -34,12 +34,18 @@ def test_a_cut_leaves_room_for_those_who_leave_and_for_who_is_called_in_their_pl
     assert 1.1 * PER_S * (STAY_S + 2) < pacer.window < 1.5 * PER_S * STAY_S
 
 
-def test_who_leaves_after_having_been_kept_waiting_teaches_nothing(pacer: Pacer) -> None:
-    """All was late for twenty seconds, so their stays were long: believed, they would let in a second such crowd."""
+@pytest.mark.parametrize(
+    "changes",
+    [{"pressure": 4.0}, {"settled": 0.0, "under_way": 9, "oldest_s": 60.0}],
+    ids=["all was late", "all stood still"],
+)
+def test_who_leaves_after_having_been_kept_waiting_teaches_nothing(pacer: Pacer, changes: dict[str, float]) -> None:
+    """Their stays were long for twenty seconds: believed, they would let in a second such crowd."""
     inside = PER_S * STAY_S
     for _ in range(20):
         inside += PER_S
-        lived(pacer, inside, pressure=4.0, waiting=5_000)
+        lane = LaneSeen(inside=inside, entered=PER_S, waiting=5_000, share=1.0)
+        pacer.turn(Seen({"retail": lane}, **{"settled": 1.0, **changes}))  # type: ignore[arg-type]
     for _ in range(8):
         inside -= PER_S
         lived(pacer, inside, waiting=5_000)
@@ -75,3 +81,31 @@ def test_people_are_let_in_up_to_well_below_what_makes_a_door_refuse(pacer: Pace
     for _ in range(5):
         lived(pacer, int(before), pressure=0.9, waiting=5_000)
     assert pacer.window < before
+
+
+def test_pressure_where_nobody_waits_is_not_of_the_crowd() -> None:
+    """Programs of partners, a slow disk: short of what makes doors refuse it keeps nobody out, whatever is known."""
+    pacer = Pacer(start=250)
+    for _ in range(120):
+        assert not lived(pacer, 200, pressure=0.8).pass_needed
+    assert pacer.window >= 200
+
+
+@pytest.mark.parametrize("changes", [{"known": False}, {"doors": 2}], ids=["nobody counts", "another door counts"])
+def test_who_is_counted_by_others_has_neither_come_nor_left(pacer: Pacer, changes: dict[str, int]) -> None:
+    """The database was away, or a process came and went: those who were inside a second ago still are."""
+    leaving_per_s = pacer._leaving_per_s
+    for _ in range(5):
+        pacer.turn(Seen({"retail": LaneSeen(inside=0, share=1.0)}, settled=1.0, **changes))  # type: ignore[arg-type]
+    for _ in range(3 * STAY_S):
+        lived(pacer, PER_S * STAY_S, pressure=4.0, waiting=5_000)
+    assert STAY_S == pytest.approx(pacer._stay.seconds, abs=1)
+    assert leaving_per_s == pytest.approx(pacer._leaving_per_s, rel=0.1)
+
+
+def test_a_calm_second_now_and_then_does_not_keep_a_rush_from_being_worked_off() -> None:
+    """Whoever begins to decide in the middle of one knows no stay, and finds none while all is late."""
+    pacer = Pacer(start=200)
+    for second in range(120):
+        lived(pacer, 200, pressure=0.1 if second % 4 == 0 else 2.0, waiting=5_000)
+    assert pacer.window < 180

@@ -30,6 +30,13 @@ async def test_each_refusal_comes_about_and_is_measured_by_itself(short_folder: 
     assert 200 == home
 
 
+async def test_a_server_that_does_nothing_is_asked_the_same() -> None:
+    """Each refusal that is asked for by a POST, by its name: with its body, and after its wait."""
+    found = await door.bare_refusals_ms(0.5)
+    assert [door.UPLOADS.name, door.CROWDED.name, door.NEEDS_PASS.name] == list(found)
+    assert all(spent_ms > 0 for spent_ms in found.values())
+
+
 async def test_a_refusal_that_does_not_come_about_is_not_measured(
     short_folder: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -38,7 +45,7 @@ async def test_a_refusal_that_does_not_come_about_is_not_measured(
     service = RunningService(short_folder / "calm")
     await service.start()
     try:
-        assert await door.refusal_ms(service, door.UPLOADS, 0.2) is None
+        assert await door.refusal_ms(service.port, service.pids()["web"], door.UPLOADS, 0.2) is None
         await service.stop()
     finally:
         service.kill_rest()

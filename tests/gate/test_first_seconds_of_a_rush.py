@@ -9,7 +9,7 @@ from waiting_people import SEED
 
 from emeterai.gate import pace_store
 from emeterai.gate.conductor import Admission, step
-from emeterai.gate.controller import Controller, Paces
+from emeterai.gate.controller import Controller, LanePace, Paces, admission_of
 from emeterai.gate.door import WALK_IN_PER_S, Door
 from emeterai.gate.lanes import Lanes
 from emeterai.gate.room_store import Counts
@@ -22,9 +22,10 @@ FEW, MAY = 8, int(WALK_IN_PER_S)
 
 def second(door: Door, newcomers: int, *, refused: int = 0) -> None:
     """A second in which so many come without a pass, and so many of those who may walk in get a refusal inside."""
-    came = [door.walks_in("retail") for _ in range(newcomers)]
-    for reservation in [one for one in came if one][:refused]:
-        door.stayed_out("retail", reservation)
+    for place in range(newcomers):
+        reservation = door.walks_in("retail")
+        if reservation and place < refused:
+            door.stayed_out("retail", reservation)
     door.second()
 
 
@@ -50,10 +51,26 @@ def test_who_holds_a_place_until_he_is_refused_makes_no_line(entrance: Door) -> 
     """A script with invented tokens asks as fast as it can: nobody of it has come in, and nobody needs a pass for it.
     But where some of a crowd are refused for want of room, the others are a crowd all the same.
     """
-    second(entrance, MAY + FEW, refused=MAY - 5)
-    assert 0 == entrance.turned_away["retail"]
-    second(entrance, MAY + FEW, refused=5)
-    assert FEW == entrance.turned_away["retail"]
+    second(entrance, 4 * MAY, refused=2 * MAY)
+    assert (MAY, 0) == (entrance.walked_in["retail"], entrance.turned_away["retail"])
+    second(entrance, 2 * MAY, refused=FEW)
+    assert MAY - FEW == entrance.turned_away["retail"]
+
+
+def test_a_crowd_that_stays_may_walk_in_once_it_is_usual(entrance: Door) -> None:
+    """Thirty newcomers a second, and room for them: while passes are asked for after each of their seconds, nothing is
+    learned of how many are usual, nor forgotten.
+    """
+    turned_away = []
+    for _ in range(8):
+        for _ in range(3):
+            second(entrance, MAY + 5)
+            turned_away.append(entrance.turned_away["retail"])
+        entrance.passes_needed = frozenset({"retail"})
+        for _ in range(6):
+            second(entrance, MAY + 5)
+        entrance.passes_needed = frozenset()
+    assert (5, 0) == (turned_away[0], turned_away[-1])
 
 
 @pytest.mark.parametrize(("walked_in", "called"), [(0, MAY), (FEW, MAY - FEW), (MAY, 9), (3 * MAY, 9)])
@@ -77,6 +94,14 @@ async def test_what_doors_saw_of_a_rush_is_decided_by_at_once(db: Database, bus:
         door = Door(clock=lambda: 0.0)
         second(door, came)
         await pace_store.put_reading(db, new_id(), msgspec.json.encode(door.reading()).decode())
-    await Controller(db, lanes, process=new_id()).second()
+    controller = Controller(db, lanes, process=new_id())
+    await controller.second()
+    assert 2 == controller._pacer._doors
     admission = (await Paces(db, lanes).admissions())["retail"]
     assert (newcomers > MAY, FEW + MAY) == (admission.pass_needed, admission.walked_in_per_s)
+
+
+def test_who_walked_in_a_minute_ago_keeps_no_number_from_being_called() -> None:
+    """Nobody decides any more: what was seen in the last second that somebody did says nothing of this one."""
+    pace = LanePace(per_s=0.2, walked_in=MAY)
+    assert [MAY, 0] == [admission_of(pace.aged(age_s)).walked_in_per_s for age_s in (1.0, 60.0)]

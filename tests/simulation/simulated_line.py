@@ -113,7 +113,7 @@ class SimulatedLine:
         expected = self.arriving(second)
         came = int(expected) + (self.chance.random() < expected % 1)
         walked_in = min(came, int(max(_WALK_IN_PER_S, _SURGE * self.usual))) if self.open else 0
-        self.usual += _USUAL * (walked_in - self.usual)
+        self.usual += _USUAL * (walked_in - self.usual) if self.open else 0.0
         self.waiting += came - walked_in
         entered = walked_in + sum(at <= second for at in self.coming)
         self.coming = [at for at in self.coming if at > second]

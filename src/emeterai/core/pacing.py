@@ -40,9 +40,10 @@ _FULL_SHARE, _USED_SHARE = 0.7, 0.7
 _LOAD_GOOD = 0.9
 _PRESSED = 0.65
 """So much of the pressure at which a door refuses is as much as there may be while people wait outside: whoever is
-inside is to be refused nothing, and a door that is full has been too full for a stay already."""
+inside is to be refused nothing, and a door that is full has been too full for a stay already. Where nobody waits it is
+not the crowd that presses."""
 _REFUSED_SHARE = 0.02
-_SMOOTH, _SMOOTH_LEAVING, _SMOOTH_STAY = 0.2, 0.06, 0.2
+_SMOOTH, _SMOOTH_LEAVING, _SMOOTH_STAY, _SMOOTH_STAY_LATE = 0.2, 0.06, 0.2, 0.03
 _QUIET_S = 5.0
 _CALM_SHARE = 0.5
 """A longer stay than before is believed when nothing was late for so large a part of it."""
@@ -76,7 +77,8 @@ class Seen:
     """The whole chain in the last second.
 
     `oldest_s` is how long the longest waiting unit waits to be sealed; `pressure` that of the doors (core/brownout);
-    `refused` so many requests of people inside were refused. `known` False: nothing could be measured.
+    `refused` so many requests of people inside were refused. So many `doors` counted who is inside; `known` False:
+    nothing could be measured.
     """
 
     lanes: Mapping[str, LaneSeen]
@@ -85,6 +87,7 @@ class Seen:
     oldest_s: float = 0.0
     pressure: float = 0.0
     refused: int = 0
+    doors: int = 1
     known: bool = True
 
 
@@ -109,10 +112,10 @@ class _LanePace:
     room: bool = False
     quiet_s: float = 0.0
 
-    def look(self, lane: LaneSeen) -> None:
-        """Take in what was seen: who came, and who has left."""
-        self.coming = max(0.0, self.coming - lane.entered)
-        if self.inside is not None:
+    def look(self, lane: LaneSeen, *, is_same: bool) -> None:
+        """Take in what was seen: who came, and who has left; unless others counted than before (`is_same`)."""
+        self.coming, self.left = max(0.0, self.coming - lane.entered), 0
+        if self.inside is not None and is_same:
             # Whoever waits elsewhere for somebody who is away has not left: nobody is let in for that.
             left = max(0, self.inside + lane.entered + lane.came_back - lane.sent_away - lane.inside)
             self.left = left
@@ -134,32 +137,46 @@ class _Stay:
 
     def __init__(self) -> None:
         self.seconds = 0.0
-        self._left = 0
+        self._left = self._first_left = self._first_came = 0
         self._came: deque[int] = deque(maxlen=_STAYS_S_MAX)
         """How many had come by each second, the oldest of which is the last by which no more had than have left."""
         self._late_s = self._calm_s = 0
 
     def follow(self, inside: int, left: int) -> None:
-        """Count a second from which nothing can be learned: who leaves in it has left."""
-        self._left += left
-        self._came.append(self._left + inside)
-        while len(self._came) > 1 and self._came[1] <= self._left:
-            self._came.popleft()
+        """Count a second from which nothing can be learned, nor of the stays that it lengthens: who leaves has left."""
+        self._calm_s = 0
+        self._count(inside, left)
+
+    def begin(self) -> None:
+        """Count anew: those who were inside are not those who are. What is known of stays is kept."""
+        self._came.clear()
+        self._calm_s = 0
 
     def look(self, inside: int, left: int, leaving_per_s: float, *, is_late: bool) -> None:
         """Take in a second: so many are inside, so many left."""
-        self.follow(inside, left)
-        found_s = len(self._came) - 1.0
-        self._late_s = self._late_s + 1 if is_late and inside else 0
+        self._count(inside, left)
+        is_whole = self._left > self._first_left and self._left >= self._first_came
+        found_s = len(self._came) - 1.0 if is_whole else 0.0
+        self._late_s = self._late_s + 1 if is_late and inside else max(0, self._late_s - 1)
         self._calm_s = 0 if is_late else self._calm_s + 1
         if not is_late and leaving_per_s < _FLOW_MIN_PER_S:
             self.seconds = 0.0
             while len(self._came) > 1:
                 self._came.popleft()
         elif 0.0 < found_s <= max(self._calm_s / _CALM_SHARE, self.seconds):
-            self.seconds += _SMOOTH_STAY * (found_s - self.seconds) if self.seconds else found_s
+            smooth = _SMOOTH_STAY_LATE if is_late else _SMOOTH_STAY
+            self.seconds += smooth * (found_s - self.seconds) if self.seconds else found_s
         elif not self.seconds and self._late_s > _UNKNOWN_S_MAX:
             self.seconds = _STAY_S_MIN
+
+    def _count(self, inside: int, left: int) -> None:
+        """One more second. Until as many have left as were there in the first, nobody's whole stay was seen."""
+        self._left += left
+        if not self._came:
+            self._first_left, self._first_came = self._left, self._left + inside
+        self._came.append(self._left + inside)
+        while len(self._came) > 1 and self._came[1] <= self._left:
+            self._came.popleft()
 
 
 class Pacer:
@@ -175,14 +192,19 @@ class Pacer:
         self._leaving_per_s = self._best_per_s = 0.0
         self._stay = _Stay()
         self._was_full = False
+        self._doors = 0
         self._lanes: dict[str, _LanePace] = {}
         self.reasons: list[str] = []
 
     def turn(self, seen: Seen) -> dict[str, Pace]:
         """The pace of every lane for the next second."""
         self._lanes = {name: self._lanes.get(name) or _LanePace() for name in seen.lanes}
+        doors = seen.doors if seen.known else 0
+        is_same, self._doors = 0 < doors == self._doors, doors
+        if not is_same:
+            self._stay.begin()
         for name, lane in seen.lanes.items():
-            self._lanes[name].look(lane)
+            self._lanes[name].look(lane, is_same=is_same)
         self._resize(seen)
         wanted = {
             name: 0.0 if lane.paused else lane.inside + lane.waiting + self._lanes[name].coming
@@ -209,7 +231,8 @@ class Pacer:
         """The window after a second in which something could be measured."""
         self._refused_share += _SMOOTH * (seen.refused / max(10, inside) - self._refused_share)
         slow = seen.oldest_s / self._oldest_s_max
-        doors = max(seen.pressure / _PRESSED, self._refused_share / _REFUSED_SHARE)
+        pressed = _PRESSED if _has_line(seen) else 1.0
+        doors = max(seen.pressure / pressed, self._refused_share / _REFUSED_SHARE)
         load = max(slow, doors)
         self._learn(inside, slow, doors)
         stay_s = self._stay.seconds
@@ -243,8 +266,7 @@ class Pacer:
 
     def _is_used(self, seen: Seen, inside: int) -> bool:
         """Whether people wait, and the window is what keeps them out."""
-        waiting = any(lane.waiting and not lane.paused for lane in seen.lanes.values())
-        return waiting and inside + self._coming() >= _USED_SHARE * self.window
+        return _has_line(seen) and inside + self._coming() >= _USED_SHARE * self.window
 
     def _filled(self, inside: int) -> float:
         """A window that nobody fills says nothing: it is cut to those who are inside and on the way, and some more. But
@@ -283,3 +305,8 @@ class Pacer:
         busy = crowded or lane.waiting > 0 or lane.turned_away > 0 or lane.paused or lane.always_room
         pace.quiet_s = 0.0 if busy else pace.quiet_s + 1.0
         pace.room = busy or (pace.room and pace.quiet_s < _QUIET_S)
+
+
+def _has_line(seen: Seen) -> bool:
+    """Whether somebody waits for others, and not for a lane to go on."""
+    return any(lane.waiting and not lane.paused for lane in seen.lanes.values())

@@ -47,16 +47,24 @@ class Advance:
 
 
 def advanced(
-    now_serving: int, *, credit: float, last_turn: int, admit_per_s: float, passed_s: float, come_share: float
+    now_serving: int,
+    *,
+    credit: float,
+    last_turn: int,
+    admit_per_s: float,
+    passed_s: float,
+    come_share: float,
+    lead_s: float = LEAD_S,
 ) -> Advance:
     """Move the turn by what may be let in during `passed_s`, and on over those who do not come.
 
-    `last_turn` is the highest that anybody holds. The turn never goes back.
+    `last_turn` is the highest that anybody holds; the turn runs ahead of it by what may be let in during `lead_s`. It
+    never goes back.
     """
     called_per_s = max(0.0, admit_per_s) / max(come_share, COME_SHARE_MIN)
     wanted = credit + called_per_s * passed_s
     steps = int(wanted)
-    furthest = last_turn + int(called_per_s * LEAD_S)
+    furthest = last_turn + int(called_per_s * lead_s)
     reached = max(now_serving, min(now_serving + steps, furthest))
     return Advance(reached, 0.0 if reached < now_serving + steps else wanted - steps)
 

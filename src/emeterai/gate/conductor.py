@@ -17,7 +17,7 @@ import msgspec
 import structlog
 
 from emeterai.core.draw import SEED_BYTES, commitment_of
-from emeterai.core.turns import RISE_TOLD, Mark, advanced, come_share_of, marked, rate_of, served_at
+from emeterai.core.turns import LEAD_S, RISE_TOLD, Mark, advanced, come_share_of, marked, rate_of, served_at
 from emeterai.gate import room_store
 from emeterai.gate.door import WALK_IN_PER_S
 from emeterai.gate.draw_seeds import DrawSeeds
@@ -50,6 +50,8 @@ STILL_S_MAX = 5.0
 """After a standstill that was longer the line goes on; it does not make up for it all at once, and
 the rest of it is taken from nobody's grace.
 """
+_QUIET_LEAD_S = 0.4
+"""While no pass is needed few take a number. Whoever comes first in a rush has those that were called ahead."""
 _COME_WINDOW_S, _COME_LAG_S = 300.0, 30.0
 _BEFORE_S, _BEFORE_S_MIN = 300.0, 60.0
 """A wait is compared with what was told so long ago; in a line that is younger with the first word, a minute old."""
@@ -209,6 +211,7 @@ def step(
             admit_per_s=admission.per_s,
             passed_s=passed_s,
             come_share=share,
+            lead_s=_QUIET_LEAD_S if is_quiet else LEAD_S,
         )
         row = replace(row, now_serving=went.now_serving, credit=went.credit, come_share=share)
         marks = msgspec.structs.replace(

@@ -136,7 +136,7 @@ class LanePace(msgspec.Struct, frozen=True, kw_only=True):
             return self
         left = 0.5 ** ((age_s - _STALE_S) / _HALVES_S)
         per_s = self.floor_per_s + max(0.0, self.per_s - self.floor_per_s) * left if self.per_s > 0 else 0.0
-        return msgspec.structs.replace(self, per_s=per_s, reasons=("unknown",))
+        return msgspec.structs.replace(self, per_s=per_s, reasons=("unknown",), walked_in=0)
 
 
 def admission_of(pace: LanePace) -> Admission:
@@ -286,6 +286,7 @@ def _seen(
         oldest_s=oldest_s,
         pressure=max((max(one.pressure, one.ratio) for one in webs), default=0.0),
         refused=sum(lane.inside_refused for lane in whole.values()),
+        doors=len(webs),
         known=bool(webs),
     )
 

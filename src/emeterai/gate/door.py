@@ -179,11 +179,12 @@ class Door:
         self._second = 1
         self._walked_in: Counter[str] = Counter()
         self.walked_in: Counter[str] = Counter()
-        """So many came in without a pass in the last second."""
+        """So many came in without a pass in the last second, or were about to at its end."""
+        self._stayed_out: Counter[str] = Counter()
         self._turned_away: Counter[str] = Counter()
         self.turned_away: Counter[str] = Counter()
-        """So many were to have one although none was asked for, in the last second; but where fewer than half of those
-        who may had come in by its end, others only held places until they were refused, and that is no crowd."""
+        """So many were to have one although none was asked for, in the last second; but where more were refused than
+        came in, they only held places until then, and that is no crowd."""
         self._usual_per_s: dict[str, float] = {}
         self._seen_at_s: dict[tuple[str, bytes], float] = {}
         self._sent_away: set[tuple[str, bytes]] = set()
@@ -252,6 +253,7 @@ class Door:
 
     def stayed_out(self, lane: str, second: int) -> None:
         """One who was to walk in has been refused inside, or has gone: nobody came in."""
+        self._stayed_out[lane] += 1
         if second == self._second:
             self._walked_in[lane] -= 1
 
@@ -341,14 +343,14 @@ class Door:
 
     def second(self) -> None:
         """Once a second: how it goes, and which step follows from it."""
-        self.turned_away = Counter(
-            {lane: n for lane, n in self._turned_away.items() if self._walked_in[lane] >= self._walk_in_max(lane) / 2}
-        )
-        self._turned_away.clear()
-        for lane in {*self._walked_in, *self._usual_per_s}:
+        crowded = {lane for lane, came in self._walked_in.items() if came >= self._stayed_out[lane]}
+        self.turned_away = Counter({lane: away for lane, away in self._turned_away.items() if lane in crowded})
+        for lane in {*self._walked_in, *self._usual_per_s} - self.passes_needed:
             usual = self._usual_per_s.get(lane, 0.0)
             self._usual_per_s[lane] = usual + _USUAL * (self._walked_in[lane] - usual)
         self.walked_in, self._walked_in = self._walked_in, Counter()
+        self._turned_away.clear()
+        self._stayed_out.clear()
         self._second += 1
         count, refused = self._urgent_count, self._urgent_refused
         wait_share = self._urgent_waits_s / count / _URGENT_WAIT_S if count else 0.0
