@@ -287,7 +287,7 @@ def test_few_people_never_need_a_line_however_late_all_is() -> None:
 
 
 @pytest.mark.parametrize(
-    "fault", [{"known": False}, {"settled": 0.0, "under_way": 50, "oldest_s": 30.0}], ids=["unknown", "standing"]
+    "fault", [{"doors": 0}, {"settled": 0.0, "under_way": 50, "oldest_s": 30.0}], ids=["unknown", "standing"]
 )
 def test_what_is_not_known_or_stands_still_asks_for_no_pass_by_itself(fault: dict[str, Any]) -> None:
     """Who is inside stays, and nobody is sent to a line that a fault has made; a line that was there stays."""
@@ -327,7 +327,7 @@ def test_lateness_in_the_first_seconds_of_a_rush_cuts_nothing() -> None:
 def test_without_measurements_only_the_floor_comes_in() -> None:
     """And the window is kept for when they are back."""
     pacer = Pacer(start=500)
-    blind = Seen({"retail": LaneSeen(waiting=1_000, share=1.0, floor_per_s=0.5)}, known=False)
+    blind = Seen({"retail": LaneSeen(waiting=1_000, share=1.0, floor_per_s=0.5)}, doors=0)
     for _ in range(60):
         assert 0.5 == pacer.turn(blind)["retail"].per_s
     assert 500 == pacer.window

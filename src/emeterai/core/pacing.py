@@ -77,7 +77,7 @@ class Seen:
     """The whole chain in the last second.
 
     `oldest_s` is how long the longest waiting unit waits to be sealed; `pressure` that of the doors (core/brownout);
-    `refused` so many requests of people inside were refused. So many `doors` counted who is inside; `known` False:
+    `refused` so many requests of people inside were refused. So many `doors` counted who is inside; where none did
     nothing could be measured.
     """
 
@@ -88,7 +88,6 @@ class Seen:
     pressure: float = 0.0
     refused: int = 0
     doors: int = 1
-    known: bool = True
 
 
 @dataclass(frozen=True, slots=True)
@@ -199,8 +198,7 @@ class Pacer:
     def turn(self, seen: Seen) -> dict[str, Pace]:
         """The pace of every lane for the next second."""
         self._lanes = {name: self._lanes.get(name) or _LanePace() for name in seen.lanes}
-        doors = seen.doors if seen.known else 0
-        is_same, self._doors = 0 < doors == self._doors, doors
+        is_same, self._doors = 0 < seen.doors == self._doors, seen.doors
         if not is_same:
             self._stay.begin()
         for name, lane in seen.lanes.items():
@@ -219,7 +217,7 @@ class Pacer:
     def _resize(self, seen: Seen) -> None:
         """Change the window by what was seen; `reasons` says what was found."""
         is_standing = seen.under_way and not seen.settled and seen.oldest_s > self._oldest_s_max
-        self.reasons = ["unknown"] if not seen.known else ["standing"] if is_standing else []
+        self.reasons = ["unknown"] if not seen.doors else ["standing"] if is_standing else []
         inside = sum(lane.inside for lane in seen.lanes.values())
         if self.reasons:
             self._stay.follow(inside, self._left())

@@ -287,7 +287,6 @@ def _seen(
         pressure=max((max(one.pressure, one.ratio) for one in webs), default=0.0),
         refused=sum(lane.inside_refused for lane in whole.values()),
         doors=len(webs),
-        known=bool(webs),
     )
 
 
