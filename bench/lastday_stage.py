@@ -1,6 +1,7 @@
 """The stage of `emeterai bench lastday`: the service on one core, the crowd on the other, and the people of the day.
 
 Those outside have a process of their own, the room, on the crowd's core: as they would have a machine of their own.
+So has the payment sandbox: it is the bank, and the service asks it as it would ask a bank elsewhere.
 """
 
 from __future__ import annotations
@@ -162,6 +163,7 @@ class Stage:
             self.service.spawn()
         try:
             await self.service.wait_ready()
+            self._cores.move_to_crowd(self.service.pids()["sandbox"])
             if self._room_port:
                 await self._part_room()
             db = await Database.connect(self.service.database_url, connections_max=2, wait_s=5)

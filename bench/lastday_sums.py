@@ -25,7 +25,7 @@ _LOOK_S, _LOOK_SHARE, _LOOK_S_MAX, _LOOK_SPREAD, _HEARD_S = 5.0, 0.1, 60.0, 1.25
 """How the crowd looks: after a tenth of what is left, a minute at the most, spread by a quarter; five seconds when it
 knows nothing. What it hears may be a second old, and it acts in steps of half a second."""
 _OK = range(200, 300)
-_ELSEWHERE = frozenset({"generator", "room", "room, its opener"})
+_ELSEWHERE = frozenset({"generator", "room", "room, its opener", "sandbox"})
 """Not on the service's core."""
 _BUSY, _LINE_MIN = 0.9, 10
 Spread = tuple[float, float, float]

@@ -184,6 +184,7 @@ def small_day() -> Day:
             {
                 "web": 0.5 * min(at_s, 10) + max(0, at_s - 10),
                 "room": 0.1 * at_s,
+                "sandbox": 0.2 * at_s,
                 "generator": 0.9 * at_s,
             },
             {"retail": {"waiting": 100 if at_s < 10 else 0}},
@@ -260,10 +261,10 @@ def test_the_pulse_of_a_core_is_taken_while_something_runs(tmp_path: Path) -> No
 
 
 def test_the_core_is_the_services_and_its_idleness_counts_while_somebody_waits() -> None:
-    """The room and the crowd have the other core; a person costs what the room does for everybody too."""
+    """The room, the bank and the crowd have the other core; a person costs what the room does for everybody too."""
     first, second = sums_of(small_day())
     assert (100.0, 0.2, 0.0) == (first.waiting, first.looks_per_s, second.looks_per_s)
     assert (0.5, 1.0) == pytest.approx((first.service_cpu, second.service_cpu))
     assert (9.0, 0.0) == (first.idle_s, second.idle_s)
     assert {} == first.person_cpu_ms
-    assert {"web": 10_000.0, "room": 1_000.0} == pytest.approx(second.person_cpu_ms)
+    assert {"web": 10_000.0, "room": 1_000.0, "sandbox": 2_000.0} == pytest.approx(second.person_cpu_ms)
