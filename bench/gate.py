@@ -89,6 +89,13 @@ def million(figures: Figures) -> None:
             yardstick="at the origin",
             yardstick_value=seen.origin_per_s,
         )
+        figures.say(
+            f"gate: origin, pages without a script, {waiting:,} waiting",
+            seen.pages_per_s,
+            "requests/s",
+            yardstick="of them made",
+            yardstick_value=seen.made_per_s,
+        )
 
 
 async def served(figures: Figures, folder: Path) -> None:

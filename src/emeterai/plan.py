@@ -6,7 +6,7 @@ import argparse
 import json
 import math
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from pathlib import Path
@@ -35,14 +35,19 @@ PLAN_IMPOSSIBLE = RefusalKind(
     "This plan cannot be made: {detail}.",
 )
 STAMP_MS = {"web": 2.3, "room": 0.0, "sealer": 2.0, "database": 0.7, "steward": 0.02}
-"""Processor time of one stamp of 100 KB in each role, as docs/measured.md has it (`emeterai bench stamp`)."""
+"""Processor time of one stamp of 100 KB in each role, its opener with it: `emeterai bench stamp` at 351 stamps a
+second, 21 November 2026, as docs/measured.md has it ("One stamp, whole")."""
 PERSON_MS = {"web": 27.9, "room": 1.9, "sealer": 6.8, "database": 13.0, "steward": 0.6}
-"""And of a person with one stamp, who also looks, waits, signs in, buys and fetches (`emeterai bench lastday`)."""
+"""And of a person with one stamp, who also looks, waits, signs in, buys and fetches: `emeterai bench lastday` on the
+quicker of our machines, 2026-11. The last day of docs/measured.md ran on a slower one, where a person costs more."""
+CORES_EACH = 8
+"""So many cores has a machine of which nobody says how many."""
 BUSY_MAX = 0.7
 """Processors are planned to be so busy in the busiest hour: what is measured at the edge does not last."""
 _STORED_BYTES, _TAIL_BYTES = 3_271, 12_288
 _PEOPLE_ASK_EVERY_S = 10.0
 _ROLES = {"web": "web", "room": "room", "sealer": "sealer", "postgres": "database", "steward": "steward"}
+_DATABASE = "database"
 _MAY_BE_ABSENT = frozenset({"room", "steward"})
 """Those outside may have no process of their own, and sweeps may cost less than is measured."""
 _COST_LINE = re.compile(r"CPU a (person|stamp): ([a-z]+)(?:-\d+)?(?:,.*)?")
@@ -81,6 +86,11 @@ class Plan(msgspec.Struct, frozen=True):
     waiting_max: int
     burst_wait_s: float
     machines: list[Machine]
+    machine_count: int
+    """So many machines of `cores_each` hold all roles together."""
+    cores_each: int
+    database_machine_cores: int
+    """One of them holds the database, which is not divided: with more cores than the others where it needs more."""
     looking_per_s: int
     into_mbit_per_s: float
     stored_gb: float
@@ -96,6 +106,7 @@ class Wishes:
     wait_s_max: float
     costs_ms: Mapping[str, float]
     file_bytes: int = 800_000
+    cores_each: int = CORES_EACH
 
 
 def add_plan(commands: Any) -> argparse.ArgumentParser:
@@ -107,6 +118,9 @@ def add_plan(commands: Any) -> argparse.ArgumentParser:
     plan.add_argument("--days", type=float, default=22.0, help="from the opening to the deadline (default 22)")
     plan.add_argument("--wait-minutes", type=float, default=10.0, help="the longest wait in the line (default 10)")
     plan.add_argument("--file-kb", type=float, default=800.0, help="a document of an applicant (default 800)")
+    plan.add_argument(
+        "--cores-each", type=int, default=CORES_EACH, metavar="N", help=f"cores of a machine (default {CORES_EACH})"
+    )
     plan.add_argument(
         "--rates",
         type=Path,
@@ -125,12 +139,19 @@ def plan_of(wishes: Wishes) -> Plan:
     campaign = wishes.campaign
     if not (campaign.stamps >= 1 and 0.1 <= campaign.days <= 1_000 and wishes.wait_s_max >= 0):
         raise PLAN_IMPOSSIBLE(detail="it needs people, stamps, and between a tenth of a day and a thousand days")
+    if wishes.cores_each < 1:
+        raise PLAN_IMPOSSIBLE(detail="a machine has at least one core")
     arrivals = arrivals_of(campaign)
     opening = wishes.deadline - timedelta(seconds=STEP_S * len(arrivals))
     planned_per_s = speed_needed(arrivals, wait_s_max=wishes.wait_s_max)
     seen = line_of(arrivals, planned_per_s)
     hour_per_s = busiest_per_s(arrivals, 60)
     burst_per_s = BURST * hour_per_s
+    machines = [
+        Machine(role, cost_ms, max(1, math.ceil(planned_per_s * cost_ms / 1_000 / BUSY_MAX)))
+        for role, cost_ms in wishes.costs_ms.items()
+    ]
+    machine_count, database_machine_cores = machines_for(machines, cores_each=wishes.cores_each)
     return Plan(
         stamps=round(campaign.stamps),
         mean_per_s=campaign.stamps / (len(arrivals) * STEP_S),
@@ -142,15 +163,27 @@ def plan_of(wishes: Wishes) -> Plan:
         longest_wait_at=opening + timedelta(seconds=STEP_S * seen.longest_at),
         waiting_max=round(seen.waiting_max),
         burst_wait_s=max(0.0, burst_per_s - planned_per_s) * 300.0 / planned_per_s,
-        machines=[
-            Machine(role, cost_ms, max(1, math.ceil(planned_per_s * cost_ms / 1_000 / BUSY_MAX)))
-            for role, cost_ms in wishes.costs_ms.items()
-        ],
+        machines=machines,
+        machine_count=machine_count,
+        cores_each=wishes.cores_each,
+        database_machine_cores=database_machine_cores,
         looking_per_s=round(seen.waiting_max / campaign.per_person / _PEOPLE_ASK_EVERY_S),
         into_mbit_per_s=planned_per_s * wishes.file_bytes * 8 / 1e6,
         stored_gb=campaign.stamps * (_STORED_BYTES + _TAIL_BYTES + wishes.file_bytes) / 1e9,
         less=[_less(arrivals, share, planned_per_s, opening) for share in (0.9, 0.75, 0.5, 0.25)],
     )
+
+
+def machines_for(roles: Sequence[Machine], *, cores_each: int) -> tuple[int, int]:
+    """How many machines hold these roles, and how many cores that of the database has.
+
+    All but the database are processes of one core each, so they fill up whatever machine has room.
+    """
+    database = sum(one.cores for one in roles if one.role == _DATABASE)
+    others = sum(one.cores for one in roles) - database
+    if database > cores_each:
+        return 1 + math.ceil(others / cores_each), database
+    return math.ceil((database + others) / cores_each), cores_each
 
 
 def _less(arrivals: list[float], share: float, planned_per_s: float, opening: datetime) -> Less:
@@ -177,14 +210,18 @@ def planned(arguments: argparse.Namespace) -> tuple[Plan, str]:
     person_ms, stamp_ms = measured_costs_ms(*arguments.rates) if arguments.rates else (PERSON_MS, STAMP_MS)
     costs_ms = {role: mean_cost_ms(campaign, person_ms[role], stamp_ms[role]) for role in person_ms}
     costs_ms = {role: cost_ms for role, cost_ms in costs_ms.items() if cost_ms or role not in _MAY_BE_ABSENT}
-    wishes = Wishes(campaign, deadline, arguments.wait_minutes * 60, costs_ms, int(arguments.file_kb * 1_000))
+    file_bytes = int(arguments.file_kb * 1_000)
+    wishes = Wishes(campaign, deadline, arguments.wait_minutes * 60, costs_ms, file_bytes, arguments.cores_each)
     plan = plan_of(wishes)
     if arguments.picture:
         arrivals = arrivals_of(campaign)
         lines: dict[str, LineSeen] = {
             f"{share:.0%}": line_of(arrivals, share * plan.planned_per_s) for share in (1.0, 0.75, 0.5)
         }
-        arguments.picture.write_text(picture_of(arrivals, plan.planned_per_s, lines, deadline), encoding="utf-8")
+        makes = f"the line makes {plan.planned_per_s:,.1f}: {_machines(plan)}"
+        arguments.picture.write_text(
+            picture_of(arrivals, plan.planned_per_s, lines, deadline, makes=makes), encoding="utf-8"
+        )
     return plan, text_of(plan, wishes)
 
 
@@ -231,6 +268,7 @@ def text_of(plan: Plan, wishes: Wishes) -> str:
             "",
             f"Nobody waits longer than {_span(wishes.wait_s_max)} at {plan.planned_per_s:,.1f} stamps/s:",
             *(f"  {_machine(it)}" for it in plan.machines),
+            f"  together {_machines(plan)}",
             f"  longest wait {_span(plan.longest_wait_s)}, at {plan.longest_wait_at:%d %b %H:%M}",
             f"  a burst of five minutes adds {_span(plan.burst_wait_s)}",
             f"  {plan.waiting_max:,} stamps wait at most; the cache answers {plan.looking_per_s:,} looks a second",
@@ -246,6 +284,18 @@ def text_of(plan: Plan, wishes: Wishes) -> str:
 def _machine(it: Machine) -> str:
     cost = f"{it.cpu_ms_a_stamp:.2f} ms of processor time a stamp, {BUSY_MAX:.0%} busy"
     return f"{it.cores:>4} {'core' if it.cores == 1 else 'cores'} for {it.role} ({cost})"
+
+
+def _machines(plan: Plan) -> str:
+    """How many machines that are."""
+    if plan.database_machine_cores == plan.cores_each:
+        return f"{_counted(plan.machine_count, 'machine')} of {_counted(plan.cores_each, 'core')}"
+    others = f"{_counted(plan.machine_count - 1, 'machine')} of {_counted(plan.cores_each, 'core')}"
+    return f"{others}, and one of {plan.database_machine_cores} for the database, which is not divided"
+
+
+def _counted(count: int, name: str) -> str:
+    return f"{count:,} {name}" if count == 1 else f"{count:,} {name}s"
 
 
 def _part(it: Less) -> str:

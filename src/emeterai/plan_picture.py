@@ -13,8 +13,13 @@ _POINTS_MAX = 1_200
 _HOUR_S = 3_600.0
 
 
-def picture_of(arrivals: Sequence[float], per_s: float, lines: Mapping[str, LineSeen], deadline: datetime) -> str:
-    """Two charts over the same days: stamps asked for a second, and the wait in hours for each of the `lines`."""
+def picture_of(
+    arrivals: Sequence[float], per_s: float, lines: Mapping[str, LineSeen], deadline: datetime, *, makes: str
+) -> str:
+    """Two charts over the same days: stamps asked for a second, and the wait in hours for each of the `lines`.
+
+    `makes` says in words what the line makes, and with what.
+    """
     crowd = [came / STEP_S for came in arrivals]
     waits_h = {name: [wait_s / _HOUR_S for wait_s in line.waits_s] for name, line in lines.items()}
     frame = f'viewBox="0 0 {_WIDTH} {2 * _HEIGHT + _GAP}" font-family="sans-serif" font-size="13"'
@@ -22,7 +27,7 @@ def picture_of(arrivals: Sequence[float], per_s: float, lines: Mapping[str, Line
     parts = [
         f'<svg xmlns="http://www.w3.org/2000/svg" {frame}>',
         f'<rect width="{_WIDTH}" height="{2 * _HEIGHT + _GAP}" fill="#ffffff"/>',
-        *_chart(0, {"asked for": crowd}, max(crowd), f"stamps a second; the line makes {per_s:,.1f}", deadline),
+        *_chart(0, {"asked for": crowd}, max(crowd), f"stamps a second; {makes}", deadline),
         _level(per_s, max(crowd)),
         *_chart(
             _HEIGHT + _GAP, waits_h, highest_h, "hours that whoever comes then waits, by part of the plan", deadline

@@ -109,3 +109,31 @@ def test_a_calm_second_now_and_then_does_not_keep_a_rush_from_being_worked_off()
     for second in range(120):
         lived(pacer, 200, pressure=0.1 if second % 4 == 0 else 2.0, waiting=5_000)
     assert pacer.window < 180
+
+
+def failed(pacer: Pacer, given_back: int, *, settled: float = 0.0) -> list[str]:
+    """A second in which so many units were given back because the service failed; answers what is held to be wrong."""
+    lane = LaneSeen(inside=PER_S * STAY_S, entered=PER_S, waiting=5_000, share=1.0)
+    pacer.turn(Seen({"retail": lane}, settled=settled, given_back=given_back, under_way=9, oldest_s=1.0))
+    return pacer.reasons
+
+
+def test_where_units_only_fail_all_stands_although_none_is_old(pacer: Pacer) -> None:
+    """From the third on, whenever it was; and until a stamp is settled, whatever else fails in that second."""
+    assert [[], [], ["standing"], ["standing"]] == [failed(pacer, count) for count in (2, 0, 1, 0)]
+    assert [[], [], ["standing"]] == [failed(pacer, 9, settled=1.0), failed(pacer, 2), failed(pacer, 1)]
+
+
+def test_units_that_fail_among_others_that_are_settled_hold_nobody_up(pacer: Pacer) -> None:
+    """One in two is bad enough, but it is not standing still."""
+    for _ in range(60):
+        assert [] == failed(pacer, 2, settled=2.0)
+
+
+def test_what_failed_on_a_quiet_day_is_forgotten(pacer: Pacer) -> None:
+    """Nobody comes any more who would show that all is well: after two minutes it is taken for well."""
+    assert ["standing"] == failed(pacer, 3)
+    standing = [failed(pacer, 0) for _ in range(200)]
+    assert 60 <= standing.count(["standing"]) <= 120
+    assert [] == standing[-1]
+    assert [] == failed(pacer, 2)

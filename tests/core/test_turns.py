@@ -54,6 +54,12 @@ def test_the_line_moves_on_over_those_who_do_not_come() -> None:
     assert 200 == step.now_serving
 
 
+def test_newcomers_are_there_however_few_came_of_those_before() -> None:
+    """Where nobody waits the turn runs ahead of the last number by no more than if one in five came."""
+    step = advanced(100, credit=0, last_turn=100, admit_per_s=25, passed_s=5, come_share=COME_SHARE_MIN)
+    assert 100 + 2 * 25 * 5 == step.now_serving
+
+
 def test_few_called_say_little_about_how_many_come() -> None:
     """The share leans on what it was, and is never so small that a flood would be called."""
     assert come_share_of(2, 0) > 0.9

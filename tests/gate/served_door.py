@@ -17,6 +17,7 @@ from litestar.types import Receive, Scope, Send
 
 from emeterai.gate.door import Door
 from emeterai.gate.listening import TEMPO, Tempo
+from emeterai.gate.remembered import Remembered
 from emeterai.gate.shedding import Shedding
 from running import free_port
 
@@ -98,17 +99,37 @@ class FixedLimit:
         return self.limit
 
 
-class ServedDoor:
-    """The application, its door and its server, in this process."""
+class EverybodyKnown(Remembered):
+    """Whoever asks has been answered as themselves before, so that the class of work is that of the path."""
 
-    def __init__(self, *, limit: int = 2, shares: Mapping[str, float] | None = None, tempo: Tempo = TEMPO) -> None:
+    def knows(self, who: bytes) -> bool:
+        """Always."""
+        return True
+
+
+class ServedDoor:
+    """The application, its door and its server, in this process. `all_known`: nobody here is a stranger."""
+
+    def __init__(
+        self,
+        *,
+        limit: int = 2,
+        shares: Mapping[str, float] | None = None,
+        tempo: Tempo = TEMPO,
+        all_known: bool = True,
+    ) -> None:
         self.work, self.door = SlowWork(), Door(clock=time.monotonic, chance=random.Random(1))
         self.door.limit = FixedLimit(limit)  # type: ignore[assignment]
         self.door.work.slots.resize(limit)
         self.door.share(shares or {})
         self.lanes_of_keys: dict[bytes, str] = {}
         self.app = app = Shedding(
-            self.work, self.door, pass_of=plain_pass, lane_of_key=self.lanes_of_keys.get, tempo=tempo
+            self.work,
+            self.door,
+            pass_of=plain_pass,
+            lane_of_key=self.lanes_of_keys.get,
+            tempo=tempo,
+            known=EverybodyKnown(lasts_s=60, most=1) if all_known else None,
         )
         self.port = free_port()
         self._server = Server(

@@ -8,6 +8,7 @@ import re
 import subprocess
 from collections.abc import AsyncIterator, Iterator
 from dataclasses import dataclass
+from datetime import datetime, timedelta
 from pathlib import Path
 
 import httpx
@@ -17,12 +18,13 @@ from waiting_people import OPEN, changed, publish
 from emeterai.gate.lanes import Lane, Lanes
 from emeterai.gate.now import NowFiles
 from emeterai.infra.bus import Bus
+from emeterai.infra.clock import utc_now
 from emeterai.infra.database import Database
 from programs import need_program
 from running import RunningService, free_port
 
 GUIDE = Path(__file__).parents[2] / "docs" / "gate.md"
-CAMPAIGN = "cpns-2026"
+CAMPAIGN, DRAWN = "cpns-2026", "pppk-2026"
 FILES = "/srv/emeterai/var/gate/now"
 PLACES = "error_log stderr; pid {0}/pid; events {{ }} http {{ access_log off; " + " ".join(
     f"{kind}_temp_path {{0}}/{kind};" for kind in ("client_body", "proxy", "fastcgi", "uwsgi", "scgi")
@@ -109,14 +111,14 @@ async def answered(client: httpx.AsyncClient, path: str) -> httpx.Response:
             await asyncio.sleep(0.1)
 
 
-async def make_lane(service: RunningService, name: str) -> None:
+async def make_lane(service: RunningService, name: str, *, opens_at: datetime | None = None) -> None:
     """What an operator does while all runs."""
     db, bus = await Database.connect(service.database_url, connections_max=1, wait_s=5), Bus(service.database_url)
     await bus.start()
     try:
         lanes = Lanes(db, bus)
         await lanes.look()
-        await lanes.change(Lane(name=name, title="CPNS 2026"), by="test", seen=0)
+        await lanes.change(Lane(name=name, title="CPNS 2026", opens_at=opens_at), by="test", seen=0)
     finally:
         await bus.close()
         await db.close()
@@ -131,6 +133,7 @@ async def test_a_lane_made_while_running_is_handed_out_from_its_file(proxied: Pr
     """With the headers that caches want, from both proxies, and by the near one when nothing of the service runs."""
     service, near, far = proxied.service, proxied.near, proxied.far
     await make_lane(service, CAMPAIGN)
+    await make_lane(service, DRAWN, opens_at=utc_now() + timedelta(days=1))
     for client in (near, far):
         answer = await answered(client, f"/gate/{CAMPAIGN}.json")
         assert ALL == of_cache(answer)
@@ -143,12 +146,15 @@ async def test_a_lane_made_while_running_is_handed_out_from_its_file(proxied: Pr
         assert 400 == (await client.get("/gate/..%2f..%2fsecrets%2fgate.json")).status_code
     taken = await near.post(f"/gate/{CAMPAIGN}/tickets", json={})
     assert 201 == taken.status_code, taken.text
+    await answered(near, f"/gate/{DRAWN}/undian?nomor=7")
     assert 0 == await service.stop()
     assert 502 == (await near.get("/masuk")).status_code
     await asyncio.sleep(1.5)  # what a cache kept for its second is old now
     for client in (near, far):
         assert ALL == of_cache(await client.get(f"/gate/{CAMPAIGN}.json"))
         assert 200 == (await client.get(f"/gate/{CAMPAIGN}?dari=poster")).status_code
+    for asked, status in (("nomor=7&x=1", 200), ("x=1&nomor=7&nomor=8", 200), ("nomor=8", 502), ("x=1", 502)):
+        assert status == (await near.get(f"/gate/{DRAWN}/undian?{asked}")).status_code, asked
     publish(service.data_path / "gate", changed(OPEN, lane=CAMPAIGN, now_serving=4_711))
     assert 4_711 == (await near.get(f"/gate/{CAMPAIGN}.json")).json()["now_serving"]
 

@@ -13,7 +13,7 @@ from prometheus_client import REGISTRY
 
 from emeterai.core.refusal import Refused
 from emeterai.gate import lane_store, pace_store
-from emeterai.gate.controller import Controller, LanePace, Paces, admission_of, settled_reader
+from emeterai.gate.controller import FAILED, Controller, LanePace, Paces, admission_of, settled_reader
 from emeterai.gate.keeper import Keeper
 from emeterai.gate.lanes import DEFAULTS, RETAIL, Lane, LaneKind, Lanes, changed
 from emeterai.infra import metrics
@@ -247,10 +247,12 @@ async def test_nobody_measured_means_nobody_needs_a_pass(db: Database, lanes: La
 
 
 def test_a_sealer_tells_what_it_settled_since_it_was_asked() -> None:
-    """Not since it was started; and for which lanes."""
+    """Not since it was started; and for which lanes. Of units that it had to give back it tells how many ever."""
     metrics.batch("settle", 5, lanes={RETAIL: 5})
     read = settled_reader()
     metrics.batch("settle", 3, lanes={RETAIL: 1, "partners": 2})
-    told = {"role": "sealer", "settled": 3, "lanes": {RETAIL: {"settled": 1}, "partners": {"settled": 2}}}
-    assert told == read()
-    assert {"role": "sealer", "settled": 0, "lanes": {}} == read()
+    told = {"settled": 3, "lanes": {RETAIL: {"settled": 1}, "partners": {"settled": 2}}}
+    failed = metrics.done(FAILED)
+    assert {"role": "sealer", "given_back": failed, **told} == read()
+    metrics.batch(FAILED, 2)
+    assert {"role": "sealer", "given_back": failed + 2, "settled": 0, "lanes": {}} == read()

@@ -12,7 +12,7 @@ from typing import Any
 import msgspec
 import pytest
 from litestar.types import Scope
-from served_door import SlowWork, plain_pass, until
+from served_door import EverybodyKnown, SlowWork, plain_pass, until
 
 from emeterai.core.admission import Work
 from emeterai.gate import late_bodies
@@ -43,7 +43,8 @@ def door() -> Door:
 def app(door: Door) -> Shedding:
     """An application behind it."""
     keys = {hashlib.sha256(KEY.encode()).digest(): "partners"}
-    return Shedding(SlowWork(), door, pass_of=plain_pass, lane_of_key=keys.get, tempo=PATIENT)
+    known = EverybodyKnown(lasts_s=60, most=1)
+    return Shedding(SlowWork(), door, pass_of=plain_pass, lane_of_key=keys.get, tempo=PATIENT, known=known)
 
 
 class Sender:

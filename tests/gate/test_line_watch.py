@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from datetime import timedelta
+from math import inf, nan
 from pathlib import Path
 
 import pytest
@@ -11,7 +12,7 @@ from prometheus_client import REGISTRY
 from waiting_people import AT, OPEN, changed, publish
 
 from emeterai.gate import now as now_file
-from emeterai.gate.now import NowFiles
+from emeterai.gate.now import NowFiles, Turns
 from emeterai.gate.watch import LineWatch
 
 Minute = Callable[..., tuple[float, float]]
@@ -66,3 +67,42 @@ def test_news_that_nobody_writes_any_more_is_old(minute: Minute) -> None:
     assert 0 == minute(1)[1]
     assert (60, 60) == minute(written=False)
     assert 0 == minute(1, per_s=1)[1]
+
+
+def lane_gauges(lane: str) -> tuple[float | None, ...]:
+    """The gauges of a lane: the wait of whoever comes last, at least and at most, and its brown-out step."""
+    waits_s = (
+        REGISTRY.get_sample_value("emeterai_gate_wait_seconds", {"lane": lane, "bound": bound})
+        for bound in ("low", "high")
+    )
+    return (*waits_s, REGISTRY.get_sample_value("emeterai_gate_lane_brown_out_step", {"lane": lane}))
+
+
+@pytest.mark.parametrize(
+    ("values", "shown"),
+    [
+        ({}, (400 / 12, 400 / 8, 0)),
+        ({"last_number": 100}, (0, 0, 0)),
+        ({"turns_per_s": Turns(0.0, 0.0, 8.0), "brown_out": 3}, (400 / 8, inf, 3)),
+        ({"state": "paused", "brown_out": 6}, (nan, nan, 6)),
+    ],
+)
+def test_what_a_lane_is_told_is_measured_too(
+    tmp_path: Path, values: dict[str, object], shown: tuple[float, ...]
+) -> None:
+    """As its now-serving file has it: endless where nobody can tell, and nothing where nobody is told."""
+    publish(tmp_path, changed(OPEN, lane="told", **values))
+    LineWatch(NowFiles(tmp_path / "now"), lambda: ["told"]).look()
+    assert pytest.approx(shown, nan_ok=True) == lane_gauges("told")
+
+
+def test_nothing_rests_in_a_lane_that_is_no_more(tmp_path: Path) -> None:
+    """Its gauge would else ring for ever."""
+    lanes = ["gone"]
+    watch = LineWatch(NowFiles(tmp_path / "now"), lambda: lanes)
+    publish(tmp_path, changed(OPEN, lane="gone", brown_out=7))
+    watch.look()
+    assert 7 == lane_gauges("gone")[-1]
+    lanes.clear()
+    watch.look()
+    assert pytest.approx((nan, nan, 0), nan_ok=True) == lane_gauges("gone")

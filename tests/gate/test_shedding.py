@@ -259,7 +259,9 @@ async def test_a_pass_is_needed_where_it_is_asked_for(served: ServedDoor, client
     )
     browser = await client.post("/beli", headers=BROWSER, data={})
     assert (303, "/gate/retail") == (browser.status_code, browser.headers["location"])
-    assert 200 == (await client.post("/v1/orders", json={}, headers={"Emeterai-Pass": "retail"})).status_code
+    assert 429 == (await client.post("/v1/stamps", json={})).status_code
+    for path in ("/v1/orders", "/v1/stamps"):
+        assert 200 == (await client.post(path, json={}, headers={"Emeterai-Pass": "retail"})).status_code
     assert 200 == (await client.get("/v1/stamps/x")).status_code
     assert 200 == (await client.get("/v/ABC")).status_code
 

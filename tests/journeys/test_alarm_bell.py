@@ -28,6 +28,11 @@ def step(value: int, decisions: int, machine: str = "a") -> list[Series]:
     return [Series("emeterai_gate_brown_out_step", value, machine), decided]
 
 
+def resting(value: int, lane: str = "retail", machine: str = "a") -> Series:
+    """The step that counts in a lane, measured or by its lever."""
+    return Series("emeterai_gate_lane_brown_out_step", value, machine, {"lane": lane})
+
+
 def ahead(months: int) -> Series:
     """Months that a table has."""
     return Series("emeterai_partitions_ahead", months, labels={"table": "ledger.transfers"})
@@ -52,6 +57,11 @@ def ahead(months: int) -> Series:
         ("BrownOutDeep", step(4, 60), False),
         ("BrownOutDeep", [*step(0, 60), *step(7, 0, "b")], False),
         ("BrownOutDeep", [*step(0, 0), *step(7, 60, "b")], True),
+        ("LeverLeft", [*step(0, 60), resting(5), resting(0, "partners")], True),
+        ("LeverLeft", [*step(0, 60), resting(4), resting(0, "partners")], False),
+        ("LeverLeft", [*step(5, 60), resting(5), resting(5, "partners")], False),
+        ("LeverLeft", [*step(5, 60), resting(6), resting(5, "partners")], True),
+        ("LeverLeft", [*step(1, 60), *step(7, 0, "b"), resting(6), resting(6, machine="b")], True),
         ("StewardFailing", [failed("reclaim_jobs", 6)], True),
         ("StewardFailing", [failed("reclaim_jobs", 5)], False),
         ("StewardFailing", [failed("keep_partitions", 4)], True),

@@ -9,8 +9,11 @@ from xml.etree import ElementTree
 import pytest
 
 from emeterai.cli import EXIT_REFUSED, main
+from emeterai.plan import Machine, machines_for
 
 ASKED = ["plan", "--applicants", "4000000", "--per-person", "2.5", "--deadline", "2026-09-10T23:59+07:00"]
+MANY = [*ASKED, "--applicants", "40000000"]
+"""More than one machine serves."""
 
 
 def test_a_plan_says_machines_waits_and_when_it_is_too_late(capsys: pytest.CaptureFixture[str]) -> None:
@@ -40,6 +43,39 @@ def test_a_plan_for_programs(capsys: pytest.CaptureFixture[str], tmp_path: Path)
     left = [less["left_at_deadline"] for less in plan["less"]]
     assert sorted(left) == left
     assert "svg" in ElementTree.parse(picture).getroot().tag  # noqa: S314 - our own file
+
+
+def test_a_plan_says_how_many_machines(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
+    """To people, to programs, and on the picture; of eight cores each where nobody says how many."""
+    picture = tmp_path / "plan.svg"
+    assert 0 == main([*MANY, "--picture", str(picture), "--json"])
+    plan = json.loads(capsys.readouterr().out)
+    cores = sum(machine["cores"] for machine in plan["machines"])
+    assert (8, 8) == (plan["cores_each"], plan["database_machine_cores"])
+    assert cores <= 8 * plan["machine_count"] < cores + 8
+    words = f"{plan['machine_count']} machines of 8 cores"
+    assert words in picture.read_text(encoding="utf-8")
+    assert 0 == main(MANY)
+    assert words in capsys.readouterr().out
+    assert 0 == main([*MANY, "--cores-each", "64"])
+    assert "1 machine of 64 cores" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize(("cores_each", "found"), [(12, (1, 12)), (8, (2, 8)), (4, (3, 4)), (3, (4, 4)), (1, (9, 4))])
+def test_the_database_is_not_divided(cores_each: int, found: tuple[int, int]) -> None:
+    """Where it needs more cores than a machine has, its own has more; all else fills up what there is."""
+    roles = [Machine("web", 1.0, 5), Machine("sealer", 1.0, 3), Machine("database", 1.0, 4)]
+    assert found == machines_for(roles, cores_each=cores_each)
+
+
+def test_a_database_that_needs_a_larger_machine_is_named(capsys: pytest.CaptureFixture[str]) -> None:
+    """With what it needs."""
+    assert 0 == main([*MANY, "--cores-each", "1", "--json"])
+    cores = json.loads(capsys.readouterr().out)["database_machine_cores"]
+    assert 0 == main([*MANY, "--cores-each", "1"])
+    said = capsys.readouterr().out
+    assert f"and one of {cores} for the database, which is not divided" in said
+    assert f"{cores} cores for database" in said
 
 
 def printed(file: Path, of: str, costs_ms: dict[str, float]) -> str:
@@ -91,6 +127,7 @@ def test_rates_of_stamps_alone_are_not_enough(capsys: pytest.CaptureFixture[str]
     [
         ["--applicants", "0"],
         ["--days", "0"],
+        ["--cores-each", "0"],
         ["--deadline", "2026-09-10T23:59"],
         ["--rates", "README.md", "README.md"],
     ],

@@ -2,7 +2,8 @@
 
 Whoever is let in comes a few seconds later or not at all, thinks, asks for some stamps one after another, and goes. The
 chain has a capacity; when very many units are under way it gets less done. A unit that is older than HOLD_LIFE_S goes
-back, its work is lost, and the person asks again.
+back, its work is lost, and the person asks again. While all units
+fail, each is tried for a second or two and given back.
 """
 
 from __future__ import annotations
@@ -24,6 +25,7 @@ HOLD_LIFE_S = 60.0
 _WALK_IN_PER_S, _SURGE, _USUAL = 25.0, 2.0, 0.1
 """While no pass is asked for, as at the door."""
 _THRASH = 6_000.0
+_TRIED_S = 1
 
 
 class Controller(Protocol):
@@ -75,7 +77,9 @@ class Tick:
 
 
 class SimulatedLine:
-    """`arriving(second)` people join the line each second; `capacity(second)` is the part of CAPACITY that works."""
+    """`arriving(second)` people join the line each second, and of those called `comes(second)` come. `capacity(second)`
+    is the part of CAPACITY that works, unless `failing(second)`: then every unit fails.
+    """
 
     def __init__(
         self,
@@ -86,9 +90,12 @@ class SimulatedLine:
         capacity: Callable[[float], float] = lambda _: 1.0,
         chain: Chain = PLAIN,
         late_s: float = 0.0,
+        failing: Callable[[float], bool] = lambda _: False,
+        comes: Callable[[float], float] = lambda _: COMES,
     ) -> None:
         self.chance = random.Random(seed)
         self.arriving, self.capacity = arriving, capacity
+        self.failing, self.comes = failing, comes
         self.controller = controller or Pacer()
         self.chain, self.late_s = chain, late_s
         self.waiting = 0
@@ -98,7 +105,7 @@ class SimulatedLine:
         self.thinking: list[tuple[float, int]] = []
         self.queue: deque[tuple[int, int]] = deque()
         """Units under way: since when, and how many more its person wants."""
-        self.inside = 0
+        self.inside = self.came = 0
         self.part = self.due = 0.0
         self.ticks: list[Tick] = []
 
@@ -118,11 +125,13 @@ class SimulatedLine:
         entered = walked_in + sum(at <= second for at in self.coming)
         self.coming = [at for at in self.coming if at > second]
         self.inside += entered
+        self.came += entered - walked_in
         self.thinking += [(second + self.chance.uniform(*self.chain.thinks_s), self.wants()) for _ in range(entered)]
         ready = [more for at, more in self.thinking if at <= second]
         self.thinking = [(at, more) for at, more in self.thinking if at > second]
         self.queue.extend((second, more) for more in ready)
-        settled, lost, capacity = self.make(second)
+        given_back = self.fail(second) if self.failing(second) else 0
+        settled, lost, capacity = (0, 0, 0.0) if self.failing(second) else self.make(second)
         oldest_s = float(second - self.queue[0][0]) if self.queue else 0.0
         self.lingering = [at for at in self.lingering if at > second]
         inside = self.inside + len(self.lingering)
@@ -131,15 +140,28 @@ class SimulatedLine:
         # Where the doors are what is full, they say how late they are against how late they may be, up to four times.
         pressure = min(4.0, oldest_s / self.late_s) if self.late_s else 0.0
         sealed_s = 0.0 if self.late_s else oldest_s
-        seen = Seen({"retail": lane}, settled=settled, under_way=len(self.queue), oldest_s=sealed_s, pressure=pressure)
+        seen = Seen(
+            {"retail": lane},
+            settled=settled,
+            under_way=len(self.queue),
+            oldest_s=sealed_s,
+            given_back=given_back,
+            pressure=pressure,
+        )
         pace = self.controller.turn(seen)["retail"]
         self.open = not pace.pass_needed
-        self.due = min(self.due + pace.per_s / COMES, float(self.waiting))
+        called = self.call(second, pace)
+        self.waiting -= called
+        comes = self.comes(second)
+        self.coming += [second + self.chance.randint(1, 8) for _ in range(called) if self.chance.random() < comes]
+        self.ticks.append(Tick(settled, lost, inside, len(self.queue), called, capacity, oldest_s))
+
+    def call(self, second: int, pace: Pace) -> int:
+        """So many are called, of whom as many come as may."""
+        self.due = min(self.due + pace.per_s / self.comes(second), float(self.waiting))
         called = int(self.due)
         self.due -= called
-        self.waiting -= called
-        self.coming += [second + self.chance.randint(1, 8) for _ in range(called) if self.chance.random() < COMES]
-        self.ticks.append(Tick(settled, lost, inside, len(self.queue), called, capacity, oldest_s))
+        return called
 
     def wants(self) -> int:
         """So many units, the first one not counted."""
@@ -164,6 +186,18 @@ class SimulatedLine:
             if more > 1:
                 self.thinking.append((second + self.chance.uniform(*self.chain.thinks_s), more - 1))
             else:
-                self.inside -= 1
-                self.lingering += [second + self.chain.lingers_s] if self.chain.lingers_s else []
+                self.leave(second)
         return settled, lost, capacity
+
+    def fail(self, second: int) -> int:
+        """What was tried for long enough is given back, and its people go; answers how many."""
+        before = len(self.queue)
+        while self.queue and second - self.queue[0][0] > _TRIED_S:
+            self.queue.popleft()
+            self.leave(second)
+        return before - len(self.queue)
+
+    def leave(self, second: int) -> None:
+        """One of those inside is done, or has given up."""
+        self.inside -= 1
+        self.lingering += [second + self.chain.lingers_s] if self.chain.lingers_s else []

@@ -50,6 +50,9 @@ _CALM_SHARE = 0.5
 _STAYS_S_MAX, _UNKNOWN_S_MAX, _FLOW_MIN_PER_S = 900, 15, 0.5
 """The longest stay that is looked for; for so long everything may be late before any stay is known; and where fewer
 leave there is no stay to be learned."""
+_FAILED, _FORGOTTEN_S = 3, 120
+"""So many units given back since the last stamp was settled are no accident. They are forgotten once none was for so
+long: on a quiet day nobody may come for minutes who would show that all is well."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,15 +79,16 @@ class LaneSeen:
 class Seen:
     """The whole chain in the last second.
 
-    `oldest_s` is how long the longest waiting unit waits to be sealed; `pressure` that of the doors (core/brownout);
-    `refused` so many requests of people inside were refused. So many `doors` counted who is inside; where none did
-    nothing could be measured.
+    `oldest_s` is how long the longest waiting unit waits to be sealed; so many were `given_back` because the service
+    failed, whatever the file; `pressure` is that of the doors (core/brownout); `refused` so many requests of people
+    inside were refused. So many `doors` counted who is inside; where none did nothing could be measured.
     """
 
     lanes: Mapping[str, LaneSeen]
     settled: float = 0.0
     under_way: int = 0
     oldest_s: float = 0.0
+    given_back: int = 0
     pressure: float = 0.0
     refused: int = 0
     doors: int = 1
@@ -192,6 +196,7 @@ class Pacer:
         self._stay = _Stay()
         self._was_full = False
         self._doors = 0
+        self._failed = self._unfailing_s = 0
         self._lanes: dict[str, _LanePace] = {}
         self.reasons: list[str] = []
 
@@ -216,7 +221,7 @@ class Pacer:
 
     def _resize(self, seen: Seen) -> None:
         """Change the window by what was seen; `reasons` says what was found."""
-        is_standing = seen.under_way and not seen.settled and seen.oldest_s > self._oldest_s_max
+        is_standing = self._is_standing(seen)
         self.reasons = ["unknown"] if not seen.doors else ["standing"] if is_standing else []
         inside = sum(lane.inside for lane in seen.lanes.values())
         if self.reasons:
@@ -224,6 +229,15 @@ class Pacer:
             return
         self._follow(seen, inside)
         self.window = min(self._ceiling, max(self._floor, self.window))
+
+    def _is_standing(self, seen: Seen) -> bool:
+        """Whether nothing gets done: what is under way waits for too long, or fails too soon to have waited."""
+        self._unfailing_s = 0 if seen.given_back else self._unfailing_s + 1
+        self._failed += seen.given_back
+        if seen.settled or self._unfailing_s >= _FORGOTTEN_S:
+            self._failed = 0
+        is_late = seen.under_way > 0 and seen.oldest_s > self._oldest_s_max
+        return not seen.settled and (is_late or self._failed >= _FAILED)
 
     def _follow(self, seen: Seen, inside: int) -> None:
         """The window after a second in which something could be measured."""

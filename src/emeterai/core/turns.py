@@ -16,8 +16,10 @@ WINDOWS_S = (60.0, 300.0, 900.0)
 SPREAD = 0.15
 """An estimate is at least so much wider than the measured rates on each side."""
 MARK_EVERY_S = 15.0
-COME_SHARE_MIN = 0.2
-"""However few came lately, at most five people are called for each one who is to come."""
+COME_SHARE_MIN, COME_SHARE_SURE = 0.05, 0.2
+"""However few came, at most twenty people are called for each one who is to come; and more than five only while no
+more came in the last seconds, too.
+"""
 LEAD_S = 2.0
 """While nobody waits the turn runs ahead by what may be let in during so long, so that newcomers walk straight in."""
 LOOK_S_MIN, LOOK_S_MAX = 2.0, 60.0
@@ -58,13 +60,13 @@ def advanced(
 ) -> Advance:
     """Move the turn by what may be let in during `passed_s`, and on over those who do not come.
 
-    `last_turn` is the highest that anybody holds; the turn runs ahead of it by what may be let in during `lead_s`. It
-    never goes back.
+    `last_turn` is the highest that anybody holds; the turn runs ahead of it by what may be let in during `lead_s`, of
+    newcomers, who are there. It never goes back.
     """
     called_per_s = max(0.0, admit_per_s) / max(come_share, COME_SHARE_MIN)
     wanted = credit + called_per_s * passed_s
     steps = int(wanted)
-    furthest = last_turn + int(called_per_s * lead_s)
+    furthest = last_turn + int(max(0.0, admit_per_s) / max(come_share, COME_SHARE_SURE) * lead_s)
     reached = max(now_serving, min(now_serving + steps, furthest))
     return Advance(reached, 0.0 if reached < now_serving + steps else wanted - steps)
 

@@ -1,9 +1,9 @@
 """Numbers that were given to nobody in particular: who holds the ticket has the place, and a ticket is easily copied.
 
 So the number is of the first account that comes with it, for good, and until then few passes of it are alive at once.
-A pass that names no account is easily copied as well: it works for few sessions in each web process (`Sharers`), and
-who buys or stamps with it makes its number their account's. What is on record of a number is deleted once nobody can
-come in with it any more (`forget_numbers`, for the steward).
+A pass is easily copied as well: it works for few sessions in each web process (`Sharers`). Nobody buys or stamps with
+that of another account, and who does so with one that names none makes its number their account's. What is on record
+of a number is deleted once nobody can come in with it any more (`forget_numbers`, for the steward).
 """
 
 from __future__ import annotations
@@ -21,7 +21,8 @@ from emeterai.infra.interruption import INTERRUPTIONS
 
 PASSES_MAX = 3
 """A phone, another tab or browser, another phone."""
-SESSIONS_MAX = 3
+SESSIONS_MAX, SESSIONS_OF_ACCOUNT_MAX = 3, 10
+"""Of a pass that names no account, and of one that does: a person signs in again some times, and on other phones."""
 _REMEMBERED_MAX = 50_000
 FORGET_EVERY_S = 60.0
 ENDED_S, CLOSED_S = 86_400.0, 7 * 86_400.0
@@ -89,20 +90,20 @@ async def forget_numbers(db: Database) -> int:
 
 
 class Sharers:
-    """Which sessions came with a pass that names no account. One for each web process; it asks nobody."""
+    """Which sessions came with a pass. One for each web process; it asks nobody."""
 
     def __init__(self) -> None:
         self._sessions: OrderedDict[tuple[str, int, int], tuple[bytes, ...]] = OrderedDict()
 
     def may_use(self, shown: Pass, session: bytes) -> bool:
         """Whether a session, or nobody yet, may come with this pass: of all who do, the first few."""
-        if shown.is_bound or not session:
+        if not session:
             return True
         key = shown.lane, shown.number, shown.entered_s
         known = self._sessions.get(key, ())
         if session in known:
             return True
-        if len(known) >= SESSIONS_MAX:
+        if len(known) >= (SESSIONS_OF_ACCOUNT_MAX if shown.is_bound else SESSIONS_MAX):
             return False
         self._sessions[key] = (*known, session)
         if len(self._sessions) > _REMEMBERED_MAX:

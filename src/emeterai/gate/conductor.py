@@ -17,7 +17,17 @@ import msgspec
 import structlog
 
 from emeterai.core.draw import SEED_BYTES, commitment_of
-from emeterai.core.turns import LEAD_S, RISE_TOLD, Mark, advanced, come_share_of, marked, rate_of, served_at
+from emeterai.core.turns import (
+    COME_SHARE_SURE,
+    LEAD_S,
+    RISE_TOLD,
+    Mark,
+    advanced,
+    come_share_of,
+    marked,
+    rate_of,
+    served_at,
+)
 from emeterai.gate import room_store
 from emeterai.gate.door import WALK_IN_PER_S
 from emeterai.gate.draw_seeds import DrawSeeds
@@ -52,7 +62,7 @@ the rest of it is taken from nobody's grace.
 """
 _QUIET_LEAD_S = 0.4
 """While no pass is needed few take a number. Whoever comes first in a rush has those that were called ahead."""
-_COME_WINDOW_S, _COME_LAG_S = 300.0, 30.0
+_COME_WINDOW_S, _COME_LAG_S, _COME_LATELY_S = 300.0, 30.0, 10.0
 _BEFORE_S, _BEFORE_S_MIN = 300.0, 60.0
 """A wait is compared with what was told so long ago; in a line that is younger with the first word, a minute old."""
 _STANDING = frozenset({"standing", "unknown"})
@@ -203,7 +213,7 @@ def step(
     marks = _later(_marks_of(row), since_s - passed_s if state == "open" else since_s)
     if state == "open":
         last_turn = max(counts.last_number, row.draw_count or 0)
-        share = _share(marks, at_s, last_turn=last_turn, before=row.come_share)
+        share = _share(marks, row, counts, last_turn=last_turn)
         went = advanced(
             row.now_serving,
             credit=row.credit,
@@ -275,16 +285,22 @@ def _told(row: RoomRow, marks: Marks, turns: Turns) -> Marks:
     return msgspec.structs.replace(marks, told=told, promise=promise)
 
 
-def _share(marks: Marks, at_s: float, *, last_turn: int, before: float) -> float:
+def _share(marks: Marks, row: RoomRow, counts: Counts, *, last_turn: int) -> float:
     """Which part of those who were called half a minute ago and earlier came in. As before where nobody was called: a
-    turn that nobody has, as the turn of an empty lane runs ahead of the last number, calls nobody.
+    turn that nobody has, as the turn of an empty lane runs ahead of the last number, calls nobody. Very
+    few only while no more came in the last seconds: those who were away may be back, all at once.
     """
+    at_s = row.at.timestamp()
     until, since = (
         min(last_turn, served_at(marks.turns, at_s - ago_s)) for ago_s in (_COME_LAG_S, _COME_LAG_S + _COME_WINDOW_S)
     )
     called = until - since
     came = served_at(marks.came, at_s) - served_at(marks.came, at_s - _COME_WINDOW_S)
-    return come_share_of(called, came, before=before)
+    share = come_share_of(called, came, before=row.come_share)
+    since_s = at_s - _COME_LATELY_S
+    called = min(last_turn, row.now_serving) - min(last_turn, served_at(marks.turns, since_s))
+    came = counts.came - served_at(marks.came, since_s)
+    return max(share, min(COME_SHARE_SURE, come_share_of(called, came, before=COME_SHARE_SURE)))
 
 
 def _published(

@@ -37,6 +37,8 @@ WINDOW_START, WINDOW_MIN = 200.0, 64.0
 _SEAL = "seal"
 SETTLED = "settle"
 """The batches in which stamps are settled."""
+FAILED = "seal_failed"
+"""The batches in which units are given back because the service failed."""
 _log = structlog.get_logger(__name__)
 _window = metrics.gauge_latest("emeterai_gate_window", "People who may be inside at once")
 _goodput = metrics.gauge_latest("emeterai_gate_goodput", "Stamps settled in the last second")
@@ -105,6 +107,8 @@ class Reading(msgspec.Struct, frozen=True):
     step: int = 0
     limit: int = 0
     settled: float = 0.0
+    given_back: int = 0
+    """Since the process began: a reading that is read twice says nothing new."""
 
 
 class LanePace(msgspec.Struct, frozen=True, kw_only=True):
@@ -202,6 +206,7 @@ class Controller:
         self._lanes = lanes
         self._process = process
         self._pacer = Pacer(start=WINDOW_START, floor=WINDOW_MIN)
+        self._told: dict[UUID, int] = {}
 
     async def second(self) -> None:
         """Decide and publish, if it is this process that decides. Once a second."""
@@ -215,10 +220,20 @@ class Controller:
             _log.warning("controller_interrupted", error=type(error).__name__)
 
     async def _decide(self) -> None:
-        readings = [msgspec.json.decode(text, type=Reading) for text in await pace_store.read_readings(self._db)]
+        told = await pace_store.read_readings(self._db)
+        of_process = {process: msgspec.json.decode(text, type=Reading) for process, text in told}
+        readings = list(of_process.values())
         lines = {row["lane"]: int(row["waiting"] or 0) for row in await pace_store.read_lines(self._db)}
         under_way, oldest_s = (await jobs.queue_depths(self._db)).get(_SEAL, (0, 0.0))
-        seen = _seen(readings, lines, self._lanes.now, self._lanes.shares(), under_way=under_way, oldest_s=oldest_s)
+        seen = _seen(
+            readings,
+            lines,
+            self._lanes.now,
+            self._lanes.shares(),
+            under_way=under_way,
+            oldest_s=oldest_s,
+            given_back=self._newly_given_back(of_process),
+        )
         paces = self._pacer.turn(seen)
         step = max((one.step for one in readings), default=0)
         _window.set(self._pacer.window)
@@ -250,6 +265,11 @@ class Controller:
             published.append((name, msgspec.json.encode(decided).decode()))
         await pace_store.put_paces(self._db, published)
 
+    def _newly_given_back(self, readings: Mapping[UUID, Reading]) -> int:
+        """How many more units processes have given back than they had told before; one that is new has told none."""
+        before, self._told = self._told, {process: one.given_back for process, one in readings.items()}
+        return sum(count - before.get(process, count) for process, count in self._told.items())
+
 
 def _seen(
     readings: list[Reading],
@@ -259,6 +279,7 @@ def _seen(
     *,
     under_way: int,
     oldest_s: float,
+    given_back: int,
 ) -> Seen:
     """The readings of all processes as one; a lane outside its dates lets nobody in."""
     now = utc_now()
@@ -284,6 +305,7 @@ def _seen(
         settled=sum(one.settled for one in readings),
         under_way=under_way,
         oldest_s=oldest_s,
+        given_back=given_back,
         pressure=max((max(one.pressure, one.ratio) for one in webs), default=0.0),
         refused=sum(lane.inside_refused for lane in whole.values()),
         doors=len(webs),
@@ -313,7 +335,9 @@ def _whole(readings: list[LaneReading]) -> LaneReading:
 
 
 def settled_reader() -> Callable[[], dict[str, object]]:
-    """What a sealer measured since it was asked last: the stamps that it settled, and for which lanes."""
+    """What a sealer measured since it was asked last: the stamps that it settled, and for which lanes; and how many
+    units it has ever given back because the service failed.
+    """
     before, before_by_lane = metrics.done(SETTLED), metrics.done_by_lane(SETTLED)
 
     def read() -> dict[str, object]:
@@ -322,7 +346,7 @@ def settled_reader() -> Callable[[], dict[str, object]]:
         new = {lane: count - before_by_lane.get(lane, 0) for lane, count in by_lane.items()}
         lanes = {lane: {"settled": count} for lane, count in new.items() if count}
         settled, before, before_by_lane = done - before, done, by_lane
-        return {"role": "sealer", "settled": settled, "lanes": lanes}
+        return {"role": "sealer", "settled": settled, "given_back": metrics.done(FAILED), "lanes": lanes}
 
     return read
 

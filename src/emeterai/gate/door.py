@@ -3,7 +3,7 @@
 Four things are scarce, each shared between the lanes in the same way (core/admission.py): work under way, whose number
 adapts itself to how long work takes; passwords being checked; bodies on their way in; and requests that only wait for
 news. A fifth is the link that bodies come by, where its speed is known (link.py). Besides, strangers who ask for the
-pages of staff have two places of their own. Nothing here knows HTTP.
+pages of staff have two places of their own, and those who look for an order eight. Nothing here knows HTTP.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ from emeterai.gate.bodies import PLACES_MAX, Bodies
 from emeterai.gate.lanes import STAFF
 from emeterai.gate.link import Link
 
-ENTRIES_MAX, WAITERS_MAX, STRANGERS_MAX = 8, 2_000, 2
+ENTRIES_MAX, WAITERS_MAX, STRANGERS_MAX, TRACKERS_MAX = 8, 2_000, 2, 8
 PAYMENTS = f"payments/{STAFF}"
 """The half of the share of staff that payment providers have to themselves, in the slots. No lane can be named so; of
 one slot for both halves it is they who have it, being first by name: staff are few."""
@@ -164,6 +164,8 @@ class Door:
         self.entries = Budget(ENTRIES_MAX, clock=clock, patience=_ENTRY_PATIENCE)
         self.strangers = Budget(STRANGERS_MAX, clock=clock, patience=_STRANGERS_PATIENCE)
         """Those who ask for the pages of staff and are not known to be staff."""
+        self.trackers = Budget(TRACKERS_MAX, clock=clock, patience=_STRANGERS_PATIENCE)
+        """Those who look for an order without saying who they are."""
         self.bodies = Bodies(Slots(PLACES_MAX, {}, patience=_PLACE_PATIENCE))
         self.link = Link(link_bytes_per_s, clock=clock)
         self.waiters = Budget(WAITERS_MAX, clock=clock, patience=_PLACE_PATIENCE)
@@ -306,7 +308,7 @@ class Door:
 
         Who is sent off because his work rests or he has no pass says nothing of how much there is to do: counted, a
         brown-out would be kept up for ever by those whom it refuses and who ask again. For the same reason one person
-        counts once a second, however often he asks; `who` is empty where nobody knows who it is. A key that
+        counts once a second, however often he asks, and so do all together of whom nothing is known. A key that
         `is_member` is one program inside, but each of its requests may be another person's.
         """
         tally = self.tally(lane)
@@ -317,12 +319,11 @@ class Door:
             self._urgent_refused += is_member or self._is_first("urgent", lane, who)
 
     def _is_first(self, count: str, lane: str, who: bytes) -> bool:
-        """Whether somebody has not been counted there in this second; who is unknown never has."""
-        if (count, lane, who) in self._refused_now:
-            return False
-        if who:
-            self._refused_now.add((count, lane, who))
-        return True
+        """Whether somebody has not been counted there in this second; all who are unknown are one."""
+        key = count, lane, who
+        is_first = key not in self._refused_now
+        self._refused_now.add(key)
+        return is_first
 
     def ended(self, lane: str, kind: str, took_s: float, *, failed: bool) -> None:
         """Work of a kind has ended and gives its slot back."""

@@ -2,11 +2,14 @@
 
 What is the same for all costs next to nothing and has no bound. What asks the database has: whoever sends something to
 the waiting room takes one of a few places, in which each lane has its share; those whose turn has not come and who want
-to come in have others, and fewer. Who asks for a pass again at once, and was refused, is told so again.
+to come in have others, and fewer. Who asks for a pass again at once, and was refused, is told so again. What is made
+for one person without asking anybody, as the page without a script is, has places that are held for a moment longer
+than it takes: so many are made in a second, and no more.
 """
 
 from __future__ import annotations
 
+import asyncio
 import time
 from collections.abc import Mapping
 from math import inf
@@ -32,6 +35,17 @@ from emeterai.infra.lane import deadline, work_for
 PLACES_MAX = 28
 LOOKS_MAX = 4
 """So many at once have it looked up whether they may come in though it is not their turn."""
+PAGES_MAX, PAGE_HELD_S = 12, 0.02
+"""Pages for people without a script, and how long the place of each is held once it is made. Making one takes one go,
+so this time is what bounds them: 600 a second in each web process."""
+PROOFS_MAX, PROOF_HELD_S = 4, 0.04
+"""The same of all else that is made for one who looks: proofs of being in line, turns in a draw. 100 a second."""
+ROOM_CROWDED = RefusalKind(
+    "room_crowded",
+    503,
+    "Ruang tunggu sedang ramai; tempat Anda di antrean tetap. Coba lagi dalam {retry_after_s} detik.",
+    "The waiting room is crowded; you keep your place in line. Try again in {retry_after_s} seconds.",
+)
 _PATIENCE: Mapping[Work, Patience] = {
     Work.FINISH: Patience(3.0, 1.5, 0.5, newest_first=False, length_max=512),
     Work.BUY: Patience(2.0, 1.0, 0.5, newest_first=False, length_max=256, reserved=0.25),
@@ -39,6 +53,10 @@ _PATIENCE: Mapping[Work, Patience] = {
 }
 """Of those who are called, of those who take a number, leave or want to be called, and of everybody else."""
 _NUMBERS = ("/tickets", "/leave", "/calls")
+_TURN = "/giliran"
+"""The page of one person, and where its forms are sent to."""
+_FOR_ALL = 2
+"""So many slashes has the path of what is the same for all in a lane: its page and its file."""
 _READS = frozenset({"GET", "HEAD", "OPTIONS"})
 
 
@@ -52,7 +70,9 @@ class FreeRoad:
         self._answers, self._late = answers, late
         self._places = Budget(PLACES_MAX, clock=time.monotonic, patience=_PATIENCE)
         self._looks = Budget(LOOKS_MAX, clock=time.monotonic, patience=_PATIENCE)
-        door.shared.append(self._places.slots)
+        self._pages = Budget(PAGES_MAX, clock=time.monotonic, patience=_PATIENCE)
+        self._proofs = Budget(PROOFS_MAX, clock=time.monotonic, patience=_PATIENCE)
+        door.shared += [budget.slots for budget in (self._places, self._pages, self._proofs)]
         self._kept = KeptRefusals(clock=time.monotonic)
         self._probes = {path: KeptProbe(app, kept_s) for path, kept_s in KEPT_S.items()}
 
@@ -68,8 +88,11 @@ class FreeRoad:
                 return
         if await self._room.answered(scope, headers, receive, send):
             return
-        if scope["path"].startswith("/gate/") and scope["method"] not in _READS:
+        is_in_room = scope["path"].startswith("/gate/")
+        if is_in_room and scope["method"] not in _READS:
             await self._in_turn(scope, headers, receive, send, has_body=size_bytes > 0)
+        elif is_in_room and scope["path"].count("/") > _FOR_ALL:
+            await self._made_for_one(scope, headers, receive, send)
         elif (probe := self._probe_of(scope)) is not None:
             await probe.answer(scope, send)
         else:
@@ -105,11 +128,29 @@ class FreeRoad:
         elif not gone.has_left:
             await self._refuse(send, CROWDED, work, form_of(scope, headers))
 
+    async def _made_for_one(
+        self, scope: HTTPScope, headers: Mapping[bytes, bytes], receive: Receive, send: Send
+    ) -> None:
+        """What costs the core for each who looks, and asks nobody: so many a second, and those who are called first."""
+        is_page = scope["path"].rstrip("/").endswith(_TURN)
+        places, held_s = (self._pages, PAGE_HELD_S) if is_page else (self._proofs, PROOF_HELD_S)
+        lane, gone, work = self._lane_of(scope), Gone(receive), Work.BROWSE
+        if places.slots.used >= places.slots.limit and self._numbers.is_called(scope, headers, b""):
+            work = Work.FINISH  # found out only where somebody has to wait: it may cost half a page
+        if await places.enter(lane, work, gone=gone.left):
+            try:
+                await self._app(scope, gone.receive, send)
+            finally:
+                asyncio.get_running_loop().call_later(held_s, places.leave, lane)
+        elif not gone.has_left:
+            # Always as a page, which asks again by itself: whoever looks here has no script that would.
+            await self._refuse(send, ROOM_CROWDED, work, "page")
+
     def _work_of(self, scope: HTTPScope, headers: Mapping[bytes, bytes], body: bytes) -> Work:
         if self._numbers.is_called(scope, headers, body):
             return Work.FINISH
         path = scope["path"].rstrip("/")
-        is_look = not path.endswith(_NUMBERS) and not (path.endswith("/giliran") and b"do=masuk" not in body)
+        is_look = not path.endswith(_NUMBERS) and not (path.endswith(_TURN) and b"do=masuk" not in body)
         return Work.BROWSE if is_look else Work.BUY
 
     def _lane_of(self, scope: HTTPScope) -> str:

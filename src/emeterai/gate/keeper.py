@@ -23,8 +23,9 @@ from emeterai.gate.door import Door
 from emeterai.gate.lanes import Lanes
 from emeterai.gate.passes import Pass, Passes, opens_nothing
 from emeterai.gate.renewing import RenewedByUse
+from emeterai.gate.request import PassOf
 from emeterai.gate.room_crowd import Numbers
-from emeterai.gate.shedding import PassOf, Shedding
+from emeterai.gate.shedding import Shedding
 from emeterai.gate.side_entrance import SideEntrance
 from emeterai.gate.sorting import session_of
 from emeterai.gate.turning_away import Answers

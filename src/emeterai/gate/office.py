@@ -9,13 +9,12 @@ from __future__ import annotations
 
 import hashlib
 import time
-from collections import OrderedDict
 from collections.abc import Callable, Mapping
 
-from litestar.types import HTTPScope, Message, Send
+from litestar.types import HTTPScope, Send
 
 from emeterai.gate.addresses import address_of
-from emeterai.gate.renewing import is_served
+from emeterai.gate.remembered import Remembered
 from emeterai.gate.side_entrance import SmallRate
 from emeterai.gate.sorting import SESSION
 
@@ -31,15 +30,13 @@ class Office:
     """One for each web process. `clock` is monotonic."""
 
     def __init__(self, *, clock: Callable[[], float] = time.monotonic) -> None:
-        self._clock = clock
-        self._known: OrderedDict[bytes, float] = OrderedDict()
-        """Digests of sessions, the one that was served longest ago first."""
+        self._known = Remembered(lasts_s=KNOWN_S, most=KNOWN_MAX, clock=clock)
+        """By the digests of their sessions."""
         self._asks = SmallRate(ASKS_PER_S, clock=clock, at_once=ASKS_AT_ONCE, per_s_of_one=ASKS_PER_S_OF_ONE)
 
     def knows(self, session: bytes) -> bool:
         """Whether this session was shown a page of staff in the last hours."""
-        at_s = self._known.get(session)
-        return at_s is not None and self._clock() - at_s < KNOWN_S
+        return self._known.knows(session)
 
     def may_ask(self, scope: HTTPScope) -> bool:
         """Whether one who is not known may ask now."""
@@ -47,25 +44,7 @@ class Office:
 
     def watched(self, session: bytes, send: Send) -> Send:
         """The way of answering a session, which sees whether it is of staff, or over."""
-
-        async def send_seen(message: Message) -> None:
-            if message["type"] == "http.response.start":
-                status = message["status"]
-                # A redirect proves nothing: it may lead to where one has to go first.
-                if 200 <= status < 300:
-                    self._remember(session)
-                elif 300 <= status < 400 and not is_served(status, message["headers"]):
-                    self._known.pop(session, None)
-            await send(message)
-
-        return send_seen
-
-    def _remember(self, session: bytes) -> None:
-        if session:
-            self._known[session] = self._clock()
-            self._known.move_to_end(session)
-            if len(self._known) > KNOWN_MAX:
-                self._known.popitem(last=False)
+        return self._known.watched(session, send)
 
 
 def office_session(headers: Mapping[bytes, bytes]) -> bytes:

@@ -40,8 +40,11 @@ NEW_LEVERS = ("title", "opens_at", "closes_at")
 STEPS: Mapping[Step, tuple[str, str]] = {
     Step.NONE: ("Semua jalan", "Everything works"),
     Step.HISTORY: ("Riwayat beristirahat", "Histories rest"),
-    Step.PREVIEWS: ("Riwayat dan pratinjau beristirahat", "Histories and previews rest"),
-    Step.STATISTICS: ("Riwayat, pratinjau, statistik beristirahat", "Histories, previews, statistics rest"),
+    Step.PREVIEWS: ("Riwayat dan pemeriksaan berkas beristirahat", "Histories and checking of files rest"),
+    Step.STATISTICS: (
+        "Riwayat, pemeriksaan berkas, hitungan umum beristirahat",
+        "Histories, checking of files and public sums rest",
+    ),
     Step.LOOKING: ("Semua yang hanya melihat beristirahat", "Everything that only looks rests"),
     Step.ENTERING: ("Masuk dan daftar beristirahat", "Signing in and up rests"),
     Step.BUYING: ("Pembelian dan unggahan beristirahat", "Buying and uploading rest"),

@@ -25,16 +25,16 @@ async def put_reading(db: Database, process: UUID, reading: str) -> None:
     )
 
 
-async def read_readings(db: Database) -> list[str]:
-    """The fresh readings of all processes, as JSON; those of the dead are forgotten after a minute."""
+async def read_readings(db: Database) -> list[tuple[UUID, str]]:
+    """The fresh reading of each process, as JSON; those of the dead are forgotten after a minute."""
     rows = await db.fetch(
         """
         WITH forgotten AS (DELETE FROM gate.readings WHERE at < now() - interval '1 minute')
-        SELECT reading::text AS reading FROM gate.readings WHERE at > now() - make_interval(secs => $1)
+        SELECT process, reading::text AS reading FROM gate.readings WHERE at > now() - make_interval(secs => $1)
         """,
         FRESH_S,
     )
-    return [row["reading"] for row in rows]
+    return [(row["process"], row["reading"]) for row in rows]
 
 
 async def hold_controller(db: Database, process: UUID, *, lease_s: float) -> bool:
@@ -73,7 +73,7 @@ async def read_paces(db: Database) -> list[tuple[str, str, float, datetime]]:
 
 
 async def read_lines(db: Database) -> list[Any]:
-    """How many wait in each lane's line: numbers given out whose turn has not come, less those who have left it."""
+    """How many wait in each lane's line: numbers given out whose turn has not come."""
     return await db.fetch(
         """
         SELECT room.lane, greatest(0, max(counts.last_number) - room.now_serving) AS waiting, room.now_serving

@@ -293,7 +293,6 @@ class Reception:
         # Before the draw a place is a lot: who could give one back for another would draw as often as they like.
         if account_id is not None and now.turn_of(ticket.number) is not None:
             await self._places.leave(lane, account_id)
-        self._tally.left(lane)
 
     async def _of_nobody(self, now: NowServing, address: str) -> Ticket:
         """A new number without an account. Before the draw it costs one of few lots, then a part of a rate."""

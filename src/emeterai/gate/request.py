@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from math import inf
+from typing import Protocol
 
 from litestar.types import HTTPScope, Message, Receive, Send
 
@@ -13,22 +14,45 @@ from emeterai.gate.door import Budget, Door
 from emeterai.gate.early import Asked
 from emeterai.gate.lanes import RETAIL
 from emeterai.gate.renewing import is_served
-from emeterai.gate.sorting import Needs, Sort
+from emeterai.gate.sorting import Needs, Sort, of_nobody
 from emeterai.infra.draining import WITHOUT_BODY
+
+
+class HeldPass(Protocol):
+    """What the door wants to know of a pass."""
+
+    @property
+    def lane(self) -> str:
+        """The lane that it opens."""
+
+    @property
+    def finish(self) -> bool:
+        """Whether its holder has money or a unit in flight."""
+
+    @property
+    def subject(self) -> bytes:
+        """Who holds it."""
+
+
+PassOf = Callable[[Mapping[bytes, bytes]], HeldPass | None]
+"""The valid pass that a request's headers carry, or None. It takes microseconds and asks nobody."""
 
 
 class Request:
     """One request at the door. Its slot is one of `budget`, and of `part` where its lane has parts."""
 
     __slots__ = (
-        *("body_bytes", "budget", "door", "held", "is_inside", "is_member", "is_turned_away", "lane", "part"),
+        *("acts", "body_bytes", "budget", "door", "held", "is_inside", "is_member", "is_turned_away", "lane", "part"),
         *("receive", "send", "sort", "until_s", "walked_in", "who", "work"),
     )
 
     def __init__(self, door: Door, sort: Sort, receive: Receive, send: Send) -> None:
         self.door, self.sort, self.receive, self.send = door, sort, receive, send
         self.lane, self.part, self.work = RETAIL, "", sort.work
-        self.budget: Budget = door.entries if sort.needs is Needs.ENTRY else door.work
+        budgets = {Needs.ENTRY: door.entries, Needs.TRACK: door.trackers}
+        self.budget: Budget = budgets.get(sort.needs, door.work)
+        self.acts = sort.work is not Work.BROWSE and not sort.is_for_anybody
+        """Whoever is served so has come in, where no pass is asked for."""
         self.is_inside = False
         self.is_member = False
         """Its key belongs to the lane, whatever address it comes from."""
@@ -41,6 +65,11 @@ class Request:
         self.until_s = inf
         self.held: float | None = None
         """Since when it has had its slot."""
+
+    def give_way(self) -> None:
+        """Nothing is known of who asks: others come first."""
+        self.sort = of_nobody(self.sort)
+        self.work = self.sort.work
 
     @property
     def asked(self) -> Asked | None:
@@ -85,9 +114,8 @@ def _answered(request: Request, status: int, headers: Iterable[tuple[bytes, byte
     if not is_served(status, headers):
         return
     walked_in, request.walked_in = request.walked_in, 0
-    sort, door = request.sort, request.door
-    acts = not (sort.work is Work.BROWSE or sort.is_for_anybody or request.lane in door.passes_needed)
-    if request.who and (walked_in or acts):
+    door = request.door
+    if request.who and (walked_in or (request.acts and request.lane not in door.passes_needed)):
         door.seen(request.lane, request.who)
 
 

@@ -7,11 +7,11 @@ now-serving file. Without one the server says the same words, and the page refre
 from __future__ import annotations
 
 import base64
-import gzip
 import hashlib
 import math
 import re
 from collections.abc import Sequence
+from dataclasses import dataclass
 from datetime import UTC
 from functools import lru_cache
 from pathlib import Path
@@ -21,9 +21,10 @@ from markupsafe import Markup
 
 from emeterai.core.refusal import Refused
 from emeterai.core.turns import look_again_s
-from emeterai.gate.now import EMAIL, NowServing
+from emeterai.gate.now import EMAIL, DrawState, NowServing
 from emeterai.gate.passes import room_path
 from emeterai.gate.reception import Given
+from emeterai.gate.room_blank import Blank, RoomPage
 from emeterai.gate.wishes import ways_of
 from emeterai.web import formats, paths
 
@@ -33,6 +34,7 @@ _CONTRAST_MIN = 4.5
 REFRESH_S_MIN = 5.0
 """A page without a script is loaded anew no more often."""
 Words = tuple[str, str]
+_NONE = "\N{EN DASH}"
 
 
 @lru_cache(maxsize=1)
@@ -69,36 +71,30 @@ def _narrow(line: str) -> str:
 def _bare(html: str, *kept: str) -> str:
     """A page without the quotes and tags that HTML does not ask for (13.1.2), the parts `kept` untouched."""
     parts = re.split("(" + "|".join(re.escape(part) for part in kept if part) + ")", html)
-    parts[::2] = [re.sub(r'( [\w-]+=)"([\w.,/-]*[\w.,-])"', r"\1\2", part) for part in parts[::2]]
+    parts[::2] = [re.sub(r'( [\w-]+=)"([\w.,/\0-]*[\w.,-])"', r"\1\2", part) for part in parts[::2]]
     parts[::2] = [re.sub(r"</(?:d[dt]|body|html)>(?=\n|$|<dd)\n?", "", part) for part in parts[::2]]
     parts[::2] = [re.sub(r"</p>\n(?=<(?:p|dl|details)\b)|</head>\n<body>\n", "", part) for part in parts[::2]]
     parts[::2] = [part.replace(">\n<", "><") for part in parts[::2]]
     return "".join(parts)
 
 
-class RoomPage:
-    """A page as it is sent: its bytes, and the policy that lets its own style and script through and nothing else."""
-
-    def __init__(self, html: str, *, style: str, script: str = "") -> None:
-        self.content = _bare(html, style, script).encode()
-        self._packed: bytes | None = None
-        self.policy = "; ".join(
-            (
-                "default-src 'none'",
-                f"style-src {_source(style)}",
-                *((f"script-src {_source(script)}", "connect-src 'self'") if script else ()),
-                "img-src data:",
-                "form-action 'self'",
-                "base-uri 'none'",
-                "frame-ancestors 'none'",
-            )
+def _page(template: str, *, style: str, script: str = "", **context: object) -> RoomPage:
+    """A page from its template."""
+    html = (
+        _templates().get_template(template).render(style=Markup(style), script=Markup(script), **context)  # noqa: S704 - our own files
+    )
+    policy = "; ".join(
+        (
+            "default-src 'none'",
+            f"style-src {_source(style)}",
+            *((f"script-src {_source(script)}", "connect-src 'self'") if script else ()),
+            "img-src data:",
+            "form-action 'self'",
+            "base-uri 'none'",
+            "frame-ancestors 'none'",
         )
-
-    def packed(self) -> bytes:
-        """The bytes in gzip; packed once."""
-        if self._packed is None:
-            self._packed = gzip.compress(self.content, 6, mtime=0)
-        return self._packed
+    )
+    return RoomPage(_bare(html, style, script).encode(), policy)
 
 
 def living_page(now: NowServing, *, inside: str) -> RoomPage:
@@ -108,29 +104,50 @@ def living_page(now: NowServing, *, inside: str) -> RoomPage:
 
 @lru_cache(maxsize=64)
 def _living(lane: str, title: str, colour: str, inside: str, call_by: tuple[str, ...], *, has_draw: bool) -> RoomPage:
-    style, script = _style(colour), _part("room.js")
-    html = (
-        _templates()
-        .get_template("room.html")
-        .render(
-            now={"lane": lane, "title": title, "now_serving": 0, "draw": has_draw},
-            room=room_path(lane),
-            inside=inside,
-            style=Markup(style),  # noqa: S704 - our own file
-            script=Markup(script),  # noqa: S704 - our own file
-            head=None,
-            ticket=None,
-            turn=None,
-            ahead=0,
-            opens="",
-            notes=[("msg", None), ("why", None), ("late", None)],
-            code="",
-            called=False,
-            ways=ways_of(call_by),
-            field=_field(call_by),
-        )
+    return _page(
+        "room.html",
+        style=_style(colour),
+        script=_part("room.js"),
+        now={"lane": lane, "title": title, "draw": has_draw},
+        room=room_path(lane),
+        inside=inside,
+        head=None,
+        ticket=False,
+        number=_NONE,
+        turn=_NONE,
+        served="0",
+        ahead=_NONE,
+        opens="",
+        notes=[("msg", None), ("why", None), ("late", None)],
+        code="",
+        called=False,
+        ways=ways_of(call_by),
+        field=_field(call_by),
     )
-    return RoomPage(html, style=style, script=script)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Still:
+    """What a page without a script has in common with those of many others."""
+
+    lane: str
+    title: str
+    colour: str
+    call_by: tuple[str, ...]
+    draw: bool
+    opens: str
+    message: Words | None
+    why: Words | None
+    late: bool
+    ticket: bool
+    code: bool
+    go: bool
+    over: bool
+    may_call: bool
+    called: bool
+    refresh: bool
+    error: bool
+    sign_in: bool
 
 
 def still_page(
@@ -144,56 +161,113 @@ def still_page(
     error: Refused | None = None,
 ) -> RoomPage:
     """The page of one person without a script. `age_s` is the age of the now-serving file."""
-    style, turn = _style(now.colour), given.turn if given else None
+    turn = given.turn if given else None
     low_s, high_s = now.wait_of(turn) if turn else (0.0, None)
     over = turn is not None and turn < now.grace_from
     go = turn is not None and not over and turn <= now.now_serving and now.state == "open"
-    refresh_s = math.ceil(max(REFRESH_S_MIN, look_again_s(None if turn is None else low_s, chance)))
     late = int(age_s) if age_s > 15 else 0
-    html = (
-        _templates()
-        .get_template("room.html")
-        .render(
-            now=now,
-            room=room_path(now.lane),
-            style=Markup(style),  # noqa: S704 - our own file
-            script="",
-            head=_head(now, given, over=over, go=go, wait=span_of(low_s, high_s)),
-            error=error,
-            sign_in=error is not None and "sign_in" in error.facts,
-            ticket=given.ticket if given else None,
-            turn=turn,
-            ahead=max(0, turn - now.now_serving - 1) if turn else 0,
+    head, message, why = _head(now, given, over=over, go=go, wait=span_of(low_s, high_s)), now.message, now.why
+    blank = _blank(
+        _Still(
+            lane=now.lane,
+            title=now.title,
+            colour=now.colour,
+            call_by=now.call_by,
+            draw=now.draw is not None,
+            opens=_opens(now),
+            message=(message.id or message.en, message.en) if message else None,
+            why=(why.id, why.en) if why else None,
+            late=late > 0,
+            ticket=given is not None,
+            code=given is not None and given.code != "",
             go=go,
             over=over,
-            opens=_opens(now),
-            notes=_notes(now, late),
-            code=given.code if given else "",
             may_call=now.calls and given is not None and not (go or over or now.state == "closed"),
             called=called,
-            ways=ways_of(now.call_by),
-            field=_field(now.call_by),
-            refresh_s=refresh_s if refresh and given and not go else 0,
+            refresh=refresh and given is not None and not go,
+            error=error is not None,
+            sign_in=error is not None and "sign_in" in error.facts,
         )
     )
-    return RoomPage(html, style=style)
+    return blank.filled(
+        {
+            "h": head[0],
+            "i": head[1],
+            "e": error.id if error else "",
+            "f": error.en if error else "",
+            "n": _number(given.ticket.number if given else None),
+            "t": _number(turn),
+            "s": _number(now.now_serving),
+            "a": _number(max(0, turn - now.now_serving - 1) if turn else None),
+            "c": given.code if given else "",
+            "l": str(late),
+            "r": str(refresh_s(None if turn is None else low_s, chance)),
+        }
+    )
+
+
+def refresh_s(wait_s: float | None, chance: float) -> int:
+    """After how long a page without a script is loaded anew; `wait_s` and `chance` as for one with a script."""
+    return math.ceil(max(REFRESH_S_MIN, look_again_s(wait_s, chance)))
+
+
+@lru_cache(maxsize=256)
+def _blank(still: _Still) -> Blank:
+    late_words = (
+        "Kabar ini sudah \0l detik. Tempat Anda tetap.",
+        "This news is \0l seconds old. Your place is safe.",
+    )
+    page = _page(
+        "room.html",
+        style=_style(still.colour),
+        now=still,
+        room=room_path(still.lane),
+        head=("\0h", "\0i"),
+        error={"id": "\0e", "en": "\0f"} if still.error else None,
+        sign_in=still.sign_in,
+        ticket=still.ticket,
+        number="\0n",
+        turn="\0t",
+        served="\0s",
+        ahead="\0a",
+        go=still.go,
+        over=still.over,
+        opens=still.opens,
+        notes=[("msg", still.message), ("why", still.why), ("late", late_words if still.late else None)],
+        code="\0c" if still.code else "",
+        may_call=still.may_call,
+        called=still.called,
+        ways=ways_of(still.call_by),
+        field=_field(still.call_by),
+        refresh_s="\0r" if still.refresh else "",
+    )
+    return Blank(page)
 
 
 def draw_page(now: NowServing, number: int | None) -> RoomPage:
     """What the draw is, its seed once it is revealed, and the turn of any number."""
-    style = _style(now.colour)
-    html = (
-        _templates()
-        .get_template("draw.html")
-        .render(
-            now=now,
-            room=room_path(now.lane),
-            style=Markup(style),  # noqa: S704 - our own file
-            asked=number or "",
-            turn=now.turn_of(number) if number else None,
-        )
+    turn = now.turn_of(number) if number else None
+    blank = _draw(now.lane, now.title, now.colour, now.draw, has_number=number is not None, has_turn=turn is not None)
+    return blank.filled({"q": str(number), "n": _number(number), "t": _number(turn)})
+
+
+@lru_cache(maxsize=64)
+def _draw(lane: str, title: str, colour: str, draw: DrawState | None, *, has_number: bool, has_turn: bool) -> Blank:
+    page = _page(
+        "draw.html",
+        style=_style(colour),
+        now={"lane": lane, "title": title, "draw": draw},
+        room=room_path(lane),
+        asked="\0q" if has_number else "",
+        number="\0n",
+        turn="\0t" if has_turn else "",
     )
-    return RoomPage(html, style=style)
+    return Blank(page)
+
+
+def _number(value: int | None) -> str:
+    """As `formats.number` says it in Indonesian: that serves any language, for more than all the rest of a page."""
+    return _NONE if value is None else f"{value:,}".replace(",", ".")
 
 
 def span_of(low_s: float, high_s: float | None) -> Words:
@@ -231,19 +305,6 @@ def _head(now: NowServing, given: Given | None, *, over: bool, go: bool, wait: W
             return "Sudah ditutup.", "Closed."
         case "open":
             return wait
-
-
-def _notes(now: NowServing, late: int) -> list[tuple[str, Words | None]]:
-    message, why = now.message, now.why
-    late_words = (
-        f"Kabar ini sudah {late} detik. Tempat Anda tetap.",
-        f"This news is {late} seconds old. Your place is safe.",
-    )
-    return [
-        ("msg", (message.id or message.en, message.en) if message else None),
-        ("why", (why.id, why.en) if why else None),
-        ("late", late_words if late else None),
-    ]
 
 
 def _opens(now: NowServing) -> str:

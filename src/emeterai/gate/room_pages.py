@@ -14,7 +14,8 @@ from emeterai.gate.lanes import LANE_UNKNOWN
 from emeterai.gate.now import CACHE_S, MEDIA_TYPE, NowServing
 from emeterai.gate.passes import room_path
 from emeterai.gate.reception import Given
-from emeterai.gate.room_page import RoomPage, draw_page, living_page, still_page
+from emeterai.gate.room_blank import RoomPage
+from emeterai.gate.room_page import draw_page, living_page, still_page
 from emeterai.gate.room_routes import (
     Visitor,
     ask_for_call,

@@ -40,7 +40,6 @@ class Counts:
     last_number: int = 0
     came: int = 0
     finishing: int = 0
-    left_line: int = 0
     promised: int = 0
     kept: int = 0
     late_s: float = 0.0
@@ -163,23 +162,22 @@ async def write_counts(db: Database, process: UUID, lanes: Sequence[tuple[str, C
         WITH asked AS (
             SELECT * FROM unnest(
                 $2::text[], $3::bigint[], $4::bigint[], $5::bigint[], $6::bigint[], $7::bigint[], $8::bigint[],
-                $9::bigint[], $10::float8[], $11::boolean[]
-            ) AS one (lane, given, last_number, came, finishing, left_line, promised, kept, late_s, is_there)
+                $9::float8[], $10::boolean[]
+            ) AS one (lane, given, last_number, came, finishing, promised, kept, late_s, is_there)
         ), replaced AS (
             UPDATE gate.counts SET
                 given = asked.given, last_number = asked.last_number, came = asked.came, finishing = asked.finishing,
-                left_line = asked.left_line, promised = asked.promised, kept = asked.kept, late_s = asked.late_s,
-                updated_at = now()
+                promised = asked.promised, kept = asked.kept, late_s = asked.late_s, updated_at = now()
             FROM asked WHERE counts.process = $1 AND counts.lane = asked.lane AND is_there RETURNING counts.lane
         ), made AS (
             INSERT INTO gate.counts
-                (process, lane, given, last_number, came, finishing, left_line, promised, kept, late_s, updated_at)
-            SELECT $1, lane, given, last_number, came, finishing, left_line, promised, kept, late_s, now()
+                (process, lane, given, last_number, came, finishing, promised, kept, late_s, updated_at)
+            SELECT $1, lane, given, last_number, came, finishing, promised, kept, late_s, now()
             FROM asked WHERE NOT is_there
             ON CONFLICT (lane, process) DO UPDATE SET
                 given = excluded.given, last_number = excluded.last_number, came = excluded.came,
-                finishing = excluded.finishing, left_line = excluded.left_line, promised = excluded.promised,
-                kept = excluded.kept, late_s = excluded.late_s, updated_at = excluded.updated_at
+                finishing = excluded.finishing, promised = excluded.promised, kept = excluded.kept,
+                late_s = excluded.late_s, updated_at = excluded.updated_at
             RETURNING lane
         )
         SELECT lane FROM replaced UNION ALL SELECT lane FROM made
@@ -188,7 +186,7 @@ async def write_counts(db: Database, process: UUID, lanes: Sequence[tuple[str, C
         [lane for lane, _, _ in lanes],
         *[
             [getattr(counts, name) for _, counts, _ in lanes]
-            for name in ("given", "last_number", "came", "finishing", "left_line", "promised", "kept", "late_s")
+            for name in ("given", "last_number", "came", "finishing", "promised", "kept", "late_s")
         ],
         [is_there for _, _, is_there in lanes],
     )
@@ -200,8 +198,8 @@ async def read_counts(db: Database) -> dict[str, Counts]:
     rows = await db.fetch(
         """
         SELECT lane, sum(given)::bigint AS given, max(last_number) AS last_number, sum(came)::bigint AS came,
-               sum(finishing)::bigint AS finishing, sum(left_line)::bigint AS left_line,
-               sum(promised)::bigint AS promised, sum(kept)::bigint AS kept, sum(late_s) AS late_s
+               sum(finishing)::bigint AS finishing, sum(promised)::bigint AS promised, sum(kept)::bigint AS kept,
+               sum(late_s) AS late_s
         FROM gate.counts GROUP BY lane
         """
     )
@@ -219,16 +217,15 @@ async def fold_counts(db: Database) -> None:
             WHERE updated_at < now() - interval '1 hour' AND process <> '00000000-0000-0000-0000-000000000000'
             RETURNING *
         )
-        INSERT INTO gate.counts AS sums
-            (lane, process, given, last_number, came, finishing, left_line, promised, kept, late_s)
+        INSERT INTO gate.counts AS sums (lane, process, given, last_number, came, finishing, promised, kept, late_s)
         SELECT lane, '00000000-0000-0000-0000-000000000000', sum(given), max(last_number), sum(came), sum(finishing),
-               sum(left_line), sum(promised), sum(kept), sum(late_s)
+               sum(promised), sum(kept), sum(late_s)
         FROM dead GROUP BY lane
         ON CONFLICT (lane, process) DO UPDATE SET
             given = sums.given + excluded.given, last_number = greatest(sums.last_number, excluded.last_number),
             came = sums.came + excluded.came, finishing = sums.finishing + excluded.finishing,
-            left_line = sums.left_line + excluded.left_line, promised = sums.promised + excluded.promised,
-            kept = sums.kept + excluded.kept, late_s = sums.late_s + excluded.late_s, updated_at = now()
+            promised = sums.promised + excluded.promised, kept = sums.kept + excluded.kept,
+            late_s = sums.late_s + excluded.late_s, updated_at = now()
         """
     )
 

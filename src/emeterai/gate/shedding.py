@@ -13,7 +13,7 @@ import hashlib
 import time
 from collections.abc import Awaitable, Callable, Mapping
 from math import inf
-from typing import Any, Protocol
+from typing import Any
 
 from litestar.enums import ScopeType
 from litestar.types import ASGIApp, HTTPReceiveMessage, HTTPScope, Message, Receive, Scope, Send
@@ -29,8 +29,18 @@ from emeterai.gate.late_bodies import SMALL_BODY_BYTES, Late, LateBodies
 from emeterai.gate.listening import TEMPO, Gone, Incoming, Tempo
 from emeterai.gate.office import Office, office_session
 from emeterai.gate.passes import PASS_NEEDED, room_path
+from emeterai.gate.remembered import Remembered
 from emeterai.gate.renewing import Lengthen, as_it_is
-from emeterai.gate.request import Request, body_bytes_of, form_of, network_of, stayed_out, turned_away, watched
+from emeterai.gate.request import (
+    PassOf,
+    Request,
+    body_bytes_of,
+    form_of,
+    network_of,
+    stayed_out,
+    turned_away,
+    watched,
+)
 from emeterai.gate.room_crowd import Numbers
 from emeterai.gate.side_entrance import SideEntrance
 from emeterai.gate.sorting import SESSION, Needs, asks_to_wait, seconds_of, session_of, sort_of
@@ -51,28 +61,10 @@ from emeterai.web import paths
 _API_KEY = b"bearer emk_"
 _outcomes = metrics.counter("emeterai_door_requests", "Requests at the door", ["lane", "work", "outcome"])
 _LANES_MEASURED_MAX = 64
+_KNOWN_S, _KNOWN_MAX = 3_600.0, 100_000
+"""So long, and so many in each process, it is remembered who was answered as themselves."""
 _NO_SIGN_OF_LOAD = (RESTING, PASS_NEEDED, SENDING_CROWDED)
 """Refusals that say nothing of how much there is to do: a stranger could have any number of them."""
-
-
-class HeldPass(Protocol):
-    """What the door wants to know of a pass."""
-
-    @property
-    def lane(self) -> str:
-        """The lane that it opens."""
-
-    @property
-    def finish(self) -> bool:
-        """Whether its holder has money or a unit in flight."""
-
-    @property
-    def subject(self) -> bytes:
-        """Who holds it."""
-
-
-PassOf = Callable[[Mapping[bytes, bytes]], HeldPass | None]
-"""The valid pass that a request's headers carry, or None. It takes microseconds and asks nobody."""
 
 
 class Shedding:
@@ -90,6 +82,7 @@ class Shedding:
         tempo: Tempo = TEMPO,
         lengthen: Lengthen = as_it_is,
         side: SideEntrance | None = None,
+        known: Remembered | None = None,
     ) -> None:
         self._app = app
         self._door = door
@@ -99,6 +92,7 @@ class Shedding:
         self._tempo, self._lengthen, self._late = tempo, lengthen, LateBodies(tempo)
         self._side, self._office, self._early = side or SideEntrance(), Office(), Early(clock=time.monotonic)
         door.shared.append(self._late.bodies.slots)
+        self._known = known or Remembered(lasts_s=_KNOWN_S, most=_KNOWN_MAX)
         self._front = KeptPage(app)
         self._free = FreeRoad(app, door, numbers, self._answers, self._late)
         self._counted: dict[tuple[str, Work, str], Any] = {}
@@ -187,7 +181,11 @@ class Shedding:
         request.is_inside = request.is_inside or (bool(request.who) and door.knows(request.lane, request.who))
         if request.is_inside:
             door.seen(request.lane, request.who)
-        elif sort.stays and not (sort.needs is Needs.ENTRY and request.lane in door.before_opening):
+            return True
+        if sort.work is Work.FINISH and not (request.is_member or self._known.knows(request.who)):
+            request.give_way()
+            request.send = self._known.watched(request.who, request.send)
+        if sort.stays and not (sort.needs is Needs.ENTRY and request.lane in door.before_opening):
             request.walked_in = door.walks_in(request.lane)
             return request.walked_in > 0
         return True

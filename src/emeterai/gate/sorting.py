@@ -1,7 +1,7 @@
 """What a request is, told from its method, path and headers alone: its class of work, and what it needs.
 
-Only what costs nothing is looked at: no database, no signature but that of a pass. Nobody can claim a class of work
-that is not theirs, for the path decides.
+Only what costs nothing is looked at: no database, no signature but that of a pass. The path decides about the class of
+work; but the most urgent is for those who have shown before that they are somebody (`of_nobody`).
 """
 
 from __future__ import annotations
@@ -10,6 +10,7 @@ import re
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
 from enum import Enum
+from functools import cache
 
 from emeterai.core.admission import Work
 from emeterai.core.brownout import Step
@@ -32,6 +33,8 @@ class Needs(Enum):
     """A slot of those who sign in: their passwords cost more than all the rest together."""
     WAIT = "wait"
     """It waits for something to happen elsewhere, and holds nothing but a place among those who wait."""
+    TRACK = "track"
+    """One of the slots of the tracker, which is for anybody."""
     OFFICE = "office"
     """A slot of staff, for whoever is known to be of them; everybody else gets one of the few of strangers."""
 
@@ -81,12 +84,13 @@ _UPLOAD = Sort("upload", Work.BUY, rests_from=Step.BUYING, stays=True, takes_fil
 _LIST = Sort("list", Work.BUY, rests_from=Step.BUYING, takes_file=True)
 """An agency's list of those whom it invites."""
 _STAMP = Sort("stamp", Work.FINISH, rests_from=Step.STAMPING)
-_STAMP_FILE = Sort("stamp", Work.FINISH, rests_from=Step.STAMPING, takes_file=True)
+_STAMP_FILE = Sort("stamp", Work.FINISH, rests_from=Step.STAMPING, stays=True, takes_file=True)
+"""Quota alone opens no door, so what may bring its file along needs a pass as an upload does."""
 _FOLLOW = Sort("follow", Work.FINISH)
 _STAMPED = Sort("follow", Work.FINISH, may_wait=True)
 _FETCH = Sort("fetch", Work.FINISH)
-_TRACK = Sort("track", Work.FINISH, is_for_anybody=True)
-"""Where somebody's money is: it must be told just when all else hangs, and has connections of its own."""
+_TRACK = Sort("track", Work.BROWSE, Needs.TRACK, is_for_anybody=True)
+"""Where somebody's money is: it must be told just when all else hangs, and has slots and connections of its own."""
 _PROVE = Sort("prove", Work.BUY, is_for_anybody=True)
 _PROVE_OWN = Sort("prove", Work.BUY)
 _CHECK = Sort("check", Work.BUY, is_for_anybody=True)
@@ -170,6 +174,14 @@ def sort_of(method: str, path: str, *, waits: bool = False) -> Sort | None:
             if methods.fullmatch(named) and pattern.fullmatch(below):
                 return _WAITING[sort] if waits and sort.may_wait and method == "GET" else sort
     return _LOOK if method in {"GET", "HEAD"} else _ACT
+
+
+@cache
+def of_nobody(sort: Sort) -> Sort:
+    """The same asked by one of whom nothing is known: a session or a key that was invented looks like any other, and
+    nobody is to come before those who buy by inventing one.
+    """
+    return replace(sort, work=Work.BROWSE) if sort.work is Work.FINISH else sort
 
 
 def session_of(headers: Mapping[bytes, bytes]) -> bytes:

@@ -62,10 +62,6 @@ class Tally:
         counts.last_number = max(counts.last_number, number)
         _given.labels(lane).inc()
 
-    def left(self, lane: str) -> None:
-        """Somebody left the line."""
-        self._changing(lane).left_line += 1
-
     def finishing(self, lane: str) -> None:
         """Somebody came in to finish what is under way."""
         self._changing(lane).finishing += 1

@@ -1,7 +1,9 @@
-"""What an operator has to see of the lines without looking for it: one that stands, and news that is old.
+"""What an operator has to see of the lines without looking for it: one that stands, news that is old, and as numbers
+what people of each lane are told.
 
-Each web process looks at the files that people see, so it notices as well when no steward runs. It measures by its own
-clock how long something has stayed as it is: a clock that is wrong elsewhere raises no alarm.
+Each web process looks at the files that people see, so it notices as well when no steward runs, and every machine says
+the same, whichever steward moves the line. It measures by its own clock how long something has stayed as it is: a clock
+that is wrong elsewhere raises no alarm.
 """
 
 from __future__ import annotations
@@ -10,6 +12,7 @@ import asyncio
 import contextlib
 import time
 from collections.abc import AsyncIterator, Callable, Hashable, Iterable
+from math import inf, nan
 
 from emeterai.core.refusal import Refused
 from emeterai.gate.controller import every_second
@@ -20,6 +23,17 @@ _still_s = metrics.gauge_latest(
     "emeterai_gate_line_still_seconds", "How long nobody was called in an open line where people wait, at worst"
 )
 _old_s = metrics.gauge_latest("emeterai_gate_news_seconds", "Age of the oldest now-serving file of a lane")
+_wait_s = metrics.gauge_latest(
+    "emeterai_gate_wait_seconds",
+    "What whoever comes last is told to wait, from low to high; high +Inf: nobody can tell; NaN: the lane is not open",
+    ["lane", "bound"],
+)
+_rests = metrics.gauge_latest(
+    "emeterai_gate_lane_brown_out_step",
+    "What rests in a lane, as measured or by its lever: 0 nothing, 7 stamping",
+    ["lane"],
+)
+_NOT_TOLD = nan, nan
 
 
 class LineWatch:
@@ -36,7 +50,12 @@ class LineWatch:
         seen = {lane: self._read(lane) for lane in self._lanes()}
         before, self._since = self._since, {}
         old, still = [0.0], [0.0]
+        for lane in {lane for _, lane in before} - seen.keys():
+            _tell(lane, _NOT_TOLD, step=0)  # a lane that is no more is shown for as long as the process lives
         for lane, now in seen.items():
+            if now is not None:
+                is_open = now.state == "open"
+                _tell(lane, now.wait_of(now.last_number) if is_open else _NOT_TOLD, step=now.brown_out)
             old.append(self._unchanged_s(before, ("news", lane), None if now is None else now.updated_at))
             if now is not None and now.state == "open" and now.last_number > now.now_serving:
                 still.append(self._unchanged_s(before, ("turn", lane), now.now_serving))
@@ -59,6 +78,12 @@ class LineWatch:
         since_s = known[1] if known is not None and known[0] == value else now_s
         self._since[what] = value, since_s
         return now_s - since_s
+
+
+def _tell(lane: str, wait_s: tuple[float, float | None], *, step: int) -> None:
+    for bound, bound_s in zip(("low", "high"), wait_s, strict=True):
+        _wait_s.labels(lane, bound).set(inf if bound_s is None else bound_s)
+    _rests.labels(lane).set(step)
 
 
 @contextlib.asynccontextmanager

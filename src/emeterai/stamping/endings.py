@@ -123,6 +123,8 @@ class Endings:
             reason, refused = reasons[stamp.id]
             _given_back.labels(reason.value).inc()
             _log.info("unit_given_back", stamp=str(stamp.id), reason=reason.value, code=refused and refused.code)
+        if failed := sum(reasons[stamp.id][0] is Reason.SEALING_FAILED for stamp in done):
+            metrics.batch("seal_failed", failed)
         return len(done)
 
     async def _want_higher_levels(self, tx: Connection, sealed: Sequence[Sealed]) -> None:
