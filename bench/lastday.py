@@ -26,7 +26,7 @@ from lastday_figures import goals_of, show
 from lastday_outages import Rhythm, lose_each, outages_of, rounds_of, with_remarks
 from lastday_page import Ramp, Report, Storm, Waiting, write_report
 from lastday_promises import Promises, check_promises
-from lastday_stage import VUS, Cores, Day, Phase, Stage, people_of
+from lastday_stage import SCRIPTS_EACH, VUS, Cores, Day, Phase, Stage, people_of
 from lastday_sums import lags_ms, line_of, quantile, recovery_s, sums_of
 from lastday_twins import twins_in
 
@@ -39,8 +39,6 @@ from million import minute
 SECONDS, OUTAGE_S, AROUND_S = 180.0, 60.0, 60.0
 STORM = 2.0
 """People come at this multiple of the capacity while dependencies are lost."""
-SCRIPTS_EACH = 0.3
-"""Requests of scripts for each person who comes."""
 WAITING = (100, 1_000, 10_000, 100_000, 1_000_000)
 
 

@@ -32,7 +32,7 @@ async def closed_loop(stage: Stage) -> Sums:
     """What a service without its door does for people who never wait."""
     async with stage.open(int(CLOSED_S * _PEOPLE_A_SECOND_MAX) + VUS * 40) as db:
         phases = [Phase("closed loop", 1.0, CLOSED_S, 0.0)]
-        return sums_of(await stage.live(db, phases, CLOSED=str(CLOSED_EACH), THINK="0", HOME_S="5"))[0]
+        return sums_of(await stage.live(db, phases, CLOSED=str(CLOSED_EACH), THINK="0", PHONES="0", HOME_S="5"))[0]
 
 
 async def capacity_of(off: Stage, on: Stage) -> Capacity:

@@ -1,20 +1,20 @@
-// The crowd of `emeterai bench lastday`: people who come whether or not they are served (an open loop), and a partner.
+// The crowd of `emeterai bench lastday`: people who come whether or not they are served (an open loop), scripts, a partner.
 //
 // One VU is a neighbourhood with an address of its own; its people live side by side in its event loop, and those who
 // wait are words in a list, so a hundred thousand of them cost a few hundred bytes each.
 import http from 'k6/http';
 import exec from 'k6/execution';
+import { allGone, dayBegins, END, happening, HAS_SCRIPTS, live, over, START } from './lastday_arrivals.js';
+import { hammer, SCRIPTS_COUNT } from './lastday_scripts.js';
+import { uploaded } from './lastday_upload.js';
 import { bump, flush, flushAtOnce, json, send, sleep, tell } from './lastday_voice.js';
 
 const BASE = __ENV.BASE, ROOM = __ENV.ROOM, SANDBOX = __ENV.SANDBOX, BANK = __ENV.BANK;
-const PLAN = JSON.parse(__ENV.PLAN); // [{people_per_s, scripts_per_s, until_s}, ...], seconds after START
-const START = Number(__ENV.START), VUS = Number(__ENV.VUS), FIRST = Number(__ENV.FIRST), THINK = Number(__ENV.THINK);
+const VUS = Number(__ENV.VUS), FIRST = Number(__ENV.FIRST), THINK = Number(__ENV.THINK);
 const SEED = __ENV.SEED, PASSWORD = __ENV.PASSWORD, KEY = __ENV.PARTNER_KEY, CLOSED = Number(__ENV.CLOSED || 0);
-const END = START + PLAN[PLAN.length - 1].until_s * 1000, HOME_S = Number(__ENV.HOME_S || 15);
 const BADLY = Number(__ENV.BADLY || 0.05), CALLED = Number(__ENV.CALLED || 0);
-const SLOW = 0.3, BREAKS = 0.15, RELOADS = 0.03, LEAVES = 0.05, SIGNED_IN = 7, PIECES = 4;
+const RELOADS = 0.03, LEAVES = 0.05, SIGNED_IN = 7;
 const letter = open(__ENV.LETTER, 'b'), mark = Number(__ENV.MARK);
-const TUS = { 'Tus-Resumable': '1.0.0' }, OCTETS = { 'Content-Type': 'application/offset+octet-stream' };
 const FINISH = 'finish', BUY = 'buy', BROWSE = 'browse';
 
 export const options = {
@@ -23,6 +23,9 @@ export const options = {
   systemTags: [],
   scenarios: {
     people: { executor: 'per-vu-iterations', vus: VUS, iterations: 1, maxDuration: '2h', exec: 'neighbourhood' },
+    ...(HAS_SCRIPTS
+      ? { scripts: { executor: 'per-vu-iterations', vus: SCRIPTS_COUNT, iterations: 1, maxDuration: '2h', exec: 'scripts' } }
+      : {}),
     ...(KEY
       ? {
           partner: {
@@ -44,8 +47,6 @@ export const options = {
 // As a proxy does it: the front page and the waiting room have a process of their own, whoever is called goes inside.
 const isOutside = (path) => path === '/' || (path.startsWith('/gate/') && !path.endsWith('/passes'));
 const at = (path) => (isOutside(path) ? ROOM : BASE) + path;
-const think = () => sleep(THINK * -Math.log(1 - 0.98 * Math.random()));
-const over = () => Date.now() > END + HOME_S * 1000;
 const lookAgain = (s, chance) => (s === null ? 60 : Math.min(60, Math.max(2, s / 10))) * (0.75 + chance / 2); // as the page does
 
 class Person {
@@ -56,6 +57,13 @@ class Person {
     this.rich = number % 2 === 0;
     this.badly = Math.random() < BADLY;
     this.pass = null;
+    this.thought_ms = 0;
+  }
+
+  async think() {
+    const s = THINK * -Math.log(1 - 0.98 * Math.random());
+    this.thought_ms += 1000 * s;
+    await sleep(s);
   }
 
   headers(more) {
@@ -193,13 +201,15 @@ async function called(one) {
 // ---- inside: sign in, buy, pay, upload, stamp, look, download
 
 async function finish(person) {
-  const began = Date.now();
+  const began = Date.now(), by_pass = person.pass ? 1 : 0;
+  person.thought_ms = 0;
+  tell('enter', began, by_pass);
   let stamps = 0, why = 'gone';
   try {
     why = await signedIn(person);
     if (!why && !person.rich) why = await bought(person);
     if (!why) {
-      await think();
+      await person.think();
       why = await stamped(person);
       stamps = why ? 0 : 1;
     }
@@ -207,12 +217,16 @@ async function finish(person) {
     why = `error ${error}`;
     console.error(why);
   }
-  if (why === 'pass_needed') return why;
-  tell('out', Date.now(), Date.now() - began, stamps, why || 'done', person.number);
+  const now = Date.now();
+  tell('out', now, now - began, stamps, why || 'done', person.number, by_pass, Math.round(person.thought_ms));
   return why;
 }
 
-const refusal = (answer) => (answer ? json(answer).code || `status ${answer.status}` : 'no answer');
+// Why somebody left: what was answered; or that nothing was, for a minute or until the day was over.
+const refusal = (answer) => {
+  if (answer) return json(answer).code || `status ${answer.status}`;
+  return over() ? 'gone' : 'no answer';
+};
 
 async function signedIn(person) {
   if (!person.token) {
@@ -221,7 +235,7 @@ async function signedIn(person) {
     if (!answer || answer.status !== 201) return refusal(answer);
     person.token = json(answer).token;
   }
-  await think();
+  await person.think();
   await person.ask(BROWSE, 'quota', 'GET', '/v1/quota');
   return null;
 }
@@ -232,7 +246,7 @@ async function bought(person) {
   if (!answer || answer.status !== 201) return refusal(answer);
   const order = json(answer);
   if (order.state === 'paid') return null;
-  await think();
+  await person.think();
   const charge = order.pay_url.split('/').pop(), bank = { 'Content-Type': 'application/json', Authorization: `Bearer ${BANK}` };
   while ((await send('POST', `${SANDBOX}/charges/${charge}/pay`, '{}', bank)).status !== 200) {
     if (over()) return 'not paid';
@@ -256,8 +270,8 @@ async function stamped(person) {
   const file = new Uint8Array(letter.slice(0)), text = `${person.number.toString(16)}.${SEED}`.slice(0, 16);
   for (let i = 0; i < 16; i++) file[mark + i] = text.charCodeAt(i);
   const document = await uploaded(person, file.buffer);
-  if (!document.id) return document.why;
-  await think();
+  if (!document.id) return refusal(document.refused);
+  await person.think();
   const asked = Date.now(), once = { Prefer: 'wait=10', 'Idempotency-Key': `s-${SEED}-${person.number}` };
   let answer = await person.insist(FINISH, 'stamp', 'POST', '/v1/stamps', JSON.stringify({ document_id: document.id }), once);
   if (!answer || answer.status !== 201) return refusal(answer);
@@ -269,38 +283,12 @@ async function stamped(person) {
     stamp = json(answer);
   }
   tell('stamp', Date.now(), Date.now() - asked, stamp.id, stamp.state, stamp.serial, stamp.sealed_sha256, person.number);
+  if (stamp.state === 'held') return 'gone';
   if (stamp.state !== 'sealed') return `given back: ${stamp.reason}`;
-  await think();
+  await person.think();
   await person.ask(BROWSE, 'history', 'GET', '/v1/quota/history');
   const got = await person.insist(FINISH, 'download', 'GET', `/v1/stamps/${stamp.id}/file`, null, {}, { kind: 'none' });
   return got && got.status === 200 ? null : refusal(got);
-}
-
-// A quick line sends the file at once. A slow one sends it in pieces, and may break: then it goes on from where it was.
-async function uploaded(person, file) {
-  const slow = Math.random() < SLOW, all = { ...TUS, 'Upload-Length': String(file.byteLength) };
-  const begun = slow
-    ? await person.insist(BUY, 'upload', 'POST', '/v1/uploads', null, all)
-    : await person.insist(BUY, 'upload', 'POST', '/v1/uploads', file, { ...all, ...OCTETS });
-  if (!begun || begun.status !== 201) return { why: refusal(begun) };
-  const place = begun.headers.Location;
-  let offset = Number(begun.headers['Upload-Offset'] || 0);
-  while (offset < file.byteLength) {
-    if (over()) return { why: 'gone' };
-    const piece = file.slice(offset, Math.min(file.byteLength, offset + Math.ceil(file.byteLength / PIECES)));
-    const breaks = Math.random() < BREAKS, sent = { ...TUS, ...OCTETS, 'Upload-Offset': String(offset) };
-    const answer = await person.ask(breaks ? 'broken' : BUY, 'piece', 'PATCH', place, piece, sent, { seconds: breaks ? 0.003 : 30 });
-    if (answer.status === 204) {
-      offset = Number(answer.headers['Upload-Offset']);
-    } else {
-      await sleep(0.5 + Math.random());
-      const seen = await person.insist(BUY, 'offset', 'HEAD', place, null, TUS);
-      if (!seen || seen.status !== 200) return { why: refusal(seen) };
-      offset = Number(seen.headers['Upload-Offset']);
-    }
-    if (slow) await sleep(0.3 * THINK * Math.random());
-  }
-  return { id: place.split('/').pop() };
 }
 
 // ---- who is in the crowd
@@ -318,41 +306,11 @@ async function inside(who) {
   if ((await finish(who)) === 'pass_needed') await joinLine(who);
 }
 
-let alive = 0;
-async function live(act) {
-  alive++;
-  await act();
-  alive--;
-}
-
-// A program that knows one address and nothing else: it orders and orders, without a pass, and never waits.
-async function script() {
-  const answer = await send('POST', `${BASE}/v1/orders`, '{"quantity":1}', { 'Content-Type': 'application/json', Authorization: `Bearer ems_${'x'.repeat(43)}` }, { seconds: 5 });
-  bump('script', answer.status);
-}
-
-async function happening(perSecond, act) {
-  let at = START, mine = 0;
-  for (;;) {
-    const now = PLAN.find((phase) => at < START + phase.until_s * 1000);
-    if (!now) return;
-    const rate = perSecond(now) / VUS, end = START + now.until_s * 1000;
-    at += rate > 0 ? (-Math.log(1 - Math.random()) / rate) * 1000 : Infinity;
-    if (at >= end) {
-      at = end; // what was drawn at one phase's rate says nothing of the next
-      continue;
-    }
-    const wait = at - Date.now();
-    if (wait > 0) await sleep(wait / 1000);
-    if (mine++ % 8 === 0) tell('late', Date.now(), Date.now() - at);
-    live(act);
-  }
-}
-
 export async function neighbourhood() {
+  const place = exec.scenario.iterationInTest, telling = setInterval(flush, 2000 + 1000 * Math.random());
   let mine = 0;
-  const next = () => FIRST + VUS * mine++ + (exec.vu.idInTest - 1) % VUS, telling = setInterval(flush, 2000 + 1000 * Math.random());
-  if (START > Date.now()) await sleep((START - Date.now()) / 1000);
+  const next = () => FIRST + VUS * mine++ + place;
+  await dayBegins();
   if (CLOSED) {
     const busy = [];
     for (let i = 0; i < CLOSED; i++) busy.push((async () => {
@@ -361,17 +319,20 @@ export async function neighbourhood() {
     await Promise.all(busy);
   } else {
     await Promise.all([
-      happening((phase) => phase.people_per_s, () => person(next())),
-      happening((phase) => phase.scripts_per_s, script),
+      happening((phase) => phase.people_per_s, VUS, () => person(next())),
       waitTogether(),
     ]);
-    while (alive && Date.now() < END + (HOME_S + 15) * 1000) await sleep(0.5);
+    await allGone();
   }
   clearInterval(telling);
   await flush();
 }
 
-// ---- the partner: a program with a key of its own lane, at a constant rate
+// ---- programs: scripts, and a partner with a key of its own lane, at a constant rate
+
+export async function scripts() {
+  await hammer();
+}
 
 const boundary = '----emeterai-bench';
 const bytesOf = (text) => Uint8Array.from([...text].map((character) => character.charCodeAt(0)));

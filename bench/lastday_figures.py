@@ -9,7 +9,10 @@ from statistics import fmean
 from figures import Figures
 from lastday_page import Goal, Ramp, Report, Storm
 from lastday_promises import Promises
+from lastday_stage import Day
+from lastday_stays import Stays, scripts_of, slow_lines_of, stays_of
 from lastday_sums import Spread, Sums
+from lastday_tables import reasons, statuses
 from lastday_ten import finish_share, said_s, worst_of
 
 GOODPUT, SLOWER, FINISH, PARTNER, RECOVERED_S = 0.95, 2.0, 0.995, 1.2, 5.0
@@ -85,6 +88,9 @@ def _show_ramp(figures: Figures, ramp: Ramp, closed_stamps_per_s: float) -> None
     for name, sums in (("door on", ramp.sums), ("door off", ramp.off)):
         for place, one in enumerate(sums):
             _show_phase(figures, f"{name}, {place + 1}: {one.phase.times:g} x", one, sums[0], closed_stamps_per_s)
+    for name, day in (("door on", ramp.day), ("door off", ramp.off_day)):
+        if day is not None:
+            _show_came(figures, name, day)
     _show_costs(figures, ramp.sums[0].person_cpu_ms)
     line, waiting = ramp.line, ramp.waiting
     figures.say("inversions", line.inversions, "people", yardstick="came in by number", yardstick_value=line.people)
@@ -110,6 +116,7 @@ def _show_ramp(figures: Figures, ramp: Ramp, closed_stamps_per_s: float) -> None
 
 
 def _show_storm(figures: Figures, storm: Storm) -> None:
+    _show_came(figures, "retry storm", storm.day)
     for one in storm.outages:
         if one.away_per_s is not None:
             figures.say(
@@ -122,6 +129,33 @@ def _show_storm(figures: Figures, storm: Storm) -> None:
             figures.note(f"back: {one.name}: not in time")
         if one.remark:
             figures.note(f"{one.name}: {one.remark}")
+
+
+def _show_came(figures: Figures, door: str, day: Day) -> None:
+    """Who came in and what became of them, what went by slow lines, and what scripts were answered."""
+    parts = zip(stays_of(day), slow_lines_of(day), scripts_of(day), strict=True)
+    for place, (one, slow, answers) in enumerate(parts, 1):
+        name = f"{door}, {place}: {one.phase.name}"
+        _show_stays(figures, name, one)
+        figures.say(
+            f"{name}: bodies by slow lines", slow.at_once, "at once", yardstick="whole", yardstick_value=slow.documents
+        )
+        asked_per_s = sum(counts.total() for counts in answers.values()) / one.phase.seconds
+        figures.say(
+            f"{name}: scripts", asked_per_s, "requests/s", yardstick="people/s", yardstick_value=one.phase.people_per_s
+        )
+        for what, counts in answers.items():
+            if counts:
+                figures.note(f"{name}: {what} of a script: {', '.join(statuses(counts))}")
+
+
+def _show_stays(figures: Figures, name: str, one: Stays) -> None:
+    figures.say(f"{name}: got what they came for", one.done, "people", yardstick="came in", yardstick_value=one.came_in)
+    figures.say(
+        f"{name}: a whole stay, p99", one.stay_ms[1], "ms", yardstick="thinking", yardstick_value=one.thought_ms
+    )
+    if one.left:
+        figures.note(f"{name}: left without: {', '.join(reasons(one.left))}")
 
 
 def _show_costs(figures: Figures, costs_ms: dict[str, float]) -> None:

@@ -16,7 +16,7 @@ from itertools import pairwise
 from statistics import fmean, median
 
 from figures import TESTS
-from lastday_stage import Day, Phase, Stage
+from lastday_stage import SCRIPTS_EACH, Day, Phase, Stage
 from lastday_sums import rates, recovery_s
 from lastday_twins import Twins
 
@@ -78,7 +78,8 @@ async def lose_each(
     stage: Stage, db: Database, rounds: list[Round], rhythm: Rhythm, *, times: float, people_per_s: float
 ) -> Day:
     """A day on which one dependency after another goes away."""
-    phases = [Phase(one.name, times, rhythm.round_s, people_per_s * times) for one in rounds]
+    come_per_s = people_per_s * times
+    phases = [Phase(one.name, times, rhythm.round_s, come_per_s, SCRIPTS_EACH * come_per_s) for one in rounds]
     at_s = time.time() + 4.0
     doing = [
         asyncio.create_task(_after(at_s + place * rhythm.round_s + rhythm.warm_s, one, rhythm.away_s))

@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import html
-from collections import defaultdict
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 from statistics import fmean
@@ -13,9 +12,12 @@ from lastday_capacity import Capacity
 from lastday_outages import Outage
 from lastday_plots import Plot, Points
 from lastday_promises import Promises
-from lastday_stage import FILE_BYTES, Day
+from lastday_slow import BREAKS, PACE_BYTES_PER_S
+from lastday_stage import FILE_BYTES, SCRIPTS_EACH, Day
+from lastday_stays import SCRIPTS
 from lastday_sums import GOOD_SHARE, HOLE_S, HOLE_SHARE, Line, Sums, rates
-from lastday_ten import said_ms, said_s, ten_figures
+from lastday_tables import phases_table, scripts_table, stays_table, wide
+from lastday_ten import said_s, ten_figures
 
 _STYLE = """body{font:16px/1.5 system-ui,sans-serif;margin:0 auto;max-width:60rem;padding:1rem;color:#222}
 h1{font-size:1.5rem}h2{font-size:1.15rem;margin-top:2rem}svg{width:100%;height:auto;border:1px solid #e3e3e3}
@@ -25,7 +27,7 @@ td,th{border-bottom:1px solid #ddd;padding:.25rem .6rem;text-align:right}td:firs
 .goals td,.ten td,.outages td:nth-child(2),.outages td:last-child{white-space:normal;text-align:left}
 .outages th{white-space:normal;vertical-align:bottom}.outages td:nth-child(2){min-width:9rem}
 .outages td:last-child{min-width:16rem}.yes{color:#0b6b3a;font-weight:700}.no{color:#a3122a;font-weight:700}
-.ten th{text-align:left}.ten td{vertical-align:top}.ten td:nth-child(2){min-width:10rem}
+.stays td{vertical-align:top}.ten th{text-align:left}.ten td{vertical-align:top}.ten td:nth-child(2){min-width:10rem}
 .ten td:nth-child(n+3){min-width:13rem}"""
 
 
@@ -228,7 +230,7 @@ def _page(report: Report, plots: dict[str, Plot]) -> str:
         f"<style>{_STYLE}</style></head><body><h1>The last day, as a benchmark</h1>",
         f"<p>{cores} {_what_is_once(report)}</p>",
         "<h2>The ten figures</h2>",
-        _wide(*ten_figures(report), "ten"),
+        wide(*ten_figures(report), "ten"),
         "<h2>Goals</h2>",
         _goals(report.goals),
         "<h2>The curves</h2>",
@@ -256,9 +258,13 @@ def _what_is_once(report: Report) -> str:
         said += f" An open crowd then comes at multiples of it, {ramp.seconds:g} s each, whether or not it is served."
     if storm:
         said += f" During the outages it comes at {storm.times:g} x."
+    low, high = (f"{pace / 1e3:.0f}" for pace in PACE_BYTES_PER_S)
     return (
         f"{said} Within a phase people come at an even rate, and documents are of about "
-        f"{round(FILE_BYTES, -4) / 1e3:.0f} KB; <code>emeterai bench plan</code> has the shape of a whole campaign."
+        f"{round(FILE_BYTES, -4) / 1e3:.0f} KB; <code>emeterai bench plan</code> has the shape of a whole campaign. "
+        f"Every tenth document comes by the line of a phone, {low} to {high} KB a second; {100 * BREAKS:.0f} % of them "
+        f"break midway. {len(SCRIPTS)} scripts, each with an address of its own, hammer one endpoint each: "
+        f"{SCRIPTS_EACH:g} requests of all together for each person who comes."
     )
 
 
@@ -272,53 +278,18 @@ def _goals(goals: list[Goal]) -> str:
 
 
 def _ramp(ramp: Ramp) -> str:
-    return f"<h2>Each phase</h2>{_table('Door on', ramp.sums)}" + (
-        _table("Door off: the same crowd, the same service", ramp.off) if ramp.off else ""
+    parts = ["<h2>Each phase</h2><h3>Door on</h3>", phases_table(ramp.sums), _came(ramp.day)]
+    if ramp.off_day:
+        parts += ["<h3>Door off: the same crowd, the same service</h3>", phases_table(ramp.off), _came(ramp.off_day)]
+    return "\n".join(parts)
+
+
+def _came(day: Day) -> str:
+    """What became of whoever came in, and what scripts were answered."""
+    return (
+        f"<p>Whoever came in, by the phase in which they did:</p>{stays_table(day)}"
+        f"<p>The scripts, and how often each was answered what:</p>{scripts_table(day)}"
     )
-
-
-def _table(title: str, sums: list[Sums]) -> str:
-    head = (
-        "load",
-        "came/s",
-        "finished/s",
-        "by stays/s",
-        "stamps/s",
-        "stamp p50 / p99 / p99.9, ms",
-        "request p50 / p99 / p99.9, ms",
-        "partner p50 / p99, ms",
-        "finish, buy, browse served",
-        "in line",
-        "looks/s each",
-        "service, cores",
-        "idle with a line, s",
-        "a beat of the core, ms",
-        "ms of processor a person: web, database, sealer",
-        "crowd late p99, ms",
-    )
-    rows = [
-        f"{one.phase.times:g} x|{one.came_per_s:.1f}|{one.done_per_s:.1f}|{one.stays_per_s:.1f}|{one.stamps_per_s:.1f}|"
-        f"{said_ms(*one.stamp_ms)}|{said_ms(*one.inside_ms)}|{said_ms(*one.partner_ms[:2])}|"
-        f"{' '.join(f'{100 * share:.1f} %' for share in one.classes.values())}|{one.waiting:,.0f}|"
-        f"{one.looks_per_s:.3f}|{one.service_cpu:.2f}|{one.idle_s:.0f}|{one.beat_ms:.2f}|{_costs(one)}|"
-        f"{one.late_ms:.0f}".split("|")
-        for one in sums
-    ]
-    return f"<h3>{title}</h3>{_wide(head, rows)}"
-
-
-def _wide(head: Sequence[str], rows: Iterable[Sequence[str]], style: str = "") -> str:
-    """A table that is scrolled where the screen is narrow; cells are HTML."""
-    body = "".join("<tr>" + "".join(f"<td>{cell}</td>" for cell in row) + "</tr>" for row in rows)
-    heads = "".join(f"<th>{cell}</th>" for cell in head)
-    return f'<div class="wide"><table class="{style}"><tr>{heads}</tr>{body}</table></div>'
-
-
-def _costs(one: Sums) -> str:
-    found = defaultdict[str, float](float)
-    for role, cost_ms in one.person_cpu_ms.items():
-        found[role.partition(",")[0].partition("-")[0]] += cost_ms
-    return ", ".join(f"{found[role]:.0f}" for role in ("web", "postgres", "sealer"))
 
 
 def _storm(storm: Storm) -> str:
@@ -342,7 +313,7 @@ def _storm(storm: Storm) -> str:
     ]
     return (
         "<h2>Outages, with half of all clients repeating within 0.3 s</h2>"
-        f"<p>{_leaning(storm)}</p>{_wide(head, rows, 'outages')}"
+        f"<p>{_leaning(storm)}</p>{wide(head, rows, 'outages')}{_came(storm.day)}"
     )
 
 

@@ -26,6 +26,7 @@ import httpx
 from argon2 import PasswordHasher
 from lastday_ears import Ears, Heard
 from lastday_pulse import Beat, beating, beats_of
+from lastday_slow import PHONES, Carried, carried_in, relayed
 from stamp import cpu_seconds
 
 from emeterai.core.ledger import Kind, Reason, Transfer
@@ -43,6 +44,8 @@ VUS = 120
 FILE_BYTES = 98_500
 THINK_S = 0.5
 PARTNER_PER_S = 4
+SCRIPTS_EACH = 0.75
+"""Requests of scripts for each person who comes; lastday_scripts.js has what they ask for."""
 QUOTA_EACH = 3
 PASSWORD = "kata sandi hari terakhir"  # noqa: S105 - of people who do not exist
 _MARK = b"0123456789abcdef"
@@ -82,6 +85,8 @@ class Day:
     heard: Heard
     samples: list[Sample]
     beats: list[Beat] = field(default_factory=list)
+    carried: list[Carried] = field(default_factory=list)
+    """What went by the lines of phones."""
 
     def spans(self) -> Iterator[tuple[Phase, float, float]]:
         """Each phase with its beginning and end, in seconds since 1970."""
@@ -194,22 +199,16 @@ class Stage:
     async def live(self, db: Database, phases: list[Phase], **more: str) -> Day:
         """Let the crowd live through the phases; `more` are variables of lastday_crowd.js."""
         self._ears.heard = Heard()
-        began_s = time.time() + 4.0
-        environment = self._environment(phases, began_s, more)
-        first = self._used
-        command = [str(Path(sys.executable).with_name("k6")), "run", "--quiet", "--no-usage-report", "--no-summary"]
-        command += ["--no-thresholds", "--local-ips", "127.0.1.1-127.0.1.250"]
-        command += [f"--log-output=file={self.folder / 'crowd.log'},level=error"]
-        command += [part for name, value in environment.items() for part in ("-e", f"{name}={value}")]
-        with (self.folder / "crowd.log").open("ab") as log:
+        began_s, first = time.time() + 4.0, self._used
+        samples: list[Sample] = []
+        slow_lines = relayed(self.folder / "carried", self.service.port, size_bytes=FILE_BYTES)
+        with slow_lines as lines_url, (self.folder / "crowd.log").open("ab") as log:
             crowd = await asyncio.create_subprocess_exec(
-                *command,
-                str(Path(__file__).with_name("lastday_crowd.js")),
+                *self._command(self._environment(phases, began_s, {"LINES": lines_url, **more})),
                 stdout=log,
                 stderr=log,
                 env={**os.environ, "GOGC": _GARBAGE_PERCENT},
             )
-            samples: list[Sample] = []
             watching = asyncio.create_task(self._watch(db, crowd.pid, samples))
             try:
                 with beating(self.folder / "beats", self._cores.of_service):
@@ -222,7 +221,15 @@ class Stage:
         if code != 0 or _WRONG.search(said):  # an error in a person's script: k6 ends with 0 all the same
             sys.exit(f"the crowd ended with {code}: {said[-2000:]}")
         self._used = first + self._numbers_taken(phases)
-        return Day(began_s, phases, self._ears.heard, samples, beats_of(self.folder / "beats"))
+        beats, carried = beats_of(self.folder / "beats"), carried_in(self.folder / "carried")
+        return Day(began_s, phases, self._ears.heard, samples, beats, carried)
+
+    def _command(self, environment: dict[str, str]) -> list[str]:
+        command = [str(Path(sys.executable).with_name("k6")), "run", "--quiet", "--no-usage-report", "--no-summary"]
+        command += ["--no-thresholds", "--local-ips", "127.0.1.1-127.0.1.250"]
+        command += [f"--log-output=file={self.folder / 'crowd.log'},level=error"]
+        command += [part for name, value in environment.items() for part in ("-e", f"{name}={value}")]
+        return [*command, str(Path(__file__).with_name("lastday_crowd.js"))]
 
     def _numbers_taken(self, phases: Iterable[Phase]) -> int:
         """More numbers than people who came: the neighbourhoods do not share one counter."""
@@ -250,6 +257,7 @@ class Stage:
             "MARK": str(self._paper.index(_MARK)),
             "PARTNER_KEY": self._partner_key,
             "PARTNER_PER_S": str(PARTNER_PER_S),
+            "PHONES": str(PHONES),
             **more,
         }
 

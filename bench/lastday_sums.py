@@ -45,7 +45,8 @@ class Sums:
     stamp_ms: Spread
     """From asking for a stamp until it is sealed, repeated requests included: p50, p99, p99.9."""
     inside_ms: Spread
-    """One answered request of somebody inside: p50, p99, p99.9."""
+    """One answered request of somebody inside: p50, p99, p99.9. Not the bodies by the line of a phone: how long those
+    take says how slow the phone is."""
     partner_ms: Spread
     partner_ok: float
     classes: dict[str, float]
@@ -112,7 +113,7 @@ def _phase_sums(day: Day, phase: Phase, began_s: float, ended_s: float) -> Sums:
         stays_per_s=_stays(heard.of("out"), began_s * 1000, ended_s * 1000) / seconds,
         stamps_per_s=(len(stamps) + sum(one[2] == 201 for one in partner)) / seconds,
         stamp_ms=_spread([one[1] for one in stamps]),
-        inside_ms=_spread([one[4] for one in inside if one[3] in _OK]),
+        inside_ms=_spread([one[4] for one in inside if one[3] in _OK and one[2] != "phone"]),
         partner_ms=_spread([one[1] for one in partner if one[2] == 201]),
         partner_ok=_share([one[2] == 201 for one in partner]),
         classes=served,
@@ -129,7 +130,7 @@ def _phase_sums(day: Day, phase: Phase, began_s: float, ended_s: float) -> Sums:
 def _stays(outs: Iterable[Event], began_ms: float, ended_ms: float) -> float:
     """How many stays of people who were served lie in a time, each for the part of it that does."""
     parts = 0.0
-    for left_ms, stay_ms, _, why, _ in outs:
+    for left_ms, stay_ms, _, why, *_ in outs:
         inside_ms = min(left_ms, ended_ms) - max(left_ms - stay_ms, began_ms)
         if why == "done" and inside_ms > 0:
             parts += inside_ms / max(1.0, stay_ms)

@@ -8,6 +8,8 @@ from statistics import fmean
 from typing import TYPE_CHECKING
 
 from lastday_promises import Promises
+from lastday_stage import Day
+from lastday_stays import Stays, stays_of
 from lastday_sums import GOOD_SHARE, HOLE_S, HOLE_SHARE, TOLERANCE_S, Line, Spread, Sums
 
 if TYPE_CHECKING:
@@ -60,7 +62,12 @@ def _of_crowd(ramp: Ramp) -> list[_Figure]:
 
     return [
         (1, "Goodput: stamps a second at each multiple", *each(_goodput)),
-        (2, "From asking for a stamp until it is sealed, of those inside: p50 / p99 / p99.9, ms", *each(_stamp_ms)),
+        (
+            2,
+            "From asking for a stamp until it is sealed, of those inside: p50 / p99 / p99.9, ms; who was served",
+            [*_stamp_ms(ramp.sums), *_admitted(ramp.day)],
+            [*_stamp_ms(ramp.off), *_admitted(ramp.off_day)] if ramp.off and ramp.off_day else [],
+        ),
         (3, "What waiting and refusing cost the origin", _cost_of_waiting(ramp), _NO_LINE),
         (4, "Finishing requests that were served, at the least, while browsing is cut", *each(_classes)),
         (
@@ -114,6 +121,24 @@ def _goodput(sums: list[Sums]) -> Lines:
 def _stamp_ms(sums: list[Sums]) -> Lines:
     first, worst = sums[0], worst_of(sums)
     return [_at(one, one.stamp_ms) for one in ([first] if worst is first else [first, worst])]
+
+
+def _admitted(day: Day) -> Lines:
+    """At first and at the worst, as with the stamps; nothing of a day on which nobody was heard to come in."""
+    stays = stays_of(day)
+    if not any(one.came_in for one in stays):
+        return []
+    first, worst = stays[0], max(stays, key=lambda one: one.phase.times)
+    return [_of_stays(one) for one in ([first] if worst is first else [first, worst])]
+
+
+def _of_stays(one: Stays) -> str:
+    if not one.came_in:
+        return f"{one.phase.times:g} x: nobody came in"
+    share = f"{100 * one.done / one.came_in:.1f} % of the {one.came_in:,} who came in got what they came for"
+    p99_s, thought_s = one.stay_ms[1] / 1e3, one.thought_ms / 1e3
+    took = f", p99 in {p99_s:.1f} s, of which they thought {thought_s:.1f} s" if one.done else ""
+    return f"{one.phase.times:g} x: {share}{took}"
 
 
 def _at(one: Sums, spread: Spread) -> str:

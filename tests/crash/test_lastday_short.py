@@ -16,6 +16,7 @@ from lastday_ears import Ears, Heard
 from lastday_outages import Rhythm, lose_each, outages_of, rounds_of, with_remarks
 from lastday_promises import check_promises
 from lastday_stage import VUS, Cores, Phase, Stage
+from lastday_stays import SCRIPTS, scripts_of, stays_of
 from lastday_twins import twins_in
 
 PEOPLE_PER_S, CROWD_PER_S, PHASE_S = 4.0, 150.0, 6.0
@@ -24,19 +25,28 @@ PEOPLE = VUS * 60
 
 @pytest.mark.timeout(400)
 async def test_a_crowd_that_is_far_too_large_is_told_nothing_but_the_truth(short_folder: Path) -> None:
-    """People come at many times what the service can do, then a few; some repeat badly, lines break, notifications come
-    late and twice. Whatever anybody was told of a stamp or of money is so in the end, and nobody was shown a crash.
+    """People come at many times what the service can do, then a few; some repeat badly, lines are slow and break,
+    scripts hammer, notifications come late and twice. Whatever anybody was told of a stamp or of money is so in the
+    end, and nobody was shown a crash.
     """
     async with Ears() as ears:
         stage = Stage(short_folder / "day", ears, Cores(parted=False), gate=True, room=True)
         async with stage.open(PEOPLE) as db:
             few = Phase("few", 1.0, PHASE_S, PEOPLE_PER_S)
-            day = await stage.live(db, [few, Phase("crowd", 10.0, PHASE_S, CROWD_PER_S, 20.0), few], HOME_S="10")
+            phases = [few, Phase("crowd", 10.0, PHASE_S, CROWD_PER_S, 20.0), few]
+            day = await stage.live(db, phases, HOME_S="10", PHONES="1")
             found = await check_promises(stage, db, [day.heard])
     assert [] == found.faults
     assert found.stamps > 0
     assert 201 in {one[2] for one in day.heard.of("partner")}
     assert [] == [one for one in day.heard.of("r") if one[3] == 500]
+    assert day.heard.of("phone")
+    assert len(day.heard.of("phone")) <= len(day.carried)
+    stays = stays_of(day)
+    assert sum(one.came_in for one in stays) >= sum(one.done for one in stays) > 0
+    nothing_got = {name: counts for name, counts in scripts_of(day)[1].items() if not set(counts) & {200, 201, 500}}
+    assert [*SCRIPTS.values()][:3] == [name for name, counts in nothing_got.items() if counts]
+    assert 200 in scripts_of(day)[1][SCRIPTS["giliran"]]
 
 
 @pytest.mark.timeout(200)
@@ -76,5 +86,6 @@ async def test_whatever_is_lost_for_a_moment_comes_back_and_nothing_is_gone(shor
     assert [] == found.faults
     assert found.stamps > 0
     assert "B-T" in levels
+    assert all(any(one[what] for one in scripts_of(storm)) for what in SCRIPTS.values())
     assert len({one[2] for one in others}) == len([fault for fault in lies.faults if " and is (" in fault])
     assert [one.name for one in rounds] == [one.name for one in lost]
