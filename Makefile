@@ -1,4 +1,4 @@
-# emeterai. `make` lists the recipes. Variables: FILE, PORT, SANDBOX_PORT, ROOM_PORT, HOST, ONCE=1, WHAT.
+# emeterai. `make` lists the recipes. Variables: FILE, PORT, SANDBOX_PORT, ROOM_PORT, COUNTER_PORT, HOST, ONCE=1, WHAT.
 PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
@@ -13,6 +13,9 @@ export EMETERAI_SANDBOX_PORT = $(SANDBOX_PORT)
 endif
 ifdef ROOM_PORT
 export EMETERAI_ROOM_PORT = $(ROOM_PORT)
+endif
+ifdef COUNTER_PORT
+export EMETERAI_COUNTER_PORT = $(COUNTER_PORT)
 endif
 ifdef HOST
 export EMETERAI_HOST = $(HOST)

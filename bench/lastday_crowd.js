@@ -347,7 +347,7 @@ export function partner() {
   const text = `p${exec.scenario.iterationInTest.toString(16)}.${SEED}`.slice(0, 16);
   for (let i = 0; i < 16; i++) form[head.length + mark + i] = text.charCodeAt(i);
   const headers = { Authorization: `Bearer ${KEY}`, Prefer: 'wait=20', 'Content-Type': `multipart/form-data; boundary=${boundary}` };
-  const began = Date.now(), answer = http.post(`${BASE}/v1/stamps`, form.buffer, { headers, timeout: '30s' });
+  const began = Date.now(), answer = http.post(`${__ENV.COUNTER}/v1/stamps`, form.buffer, { headers, timeout: '30s' });
   const stamp = answer.status === 201 ? json(answer) : {};
   tell('partner', began, Date.now() - began, answer.status, stamp.id, stamp.state, stamp.serial, stamp.sealed_sha256);
   flushAtOnce();

@@ -1,6 +1,7 @@
 """The stage of `emeterai bench lastday`: the service on one core, the crowd on the other, and the people of the day.
 
 Those outside have a process of their own, the room, on the crowd's core: as they would have a machine of their own.
+The partner has one as well, the counter, on the service's core: it is the service's work.
 So has the payment sandbox: it is the bank, and the service asks it as it would ask a bank elsewhere.
 """
 
@@ -140,11 +141,12 @@ class Stage:
         faults = folder / "faults"
         faults.mkdir(parents=True)
         self.folder, self.faults = folder, faults
-        self._room_port = free_port() if room else 0
+        self._room_port, self._counter_port = (free_port(), free_port()) if room else (0, 0)
         self.service = RunningService(
             folder / "service",
             {
                 "EMETERAI_ROOM_PORT": str(self._room_port),
+                "EMETERAI_COUNTER_PORT": str(self._counter_port),
                 "EMETERAI_GATE": "on" if gate else "off",
                 "EMETERAI_LOG_LEVEL": "warning",
                 "PYTHONPATH": str(Path(__file__).with_name("lastday_faulty")),
@@ -170,7 +172,9 @@ class Stage:
             await self.service.wait_ready()
             self._cores.move_to_crowd(self.service.pids()["sandbox"])
             if self._room_port:
-                await self._part_room()
+                await self._answers(self._url(self._room_port))
+                await self._answers(self._url(self._counter_port))
+                self._cores.move_to_crowd(self.service.pids()["room"])
             db = await Database.connect(self.service.database_url, connections_max=2, wait_s=5)
             try:
                 await self._settle_people(db, people)
@@ -182,19 +186,18 @@ class Stage:
         finally:
             self.service.kill_rest()
 
-    async def _part_room(self) -> None:
-        """Wait for the room, and give it its core."""
-        async with httpx.AsyncClient(base_url=self._room_url, trust_env=False) as client, asyncio.timeout(60):
+    async def _answers(self, url: str) -> None:
+        """Wait for a process that `wait_ready` does not wait for."""
+        async with httpx.AsyncClient(trust_env=False) as client, asyncio.timeout(60):
             while True:
                 with suppress(httpx.HTTPError):
-                    if (await client.get("/readyz")).is_success:
-                        break
+                    if (await client.get(f"{url}/readyz")).is_success:
+                        return
                 await asyncio.sleep(0.1)
-        self._cores.move_to_crowd(self.service.pids()["room"])
 
-    @property
-    def _room_url(self) -> str:
-        return f"http://127.0.0.1:{self._room_port}" if self._room_port else self.service.base_url
+    def _url(self, port: int) -> str:
+        """Where a process of its own answers; the one for everybody where there is none."""
+        return f"http://127.0.0.1:{port}" if port else self.service.base_url
 
     async def live(self, db: Database, phases: list[Phase], **more: str) -> Day:
         """Let the crowd live through the phases; `more` are variables of lastday_crowd.js."""
@@ -242,7 +245,8 @@ class Stage:
             plan.append({"people_per_s": phase.people_per_s, "scripts_per_s": phase.scripts_per_s, "until_s": until_s})
         return {
             "BASE": self.service.base_url,
-            "ROOM": self._room_url,
+            "ROOM": self._url(self._room_port),
+            "COUNTER": self._url(self._counter_port),
             "SANDBOX": self.service.sandbox_url,
             "BANK": sandbox_api_key(sandbox_secret(self.service.data_path)),
             "EARS": self._ears.url,

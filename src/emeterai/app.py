@@ -250,6 +250,11 @@ def create_served_room() -> ASGIApp:
     return _served(msgspec.structs.replace(settings, database_connections=connections), "room")
 
 
+def create_served_counter() -> ASGIApp:
+    """The same for programs with keys (docs/decisions/0025): they wait behind no crowd's turns of the event loop."""
+    return _served(load_settings(), "counter")
+
+
 def _served(settings: Settings, role: str) -> ASGIApp:
     die_with_parent(parent_pid=os.getppid())
     roster.here(role)
@@ -257,6 +262,7 @@ def _served(settings: Settings, role: str) -> ASGIApp:
         {
             "web": settings.web_processes,
             "room": int(settings.room_port > 0),
+            "counter": int(settings.counter_port > 0),
             "sealer": settings.sealer_processes,
             "steward": 1,
         }

@@ -40,7 +40,7 @@ from emeterai.seal.mark_file import MarkFileError
 from emeterai.seal.model import Box, SealOrder
 from emeterai.seal.service import SealEngine, SignerError, load_signer_from
 from emeterai.sealing import key_place, open_reader, opened_engine
-from emeterai.serve import serve, serve_room, serve_sandbox, serve_web
+from emeterai.serve import serve, serve_counter, serve_room, serve_sandbox, serve_web
 from emeterai.status.lines import Proof, SignedLines, verify_lines
 from emeterai.status.reading import read_page, verify_service
 from emeterai.walkthrough import WalkthroughError, walk
@@ -104,6 +104,7 @@ def _add_roles(commands: Any) -> None:
     for name, server, text in (
         ("web", serve_web, "one role: pages and API"),
         ("room", serve_room, "one role: a web process of its own for those outside"),
+        ("counter", serve_counter, "one role: a web process of its own for programs with keys"),
         ("sandbox", serve_sandbox, "one role: the sandbox payment provider"),
     ):
         commands.add_parser(name, help=text).set_defaults(run=_server(server))

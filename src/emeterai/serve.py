@@ -45,8 +45,9 @@ async def serve(settings: Settings, *, errand: Callable[[Settings], Awaitable[bo
     """
     _refuse_taken_port(settings.host, settings.port, "PORT")
     _refuse_taken_port(settings.host, settings.sandbox_port or settings.port + 1, "SANDBOX_PORT")
-    if settings.room_port:
-        _refuse_taken_port(settings.host, settings.room_port, "ROOM_PORT")
+    for port, variable in ((settings.room_port, "ROOM_PORT"), (settings.counter_port, "COUNTER_PORT")):
+        if port:
+            _refuse_taken_port(settings.host, port, variable)
     settings.data_path.mkdir(parents=True, exist_ok=True)
     if settings.database_url:
         await migrate(settings.database_url)
@@ -131,6 +132,7 @@ def _children(settings: Settings, environment: dict[str, str]) -> list[ChildSpec
         ),
         web("web", settings.port),
         *([web("room", settings.room_port)] if settings.room_port else []),
+        *([web("counter", settings.counter_port)] if settings.counter_port else []),
         *(role(f"sealer-{number}", "sealer") for number in range(1, settings.sealer_processes + 1)),
         role("steward", "steward"),
     ]
@@ -165,10 +167,20 @@ def serve_web(settings: Settings) -> None:
 
 def serve_room(settings: Settings) -> None:
     """Answer those outside on `room_port` until told to stop. Raises SettingsError without such a port."""
-    if not settings.room_port:
-        raise SettingsError(f"{PREFIX}ROOM_PORT: the room needs a port of its own")
+    _listen_apart("room", settings, settings.room_port)
+
+
+def serve_counter(settings: Settings) -> None:
+    """Answer programs with keys on `counter_port` until told to stop. Raises SettingsError without such a port."""
+    _listen_apart("counter", settings, settings.counter_port)
+
+
+def _listen_apart(role: str, settings: Settings, port: int) -> None:
+    """One process, which answers everything, on a port of its own."""
+    if not port:
+        raise SettingsError(f"{PREFIX}{role.upper()}_PORT: the {role} needs a port of its own")
     files = served_files(gate_folder(settings))
-    _listen("emeterai.app:create_served_room", settings, settings.room_port, processes=1, files=files)
+    _listen(f"emeterai.app:create_served_{role}", settings, port, processes=1, files=files)
 
 
 def serve_sandbox(settings: Settings) -> None:

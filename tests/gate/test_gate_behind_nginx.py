@@ -6,6 +6,7 @@ import asyncio
 import contextlib
 import re
 import subprocess
+import tempfile
 from collections.abc import AsyncIterator, Iterator
 from dataclasses import dataclass
 from datetime import datetime, timedelta
@@ -20,6 +21,7 @@ from emeterai.gate.now import NowFiles
 from emeterai.infra.bus import Bus
 from emeterai.infra.clock import utc_now
 from emeterai.infra.database import Database
+from processes import asleep, family_of
 from programs import need_program
 from running import RunningService, free_port
 
@@ -42,7 +44,7 @@ def sample(folder: Path, *, ports: dict[str, int], files: Path) -> str:
         "/var/cache/nginx/room": f"{folder}/cache",
         FILES: str(files),
         "listen 443 ssl;": f"listen 127.0.0.1:{ports['443']};",
-        **{f"127.0.0.1:{port};": f"127.0.0.1:{ports[port]};" for port in ("8080", "8090")},
+        **{f"127.0.0.1:{port};": f"127.0.0.1:{ports[port]};" for port in ("8080", "8090", "8100")},
         "127.0.0.1:8080 backup;": f"127.0.0.1:{ports['8080']} backup;",
     }.items():
         assert old in text
@@ -51,12 +53,12 @@ def sample(folder: Path, *, ports: dict[str, int], files: Path) -> str:
 
 
 @contextlib.contextmanager
-def nginx(folder: Path, service: RunningService, room_port: int, *, files: Path) -> Iterator[httpx.AsyncClient]:
-    """The sample before a service inside the block; answers a client of it."""
+def nginx(folder: Path, service: RunningService, apart: tuple[int, int], *, files: Path) -> Iterator[httpx.AsyncClient]:
+    """The sample before a service inside the block, `apart` being its room and its counter; answers a client of it."""
     program = need_program("nginx", "nginx-light")
     folder.mkdir()
     folder.chmod(0o755)
-    ports = {"443": free_port(), "8080": service.port, "8090": room_port}
+    ports = {"443": free_port(), "8080": service.port, "8090": apart[0], "8100": apart[1]}
     (folder / "nginx.conf").write_text(sample(folder, ports=ports, files=files))
     command = [program, "-p", str(folder), "-c", str(folder / "nginx.conf"), "-g", "daemon off;"]
     with (folder / "log").open("wb") as log:
@@ -82,14 +84,16 @@ class Proxied:
 async def proxied(short_folder: Path) -> AsyncIterator[Proxied]:
     """All of them, running."""
     need_program("nginx", "nginx-light")
-    room_port = free_port()
-    service = RunningService(short_folder / "proxied", {"EMETERAI_ROOM_PORT": str(room_port)})
+    home, apart = Path(tempfile.mkdtemp(dir=short_folder)), (free_port(), free_port())
+    home.chmod(0o755)  # the embedded database and nginx run as somebody else
+    settings = dict(zip(("EMETERAI_ROOM_PORT", "EMETERAI_COUNTER_PORT"), map(str, apart), strict=True))
+    service = RunningService(home / "proxied", settings)
     await service.start()
-    files, none = service.data_path / "gate" / "now", short_folder / "no-files"
+    files, none = service.data_path / "gate" / "now", home / "no-files"
     try:
         with (
-            nginx(short_folder / "near", service, room_port, files=files) as near,
-            nginx(short_folder / "far", service, room_port, files=none) as far,
+            nginx(home / "near", service, apart, files=files) as near,
+            nginx(home / "far", service, apart, files=none) as far,
         ):
             for client in (near, far):
                 await answered(client, "/gate/retail.json")
@@ -157,6 +161,18 @@ async def test_a_lane_made_while_running_is_handed_out_from_its_file(proxied: Pr
         assert status == (await near.get(f"/gate/{DRAWN}/undian?{asked}")).status_code, asked
     publish(service.data_path / "gate", changed(OPEN, lane=CAMPAIGN, now_serving=4_711))
     assert 4_711 == (await near.get(f"/gate/{CAMPAIGN}.json")).json()["now_serving"]
+
+
+async def test_programs_with_keys_are_sent_to_the_counter(proxied: Proxied) -> None:
+    """By their header alone: they are answered while the web process of people stands still, and people are not."""
+    service, near = proxied.service, proxied.near
+    counter = httpx.AsyncClient(base_url=f"http://127.0.0.1:{service.environment['EMETERAI_COUNTER_PORT']}")
+    await answered(counter, "/readyz")
+    await counter.aclose()
+    with asleep(family_of(service.pids()["web"])):
+        assert 401 == (await near.get("/v1/quota", headers={"authorization": "Bearer emk_nobody"})).status_code
+        with pytest.raises(httpx.TimeoutException):
+            await near.get("/v1/quota", headers={"authorization": "Bearer ems_nobody"}, timeout=1)
 
 
 def test_whoever_made_the_folder_first_a_proxy_gets_at_the_files(tmp_path: Path) -> None:

@@ -45,6 +45,8 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     """Addresses and networks of proxies, with commas between, whose `X-Forwarded-For` is believed; empty: none."""
     room_port: PortOrZero = 0
     """Where a web process of its own answers those outside, with a proxy in front that sends them there; 0: none."""
+    counter_port: PortOrZero = 0
+    """Where a web process of its own answers programs with keys, to which a proxy in front sends them; 0: none."""
     web_processes: Count = 1
     upload_mbit_s: MegabitsPerSecond = 0.0
     """The speed of the link that files come in by, in megabits a second, which the lanes share; 0: not known."""
@@ -166,7 +168,8 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     @property
     def link_bytes_per_s(self) -> float:
         """What large bodies may come in by in one web process; endless where the link's speed is not known."""
-        return self.upload_mbit_s * 1e6 / 8 / self.web_processes or inf
+        processes = self.web_processes + (self.counter_port > 0)
+        return self.upload_mbit_s * 1e6 / 8 / processes or inf
 
     @property
     def is_specimen(self) -> bool:
