@@ -84,7 +84,7 @@ def asked() -> tuple[Chosen, bool]:
     options.add_argument("--outage", type=float, default=OUTAGE_S, help="seconds that each dependency is lost; 0: none")
     options.add_argument("--around", type=float, default=AROUND_S, help="seconds before and after each outage")
     options.add_argument("--no-off", action="store_true", help="leave out the run with the door switched off")
-    options.add_argument("--no-room", action="store_true", help="those outside are answered by the web process too")
+    options.add_argument("--no-room", action="store_true", help="one web process answers everybody, as by default")
     options.add_argument("--people", type=float, default=0.0, help="people a second that are 1 x; 0: measure it")
     options.add_argument("--out", type=Path, default=Path("var/bench"), help="folder of the report")
     found = options.parse_args()

@@ -219,7 +219,9 @@ def _line_over_time(day: Day) -> dict[str, Points]:
 def _page(report: Report, plots: dict[str, Plot]) -> str:
     figures = "".join(f"<figure>{plot.svg()}</figure>" for plot in plots.values())
     cores = (
-        "The service (web, counter, sealer, steward, PostgreSQL) has one core, the crowd the other, with the sandbox"
+        "The service (web, sealer, steward, PostgreSQL"
+        + (", and the counter, which answers the partner" if report.room else "")
+        + ") has one core, the crowd the other, with the payment sandbox"
         + (" and the room, the process that answers those outside." if report.room else ".")
         if report.parted
         else "Service and crowd share one core: the figures are the crowd's as much as the service's."

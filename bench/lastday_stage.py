@@ -123,7 +123,8 @@ class Cores:
 
 
 class Stage:
-    """One service and the crowds that it gets. `gate`: whether its door is on; `room`: and those outside apart.
+    """One service and the crowds that it gets. `gate`: whether its door is on; `room`: those outside, and the
+    partner, apart.
 
     `settings` are what it is told besides (`EMETERAI_...`).
     """

@@ -19,7 +19,7 @@ from emeterai.core.admission import Work
 from emeterai.core.brownout import Step
 from emeterai.gate.door import TRACKERS_MAX
 from emeterai.gate.keeper import Keeper
-from emeterai.gate.sorting import of_nobody, sort_of
+from emeterai.gate.sorting import sort_of
 from emeterai.infra.ids import new_id
 from emeterai.infra.settings import Settings
 from running import RunningService
@@ -136,14 +136,14 @@ async def test_whoever_looks_for_an_order_takes_no_slot(served: ServedDoor, clie
 
 
 def urgent(folder: Path) -> list[tuple[str, str]]:
-    """Every route of the application that is of the most urgent class for those who are known, and for nobody else."""
+    """Every route of the application that is of the most urgent class for those who are known."""
     app, found, thing = create_app(Settings(data_dir=str(folder)), Keeper(b"k" * 32)), [], str(new_id())
     for route in app.routes:
         assert isinstance(route, HTTPRoute)
         path = re.sub(r"\{[^}]*\}", thing, route.path)
         for method in route.route_handler_map:
             sort = sort_of(method, path)
-            if sort is not None and sort.work is Work.FINISH and of_nobody(sort) is not sort:
+            if sort is not None and sort.work is Work.FINISH:
                 found.append((method, path))
     return found
 

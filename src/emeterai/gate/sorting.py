@@ -181,7 +181,7 @@ def of_nobody(sort: Sort) -> Sort:
     """The same asked by one of whom nothing is known: a session or a key that was invented looks like any other, and
     nobody is to come before those who buy by inventing one.
     """
-    return replace(sort, work=Work.BROWSE) if sort.work is Work.FINISH else sort
+    return replace(sort, work=Work.BROWSE)
 
 
 def session_of(headers: Mapping[bytes, bytes]) -> bytes:
