@@ -78,7 +78,8 @@ async def test_a_gateway_that_fails_is_tried_again_and_then_given_up(
     """Also one that takes what it is told and says nothing; under the same name each time, and not all at once."""
     post, settings = office
     post.answers = answers
-    monkeypatch.setattr(callers, "_HOOK_S", 0.5)
+    if answers is None:  # only who hears nothing waits for so long; a busy machine may stand for half a second
+        monkeypatch.setattr(callers, "_HOOK_S", 1.5)
     publish(tmp_path, OPEN)
     for number in (150, 151, 152):
         await call_store.add_call(db, "retail", number, number, phone="+6281234567890")
