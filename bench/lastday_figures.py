@@ -126,7 +126,12 @@ def _show_storm(figures: Figures, storm: Storm) -> None:
             away_s = max(1.0, one.found_s - one.lost_s)
             figures.say(f"back: {one.name}", one.back_s, "s", yardstick="away, s", yardstick_value=away_s)
         else:
-            figures.note(f"back: {one.name}: not in time")
+            figures.note(f"back: {one.name}: not in the {one.watched_s:.0f} s that it was watched")
+        before_ms, since_ms = one.beats_ms
+        if before_ms:
+            figures.say(
+                f"a beat of the core since: {one.name}", since_ms, "ms", yardstick="before", yardstick_value=before_ms
+            )
         if one.remark:
             figures.note(f"{one.name}: {one.remark}")
 

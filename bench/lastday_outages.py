@@ -8,7 +8,7 @@ import signal
 import sys
 import time
 from bisect import bisect
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Iterator
 from contextlib import suppress
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
@@ -64,6 +64,10 @@ class Outage:
     given_back: int
     """So many were told, until the next one went, that their unit is back."""
     remark: str = ""
+    watched_s: float = 0.0
+    """So long after it was back goodput was watched: until the next one went, or the day ended."""
+    beats_ms: tuple[float, float] = (0.0, 0.0)
+    """What a beat of the service's core cost before it went, and while its return was watched."""
 
 
 @dataclass(frozen=True)
@@ -140,23 +144,34 @@ def rounds_of(stage: Stage, twins: Twins) -> list[Round]:
 
 def outages_of(day: Day, rhythm: Rhythm) -> list[Outage]:
     """What became of each. Goodput is back when it is what it is on this day while nothing is away: the seconds before
-    one alone tell that only within some percent.
+    one alone tell that only within some percent. Each is watched until the next one goes, since a storm swings by
+    itself for longer than a short time after can tell from a return that did not last.
     """
-    found, per_s, spans = [], rates(day), list(day.spans())
+    found, per_s, spans = [], rates(day), list(_watched(day, rhythm))
     before = [
         max(1.0, _mean(per_s, at_s + rhythm.warm_s / 3, at_s + rhythm.warm_s))
         for at_s in (began_s - day.began_s for _, began_s, _ in spans)
     ]
     usual_per_s = _usual_per_s(day, rhythm, before)
-    for before_per_s, (phase, began_s, ended_s) in zip(before, spans, strict=True):
+    for before_per_s, (phase, began_s, until_s) in zip(before, spans, strict=True):
         lost_s, found_s = _away_of(day, rhythm, phase, began_s)
-        back_s = recovery_s(day, day.began_s + found_s, good_per_s=usual_per_s, until_s=ended_s)
+        back_at_s = day.began_s + found_s
         given_back = sum(
-            one[3] == "given_back" and day.began_s + lost_s <= one[0] / 1000 < ended_s + rhythm.warm_s
-            for one in day.heard.of("stamp")
+            one[3] == "given_back" and day.began_s + lost_s <= one[0] / 1000 < until_s for one in day.heard.of("stamp")
         )
-        away_per_s = _mean(per_s, lost_s, found_s) if found_s > lost_s else None
-        found.append(Outage(phase.name, lost_s, found_s, before_per_s, away_per_s, back_s, given_back))
+        found.append(
+            Outage(
+                name=phase.name,
+                lost_s=lost_s,
+                found_s=found_s,
+                watched_s=until_s - back_at_s,
+                before_per_s=before_per_s,
+                away_per_s=_mean(per_s, lost_s, found_s) if found_s > lost_s else None,
+                back_s=recovery_s(day, back_at_s, good_per_s=usual_per_s, until_s=until_s),
+                given_back=given_back,
+                beats_ms=(day.beat_ms(began_s, day.began_s + lost_s), day.beat_ms(back_at_s, until_s)),
+            )
+        )
     return found
 
 
@@ -165,11 +180,18 @@ def _usual_per_s(day: Day, rhythm: Rhythm, before: list[float]) -> float:
     lower the bar for all. Whether it was is told by the median of all, which a few such do not move.
     """
     middle_per_s, kept = median(before), before[:1]
-    for (phase, began_s, ended_s), next_per_s in zip(day.spans(), before[1:], strict=False):
+    for (phase, began_s, until_s), next_per_s in zip(_watched(day, rhythm), before[1:], strict=False):
         _, found_s = _away_of(day, rhythm, phase, began_s)
-        if recovery_s(day, day.began_s + found_s, good_per_s=middle_per_s, until_s=ended_s) is not None:
+        if recovery_s(day, day.began_s + found_s, good_per_s=middle_per_s, until_s=until_s) is not None:
             kept.append(next_per_s)
     return fmean(kept)
+
+
+def _watched(day: Day, rhythm: Rhythm) -> Iterator[tuple[Phase, float, float]]:
+    """Each round with its beginning, and until when its return is watched: the next one goes, or the day ends."""
+    spans = list(day.spans())
+    for phase, began_s, ended_s in spans:
+        yield phase, began_s, ended_s + (rhythm.warm_s if phase is not spans[-1][0] else 0.0)
 
 
 def _away_of(day: Day, rhythm: Rhythm, phase: Phase, began_s: float) -> tuple[float, float]:

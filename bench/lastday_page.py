@@ -299,7 +299,8 @@ def _storm(storm: Storm) -> str:
         f"back for good after, at {100 * GOOD_SHARE:.0f} % of the mean before (without those before which the last "
         f"outage was not overcome), and no {HOLE_S} s below {100 * HOLE_SHARE:.0f} % of it"
     )
-    head = ("", "", "away", "stamps/s before", "stamps/s meanwhile", back, "given back", "")
+    beats = "a beat of the core before, and while watched, ms"
+    head = ("", "", "away", "stamps/s before", "stamps/s meanwhile", back, "watched", beats, "given back", "")
     rows = [
         (
             str(number),
@@ -308,6 +309,8 @@ def _storm(storm: Storm) -> str:
             f"{one.before_per_s:.1f}",
             "" if one.away_per_s is None else f"{one.away_per_s:.1f}",
             said_s(one.back_s),
+            f"{one.watched_s:.0f} s",
+            " / ".join(f"{took_ms:.2f}" for took_ms in one.beats_ms),
             f"{one.given_back:,}",
             html.escape(one.remark),
         )

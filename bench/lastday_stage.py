@@ -20,6 +20,7 @@ from contextlib import asynccontextmanager, contextmanager, suppress
 from dataclasses import dataclass, field
 from hashlib import sha256
 from pathlib import Path
+from statistics import fmean
 from typing import Any
 from uuid import UUID
 
@@ -95,6 +96,10 @@ class Day:
         for phase in self.phases:
             yield phase, at_s, at_s + phase.seconds
             at_s += phase.seconds
+
+    def beat_ms(self, began_s: float, ended_s: float) -> float:
+        """What a beat of the service's core cost meanwhile, in seconds since 1970; 0 when none was taken."""
+        return fmean([took_ms for at_s, took_ms in self.beats if began_s <= at_s < ended_s] or [0.0])
 
 
 class Cores:

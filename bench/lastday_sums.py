@@ -122,7 +122,7 @@ def _phase_sums(day: Day, phase: Phase, began_s: float, ended_s: float) -> Sums:
         service_cpu=(cpu[-1] - cpu[0]) / took_s if took_s else 0.0,
         idle_s=_idle_s(samples),
         person_cpu_ms=_by_person(samples, len(done) * took_s / seconds),
-        beat_ms=fmean([took_ms for at_s, took_ms in day.beats if began_s <= at_s < ended_s] or [0.0]),
+        beat_ms=day.beat_ms(began_s, ended_s),
         late_ms=quantile([one[1] for one in _during(heard.of("late"), began_s, ended_s)], 0.99),
     )
 
