@@ -196,8 +196,21 @@ async def test_what_is_done_with_a_piece_is_not_the_senders_time() -> None:
 async def test_a_small_body_that_dribbles_ends_too() -> None:
     """It holds no place, but a line; whoever reads it hears that nobody is there any more."""
     dribbles = Sender(*[(0.02, b"x")] * 1_000)
-    receive = await whole_body(dribbles, Tempo(grace_s=0.2, floor_bytes_per_s=1_000))
+    receive = await whole_body(Incoming(dribbles, Tempo(grace_s=0.2, floor_bytes_per_s=1_000)))
     assert ["http.disconnect"] * 2 == [(await receive())["type"] for _ in range(2)]
+
+
+async def test_a_body_ends_with_the_last_byte_that_was_announced() -> None:
+    """The server is not asked whether there is more; whoever listens afterwards hears of the client alone."""
+    hears = Sender((0.0, b"abc"), (0.0, b"de"), (0.0, b""))
+    incoming = Incoming(hears, Tempo(grace_s=0.2, floor_bytes_per_s=1_000))
+    receive = await whole_body(incoming, announced_bytes=5)
+    assert {"type": "http.request", "body": b"abcde", "more_body": False} == await receive()
+    assert 1 == len(hears._pieces)
+    with pytest.raises(TimeoutError):
+        async with asyncio.timeout(0.3):
+            await receive()
+    assert [] == hears._pieces
 
 
 async def test_after_the_last_piece_whoever_listens_waits_for_the_client_alone() -> None:

@@ -17,7 +17,7 @@ from emeterai.core.admission import Work
 from emeterai.core.refusal import Refused
 from emeterai.gate.keeper import Keeper
 from emeterai.gate.late_bodies import SMALL_BODY_BYTES
-from emeterai.gate.listening import whole_body
+from emeterai.gate.listening import Incoming, whole_body
 from emeterai.gate.sorting import sort_of
 from emeterai.infra.settings import Settings
 
@@ -168,5 +168,5 @@ async def test_a_body_is_read_up_to_its_bound() -> None:
         return pieces.pop()
 
     with pytest.raises(Refused, match="body_too_large"):
-        await whole_body(receive, size_bytes_max=35)  # type: ignore[arg-type]
+        await whole_body(Incoming(receive), size_bytes_max=35)  # type: ignore[arg-type]
     assert 6 == len(pieces)

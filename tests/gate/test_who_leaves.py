@@ -9,7 +9,8 @@ import pytest
 from litestar.types import HTTPReceiveMessage
 
 from emeterai.core.admission import Work
-from emeterai.gate.door import PAYMENTS, Budget, Door
+from emeterai.gate.budget import Budget
+from emeterai.gate.door import PAYMENTS, Door
 from emeterai.gate.lanes import RETAIL, STAFF
 from emeterai.gate.listening import Gone
 
@@ -69,6 +70,55 @@ async def test_a_listening_that_fails_is_no_sign_that_somebody_left() -> None:
     assert not waiting.done()
     budget.leave(RETAIL)
     assert await waiting
+
+
+async def test_who_waits_is_listened_for_only_once_it_takes_a_while() -> None:
+    """Not at once, which would cost as much as a refusal; and then its place is free as soon as it hangs up, while the
+    others wait on and the slot goes to one of them.
+    """
+    budget, listened, left = Budget(1, clock=time.monotonic), [], asyncio.Event()
+
+    async def hangs_up() -> None:
+        listened.append(time.monotonic())
+        await left.wait()
+
+    began_s = time.monotonic()
+    waits = await waiting_at(budget)
+    leaves = asyncio.create_task(budget.enter(RETAIL, Work.FINISH, gone=hangs_up))
+    await asyncio.sleep(0.05)
+    left.set()
+    assert not await leaves
+    (listened_s,) = listened
+    assert listened_s - began_s >= 0.2
+    assert 1 == budget.slots.waiting
+    budget.leave(RETAIL)
+    assert await waits
+
+
+async def test_a_slot_that_somebody_cancelled_would_have_had_is_the_next_ones() -> None:
+    """He does not know yet that he is cancelled when it comes free; it does not wait for the next that does."""
+    budget = Budget(1, clock=time.monotonic)
+    first = await waiting_at(budget)
+    second = asyncio.create_task(budget.enter(RETAIL, Work.FINISH))
+    while budget.slots.waiting < 2:
+        await asyncio.sleep(0)
+    first.cancel()
+    budget.leave(RETAIL)
+    assert await second
+    assert (1, 0) == (budget.slots.used, budget.slots.waiting)
+
+
+async def test_who_gets_a_slot_in_the_moment_of_being_listened_for_has_it() -> None:
+    """The turn that he waited for until then is over, and another one holds what he is told."""
+    budget = Budget(1, clock=time.monotonic)
+    assert await budget.enter(RETAIL, Work.FINISH)
+    waiting = asyncio.create_task(budget.enter(RETAIL, Work.FINISH, gone=asyncio.Event().wait))  # type: ignore[arg-type]
+    await asyncio.sleep(0.05)
+    budget._clock = lambda: time.monotonic() + 0.2
+    budget._listen()
+    budget.leave(RETAIL)
+    assert await waiting
+    assert (1, 0) == (budget.slots.used, budget.slots.waiting)
 
 
 async def test_several_who_listen_hear_each_word_once() -> None:

@@ -14,6 +14,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from enum import IntEnum
 from math import inf
+from typing import Any
 
 GIVE_BACK_S = 0.1
 """A lane waits at most this long for a slot of its guarantee that others have borrowed."""
@@ -66,7 +67,7 @@ class Waiting:
     since_s: float
     until_s: float
     over: bool = False
-    tag: object = None
+    tag: Any = None
     """Whatever the caller needs to find it again."""
 
 

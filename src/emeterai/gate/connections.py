@@ -11,7 +11,7 @@ from collections.abc import Mapping
 from math import inf
 
 from emeterai.core.admission import Patience, Work
-from emeterai.gate.door import Budget
+from emeterai.gate.budget import Budget
 from emeterai.infra.database import Database
 from emeterai.infra.lane import Caller, Deadline
 

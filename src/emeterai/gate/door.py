@@ -8,18 +8,17 @@ pages of staff have two places of their own, and those who look for an order eig
 
 from __future__ import annotations
 
-import asyncio
 import random
 from collections import Counter
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from math import inf
-from typing import Any
 
-from emeterai.core.admission import Patience, Slots, Waiting, Work
+from emeterai.core.admission import Patience, Slots, Work
 from emeterai.core.brownout import BrownOut, Step
 from emeterai.core.limiting import AdaptiveLimit
 from emeterai.gate.bodies import PLACES_MAX, Bodies
+from emeterai.gate.budget import Budget, Clock
 from emeterai.gate.lanes import STAFF
 from emeterai.gate.link import Link
 
@@ -36,7 +35,6 @@ WALK_IN_PER_S = 25.0
 """So many people may come in without a pass in any second in which none is asked for."""
 _SURGE, _USUAL = 2.0, 0.1
 _INSIDE_MAX = 200_000
-_TURN_S = 0.02
 _URGENT_WAIT_S, _BUYING_WAIT_S = 0.2, 0.3
 _SMOOTH = 0.3
 _ENTRY_PATIENCE: Mapping[Work, Patience] = {
@@ -50,93 +48,6 @@ _STRANGERS_PATIENCE: Mapping[Work, Patience] = {
 _PLACE_PATIENCE: Mapping[Work, Patience] = {
     work: Patience(0.0, 0.0, 0.0, newest_first=False, length_max=0) for work in Work
 }
-Clock = Callable[[], float]
-
-
-class Budget:
-    """One scarce thing. `enter` waits for a slot for a bounded time; `leave` hands it to the next."""
-
-    def __init__(self, limit: int, *, clock: Clock, patience: Mapping[Work, Patience] | None = None) -> None:
-        self.slots = Slots(limit, {}) if patience is None else Slots(limit, {}, patience=patience)
-        self._clock = clock
-        self._timer: asyncio.TimerHandle | None = None
-
-    async def enter(
-        self, lane: str, work: Work, *, until_s: float = inf, gone: Callable[[], Awaitable[None]] | None = None
-    ) -> bool:
-        """Whether there is a slot for it now, or soon enough. When `gone` returns, whoever waits has left."""
-        answer = self.slots.ask(lane, work, now_s=self._clock(), until_s=until_s)
-        if isinstance(answer, bool):
-            return answer
-        turn: asyncio.Future[bool] = asyncio.get_running_loop().create_future()
-        answer.tag = turn
-        self._wake_later()
-        try:
-            if gone is not None:
-                return await self._turn_or_gone(answer, turn, gone)
-            await asyncio.wait({turn})  # not `await turn`: what cancels us must not cancel what we may have got already
-            return turn.result()
-        except asyncio.CancelledError:
-            self._forget(answer, turn)
-            raise
-
-    def enter_now(self, lane: str, work: Work) -> bool:
-        """Whether there is a slot for it at once, above the limit where its lane has less than it is guaranteed."""
-        return self.slots.ask_now(lane, work)
-
-    def leave(self, lane: str) -> None:
-        """A slot is free: the next one gets it at once."""
-        self.slots.end(lane)
-        if self.slots.waiting:
-            self._admit()
-
-    def turn(self) -> None:
-        """Refuse those who have waited for too long, and let in whom there is room for."""
-        for waiting in self.slots.expire(self._clock()):
-            _answer(waiting, answer=False)
-        self._admit()
-
-    async def _turn_or_gone(
-        self, waiting: Waiting, turn: asyncio.Future[bool], gone: Callable[[], Awaitable[None]]
-    ) -> bool:
-        left = asyncio.ensure_future(gone())
-        watched: set[asyncio.Future[Any]] = {turn, left}
-        try:
-            await asyncio.wait(watched, return_when=asyncio.FIRST_COMPLETED)
-        finally:
-            left.cancel()
-        if not turn.done() and (left.cancelled() or left.exception() is not None):
-            await asyncio.wait({turn})  # the listening has failed, which is no sign that anybody left
-        if turn.done():
-            return turn.result()
-        self.slots.leave(waiting)
-        return False
-
-    def _forget(self, waiting: Waiting, turn: asyncio.Future[bool]) -> None:
-        """The one who waited was cancelled: what it got at the last moment goes back."""
-        self.slots.leave(waiting)
-        if turn.done() and not turn.cancelled() and turn.result():
-            self.leave(waiting.lane)
-
-    def _admit(self) -> None:
-        for waiting in self.slots.admit(self._clock()):
-            _answer(waiting, answer=True)
-
-    def _wake_later(self) -> None:
-        if self._timer is None:
-            self._timer = asyncio.get_running_loop().call_later(_TURN_S, self._wake)
-
-    def _wake(self) -> None:
-        self._timer = None
-        self.turn()
-        if self.slots.waiting:
-            self._wake_later()
-
-
-def _answer(waiting: Waiting, *, answer: bool) -> None:
-    turn = waiting.tag
-    if isinstance(turn, asyncio.Future) and not turn.done():
-        turn.set_result(answer)
 
 
 @dataclass(slots=True)

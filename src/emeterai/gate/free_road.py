@@ -19,7 +19,8 @@ from litestar.types import ASGIApp, HTTPReceiveMessage, HTTPScope, Receive, Send
 from emeterai.core.admission import Patience, Work
 from emeterai.core.refusal import RefusalKind, Refused
 from emeterai.gate.addresses import address_of, is_of_this_machine
-from emeterai.gate.door import Budget, Door
+from emeterai.gate.budget import Budget
+from emeterai.gate.door import Door
 from emeterai.gate.kept_probes import KEPT_S, KeptProbe
 from emeterai.gate.kept_refusals import KeptRefusals, question_of
 from emeterai.gate.lanes import RETAIL
@@ -82,7 +83,7 @@ class FreeRoad:
             try:
                 if SMALL_BODY_BYTES < size_bytes < inf:
                     raise BODY_TOO_LARGE()
-                receive = await self._late.whole(self._late.heard(scope, receive))
+                receive = await self._late.whole(self._late.heard(scope, receive), announced_bytes=size_bytes)
             except Refused as refused:
                 await self._refuse_body(refused, scope, headers, receive, send)
                 return

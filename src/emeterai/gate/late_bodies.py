@@ -9,13 +9,14 @@ from __future__ import annotations
 
 import asyncio
 from dataclasses import replace
+from math import inf
 
 from litestar.types import HTTPReceiveMessage, HTTPScope, Receive
 
 from emeterai.core.admission import Slots, Work
 from emeterai.gate.bodies import Bodies, Body
 from emeterai.gate.lanes import RETAIL
-from emeterai.gate.listening import TEMPO, Tempo, said, whole_body
+from emeterai.gate.listening import TEMPO, Incoming, Tempo, said, whole_body
 from emeterai.gate.request import network_of
 from emeterai.gate.turning_away import SENDING_CROWDED
 
@@ -33,7 +34,7 @@ class Late:
     """The way of hearing one body, inside its block."""
 
     __slots__ = (
-        *("_bodies", "_is_member", "_lane", "_listening", "_place", "_receive", "_scope", "_timer", "_work"),
+        *("_bodies", "_is_member", "_lane", "_listening", "_place", "_receive", "_scope", "_timer", "_whole", "_work"),
         "is_refused",
     )
 
@@ -45,6 +46,7 @@ class Late:
         self._timer: asyncio.TimerHandle | None = None
         """Until it is late or heard."""
         self._listening: asyncio.Timeout | None = None
+        self._whole: Incoming | None = None
         self._place: Body | None = None
         self.is_refused = False
         """It was late and there was no place for it: nothing more is heard of it."""
@@ -74,6 +76,11 @@ class Late:
         finally:
             self._listening = None
 
+    def whole(self, tempo: Tempo) -> Incoming:
+        """All of it, at a tempo that it has to keep."""
+        self._whole = Incoming(self._receive, tempo)
+        return self._whole
+
     def _is_late(self) -> None:
         self._timer = None
         network = network_of(self._scope, is_member=self._is_member)
@@ -81,6 +88,8 @@ class Late:
         self.is_refused = self._place is None
         if self.is_refused and self._listening is not None:
             self._listening.reschedule(asyncio.get_running_loop().time())
+        if self.is_refused and self._whole is not None:
+            self._whole.hang_up()
 
 
 class LateBodies:
@@ -102,12 +111,13 @@ class LateBodies:
         """The way of hearing a body. `is_member`: its key belongs to the lane, and has no bound by network."""
         return Late(self.bodies, scope, receive, lane, work, is_member=is_member)
 
-    async def whole(self, late: Late) -> Receive:
+    async def whole(self, late: Late, *, announced_bytes: float = inf) -> Receive:
         """A small body, read to its end. Raises `body_too_large` when it goes on beyond what is small, whatever it
         announced, and `sending_crowded`.
         """
         with late:
-            found = await whole_body(late.receive, self._tempo, size_bytes_max=SMALL_BODY_BYTES)
+            incoming = late.whole(self._tempo)
+            found = await whole_body(incoming, size_bytes_max=SMALL_BODY_BYTES, announced_bytes=announced_bytes)
         if late.is_refused:
             raise SENDING_CROWDED()
         return found

@@ -86,19 +86,22 @@ async def said(receive: Receive) -> HTTPReceiveMessage:
 class Incoming:
     """A body as it comes in. A sender who has fallen behind its tempo counts as gone, as one who hangs up."""
 
-    __slots__ = ("_left_s", "_receive", "_tempo", "has_gone", "is_over")
+    __slots__ = ("_left_s", "_listening", "_receive", "_tempo", "has_gone", "is_over")
 
     def __init__(self, receive: Receive, tempo: Tempo = TEMPO) -> None:
         self._receive, self._tempo = receive, tempo
         self._left_s = tempo.grace_s
         """How long it may still be waited for: only waiting counts, not what is done with a piece."""
+        self._listening: asyncio.Timeout | None = None
         self.has_gone = False
         self.is_over = False
         """It is here whole, or its sender has gone."""
 
     def hang_up(self) -> None:
-        """Hear no more of it: whoever goes on asking hears that the sender has gone."""
+        """Hear no more of it: whoever goes on asking, or asks now, hears that the sender has gone."""
         self.has_gone = self.is_over = True
+        if self._listening is not None:
+            self._listening.reschedule(asyncio.get_running_loop().time())
 
     async def next_piece(self) -> HTTPReceiveMessage:
         """The next piece, or `http.disconnect`; after the last one whatever else the client says."""
@@ -109,10 +112,12 @@ class Incoming:
         loop = asyncio.get_running_loop()
         asked_s = loop.time()
         try:
-            async with asyncio.timeout(self._left_s):
+            async with asyncio.timeout(self._left_s) as self._listening:
                 message = await said(self._receive)
         except TimeoutError:
             message = {"type": "http.disconnect"}
+        finally:
+            self._listening = None
         if message["type"] != "http.request":
             self.hang_up()
             return message
@@ -122,12 +127,15 @@ class Incoming:
         return message
 
 
-async def whole_body(receive: Receive, tempo: Tempo = TEMPO, *, size_bytes_max: float = inf) -> Receive:
+async def whole_body(incoming: Incoming, *, size_bytes_max: float = inf, announced_bytes: float = inf) -> Receive:
     """A small body, read to its end; the application receives it in one piece. Raises `body_too_large` for a body that
     goes on beyond its bound, whatever it announced.
+
+    It ends with the last byte that was announced: a server that then says once more that there is no more would have to
+    be asked for it, which costs as much as the rest of a refusal.
     """
     pieces: list[bytes] = []
-    incoming, size_bytes = Incoming(receive, tempo), 0
+    size_bytes = 0
     last: HTTPReceiveMessage = {"type": "http.disconnect"}
     while not incoming.is_over:
         last = await incoming.next_piece()
@@ -136,6 +144,7 @@ async def whole_body(receive: Receive, tempo: Tempo = TEMPO, *, size_bytes_max: 
             size_bytes += len(last["body"])
             if size_bytes > size_bytes_max:
                 raise BODY_TOO_LARGE()
+            incoming.is_over = incoming.is_over or size_bytes >= announced_bytes
     if not incoming.has_gone:
         last = {"type": "http.request", "body": b"".join(pieces), "more_body": False}
     is_heard = False
@@ -145,6 +154,8 @@ async def whole_body(receive: Receive, tempo: Tempo = TEMPO, *, size_bytes_max: 
         if not is_heard:
             is_heard = True
             return last
-        return await incoming.next_piece()
+        while (message := await incoming.next_piece())["type"] == "http.request":
+            pass  # that there is no more
+        return message
 
     return receive_kept

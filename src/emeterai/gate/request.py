@@ -10,7 +10,8 @@ from litestar.types import HTTPScope, Message, Receive, Send
 
 from emeterai.core.admission import Work
 from emeterai.gate.addresses import address_of, is_of_this_machine, networks_of
-from emeterai.gate.door import Budget, Door
+from emeterai.gate.budget import Budget
+from emeterai.gate.door import Door
 from emeterai.gate.early import Asked
 from emeterai.gate.lanes import RETAIL
 from emeterai.gate.renewing import is_served

@@ -220,7 +220,7 @@ class Shedding:
         first = request.receive
         if request.body_bytes:
             try:
-                first = await self._late.whole(self._heard(request, scope))
+                first = await self._late.whole(self._heard(request, scope), announced_bytes=request.body_bytes)
             except Refused as refused:
                 if refused.kind is SENDING_CROWDED:
                     await self._refuse(request, scope, headers, SENDING_CROWDED)
