@@ -27,7 +27,7 @@ from lastday_outages import Rhythm, lose_each, outages_of, rounds_of, with_remar
 from lastday_page import Ramp, Report, Storm, Waiting, write_report
 from lastday_promises import Promises, check_promises
 from lastday_stage import SCRIPTS_EACH, VUS, Cores, Day, Phase, Stage, people_of
-from lastday_sums import lags_ms, line_of, quantile, recovery_s, sums_of
+from lastday_sums import is_sealed_of_partner, lags_ms, line_of, quantile, recovery_s, sums_of
 from lastday_twins import twins_in
 
 from running import RunningService
@@ -195,8 +195,9 @@ async def outages(
     with twins_in(folder / "twins") as twins:
         stage = Stage(folder / "storm", ears, cores, gate=True, room=chosen.room, settings=twins.settings)
         rounds = rounds_of(stage, twins)
-        people = 1.3 * STORM * capacity.people_per_s * len(rounds) * rhythm.round_s
-        say(f"{len(rounds)} outages, {len(rounds) * rhythm.round_s / 60:.0f} minutes")
+        whole_s = sum(rhythm.spans_s(len(rounds)))
+        people = 1.3 * STORM * capacity.people_per_s * whole_s
+        say(f"{len(rounds)} outages, {whole_s / 60:.0f} minutes")
         async with stage.open(int(people) + VUS * 60) as db:
             day = await lose_each(stage, db, rounds, rhythm, times=STORM, people_per_s=capacity.people_per_s)
             say("the outages are over")
@@ -232,18 +233,17 @@ async def cost_of_waiting(folder: Path, cores: Cores, seconds: float = 2.0) -> W
         await service.stop()
     finally:
         service.kill_rest()
-    return Waiting([(one.waiting, one.looks_per_s, one.origin_per_s) for one in simulated], look_ms, refusals_ms)
+    seen = [(one.waiting, one.looks_per_s, one.origin_per_s, one.pages_per_s) for one in simulated]
+    return Waiting(seen, look_ms, refusals_ms)
 
 
 def recovered(day: Day) -> float | None:
     """How long after the last surge goodput was again what it was before the first."""
     spans = list(day.spans())
     first, last = sums_of(day)[0], spans[-1]
-    mine_per_s = (
-        first.stamps_per_s
-        - sum(one[2] == 201 and spans[0][1] <= one[0] / 1000 < spans[0][2] for one in day.heard.of("partner"))
-        / spans[0][0].seconds
-    )
+    began_s, ended_s = spans[0][1:]
+    partner = [one for one in day.heard.of("partner") if began_s <= one[0] / 1000 < ended_s]
+    mine_per_s = first.stamps_per_s - sum(map(is_sealed_of_partner, partner)) / (ended_s - began_s)
     return recovery_s(day, last[1], good_per_s=mine_per_s, until_s=last[2])
 
 

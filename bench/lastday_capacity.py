@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from lastday_stage import VUS, Phase, Stage, people_of
+from lastday_stage import SCRIPTS_EACH, VUS, Phase, Stage, people_of
 from lastday_sums import Sums, sums_of
 
 CLOSED_S, CLOSED_EACH = 15.0, 1
@@ -39,7 +39,11 @@ async def capacity_of(off: Stage, on: Stage) -> Capacity:
     """Both, each on a service of its own."""
     closed = await closed_loop(off)
     people_per_s = RUSH_TIMES * closed.done_per_s
-    rush = [Phase("warm", RUSH_TIMES, WARM_S, people_per_s), Phase("rush", RUSH_TIMES, RUSH_S, people_per_s)]
+    scripts_per_s = SCRIPTS_EACH * people_per_s  # the crowd of the day, with all that hammers
+    rush = [
+        Phase(name, RUSH_TIMES, seconds, people_per_s, scripts_per_s)
+        for name, seconds in (("warm", WARM_S), ("rush", RUSH_S))
+    ]
     async with on.open(int(1.3 * people_of(rush)) + VUS * 40) as db:
         served = sums_of(await on.live(db, rush))[-1]
     return Capacity(served.done_per_s, closed.done_per_s, closed.stamps_per_s)

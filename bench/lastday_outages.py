@@ -47,6 +47,10 @@ class Rhythm:
         """One outage with what is around it."""
         return self.warm_s + self.away_s + self.back_s
 
+    def spans_s(self, count: int) -> list[float]:
+        """How long each of so many rounds is: the last one is watched for as long as the others, until one would go."""
+        return [self.round_s] * (count - 1) + [self.round_s + self.warm_s]
+
 
 @dataclass(frozen=True)
 class Outage:
@@ -83,7 +87,10 @@ async def lose_each(
 ) -> Day:
     """A day on which one dependency after another goes away."""
     come_per_s = people_per_s * times
-    phases = [Phase(one.name, times, rhythm.round_s, come_per_s, SCRIPTS_EACH * come_per_s) for one in rounds]
+    phases = [
+        Phase(one.name, times, seconds, come_per_s, SCRIPTS_EACH * come_per_s)
+        for one, seconds in zip(rounds, rhythm.spans_s(len(rounds)), strict=True)
+    ]
     at_s = time.time() + 4.0
     doing = [
         asyncio.create_task(_after(at_s + place * rhythm.round_s + rhythm.warm_s, one, rhythm.away_s))

@@ -17,7 +17,7 @@ from lastday_stage import FILE_BYTES, SCRIPTS_EACH, Day
 from lastday_stays import SCRIPTS
 from lastday_sums import GOOD_SHARE, HOLE_S, HOLE_SHARE, Line, Sums, rates
 from lastday_tables import phases_table, scripts_table, stays_table, wide
-from lastday_ten import said_s, ten_figures
+from lastday_ten import said_back, ten_figures
 
 _STYLE = """body{font:16px/1.5 system-ui,sans-serif;margin:0 auto;max-width:60rem;padding:1rem;color:#222}
 h1{font-size:1.5rem}h2{font-size:1.15rem;margin-top:2rem}svg{width:100%;height:auto;border:1px solid #e3e3e3}
@@ -33,11 +33,11 @@ td,th{border-bottom:1px solid #ddd;padding:.25rem .6rem;text-align:right}td:firs
 
 @dataclass(frozen=True)
 class Waiting:
-    """What waiting costs the origin: (waiting, looks of pages a second, requests at the origin a second), and processor
-    time: of a look, and of one refusal of each kind, by name.
+    """What waiting costs the origin: (waiting, looks of pages a second, requests for the now-serving file and for pages
+    without a script at the origin a second), and processor time: of a look, and of one refusal of each kind, by name.
     """
 
-    simulated: list[tuple[int, float, float]]
+    simulated: list[tuple[int, float, float, float]]
     look_ms: float
     refusals_ms: dict[str, float]
 
@@ -131,7 +131,7 @@ def _ramp_plots(ramp: Ramp, capacity: Capacity) -> dict[str, Plot]:
             "people who come, as a multiple of capacity",
             {"door on": [(one.phase.times, one.stamps_per_s) for one in on]}
             | ({"door off": [(one.phase.times, one.stamps_per_s) for one in off]} if off else {}),
-            across={"peak, closed loop": capacity.closed_stamps_per_s},
+            across={"closed loop, door off": capacity.closed_stamps_per_s},
             dots=True,
         ),
         "latency": Plot(
@@ -168,7 +168,10 @@ def _ramp_plots(ramp: Ramp, capacity: Capacity) -> dict[str, Plot]:
             "people who wait",
             {
                 "looks of all pages": [(float(one[0]), one[1]) for one in ramp.waiting.simulated],
-                "at the origin": [(float(one[0]), one[2]) for one in ramp.waiting.simulated],
+                "at the origin, the file": [(float(one[0]), one[2]) for one in ramp.waiting.simulated],
+                "at the origin, pages without a script (2 %)": [
+                    (float(one[0]), one[3]) for one in ramp.waiting.simulated
+                ],
             },
             log_x=True,
             log_y=True,
@@ -308,7 +311,7 @@ def _storm(storm: Storm) -> str:
             "a moment" if one.away_per_s is None else f"{one.found_s - one.lost_s:.0f} s",
             f"{one.before_per_s:.1f}",
             "" if one.away_per_s is None else f"{one.away_per_s:.1f}",
-            said_s(one.back_s),
+            said_back(one),
             f"{one.watched_s:.0f} s",
             " / ".join(f"{took_ms:.2f}" for took_ms in one.beats_ms),
             f"{one.given_back:,}",

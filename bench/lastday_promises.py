@@ -9,6 +9,7 @@ import sys
 import time
 from contextlib import suppress
 from dataclasses import dataclass, field
+from http import HTTPStatus
 from uuid import UUID
 
 import httpx
@@ -27,6 +28,7 @@ from spine import disagreements
 
 PATIENCE_S = 120.0
 FILES_MAX = 60
+_FETCH_TIMES = 20
 
 
 @dataclass
@@ -164,9 +166,17 @@ async def _files(stage: Stage, db: Database, days: list[Heard], found: Promises)
     async with httpx.AsyncClient(base_url=stage.service.base_url, trust_env=False, timeout=30) as client:
         for one in random.Random(1).sample(sealed, min(FILES_MAX, len(sealed))):  # noqa: S311 - which are looked at
             token = f"ems_{stage.seed}{one[6]:016d}"
-            answer = await client.get(f"/v1/stamps/{one[2]}/file", headers={"Authorization": f"Bearer {token}"})
-            if answer.status_code == 503:
-                continue
+            answer = await _fetched(client, f"/v1/stamps/{one[2]}/file", {"Authorization": f"Bearer {token}"})
             found.files += 1
             if hashlib.sha256(answer.content).hexdigest() != raised.get(UUID(one[2]), one[5]):
                 found.faults.append(f"a sealed file is not the one that was told: {one[2]} {answer.status_code}")
+
+
+async def _fetched(client: httpx.AsyncClient, path: str, headers: dict[str, str]) -> httpx.Response:
+    """An answer, asked for again while the service is crowded; what is refused to the end is as good as not there."""
+    for _ in range(_FETCH_TIMES):
+        answer = await client.get(path, headers=headers)
+        if answer.status_code != HTTPStatus.SERVICE_UNAVAILABLE:
+            break
+        await asyncio.sleep(1)
+    return answer

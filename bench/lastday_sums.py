@@ -17,6 +17,8 @@ GOOD_SHARE = 0.95
 SMOOTH_S = 5
 BURST = 1.25
 """A few seconds count for so many times the usual at the most: a backlog that is worked off pays for no hole."""
+LASTING_S = 60.0
+"""The mean of a longer time would forgive a slump of half a minute for what was more than usual after it."""
 HOLE_S, HOLE_SHARE = 10, 0.5
 """So long and no more than so large a part of what is usual is a hole."""
 TOLERANCE_S = 5.0
@@ -111,11 +113,11 @@ def _phase_sums(day: Day, phase: Phase, began_s: float, ended_s: float) -> Sums:
         came_per_s=len(_during(heard.of("came"), began_s, ended_s)) / seconds,
         done_per_s=len(done) / seconds,
         stays_per_s=_stays(heard.of("out"), began_s * 1000, ended_s * 1000) / seconds,
-        stamps_per_s=(len(stamps) + sum(one[2] == 201 for one in partner)) / seconds,
+        stamps_per_s=(len(stamps) + sum(is_sealed_of_partner(one) for one in partner)) / seconds,
         stamp_ms=_spread([one[1] for one in stamps]),
         inside_ms=_spread([one[4] for one in inside if one[3] in _OK and one[2] != "phone"]),
-        partner_ms=_spread([one[1] for one in partner if one[2] == 201]),
-        partner_ok=_share([one[2] == 201 for one in partner]),
+        partner_ms=_spread([one[1] for one in partner if is_sealed_of_partner(one)]),
+        partner_ok=_share([is_sealed_of_partner(one) for one in partner]),
         classes=served,
         waiting=waiting,
         looks_per_s=looks / seconds / waiting if waiting >= 10 else 0.0,
@@ -162,6 +164,11 @@ def rates(day: Day, kind: str = "stamp") -> list[float]:
     return [float(counts.get(second, 0)) for second in range(whole)]
 
 
+def is_sealed_of_partner(stamp: Event) -> bool:
+    """Whether a partner's stamp was sealed; 201 is also the answer to one that was given back."""
+    return bool(stamp[2] == 201 and stamp[4] == "sealed")
+
+
 def _sealed(stamp: Event) -> bool:
     return bool(stamp[3] == "sealed")
 
@@ -169,10 +176,10 @@ def _sealed(stamp: Event) -> bool:
 def recovery_s(day: Day, from_s: float, *, good_per_s: float, until_s: float) -> float | None:
     """How long after `from_s` goodput was back for good. None: not before `until_s`.
 
-    It is back from a second on when three things are so. In the next SMOOTH_S, and in all that is left of the time, it
-    is GOOD_SHARE of `good_per_s`; there any SMOOTH_S count for BURST times what is usual at the most, or the backlog of
-    an outage, sealed at once, would make up for a hole that follows. And no HOLE_S of what is left have less than
-    HOLE_SHARE of it. So what is left must be HOLE_S long at least.
+    It is back from a second on when three things are so. In the next SMOOTH_S, in the next LASTING_S, and in all that
+    is left of the time, it is GOOD_SHARE of `good_per_s`; there any SMOOTH_S count for BURST times what is usual at the
+    most, or the backlog of an outage, sealed at once, would make up for a hole that follows. And no HOLE_S of what is
+    left have less than HOLE_SHARE of it. So what is left must be HOLE_S long at least.
 
     Chance alone (a standard deviation of 16 % in 5 s of 8 stamps a second, 11 % in 10 s, 6 % in 35 s) makes no hole and
     is hardly cut by the bound; it makes the mean of a short time fall short now and then, and so a return look later.
@@ -196,7 +203,8 @@ def recovery_s(day: Day, from_s: float, *, good_per_s: float, until_s: float) ->
 
     at_s = from_s
     while at_s + HOLE_S <= until_s:
-        if is_good(at_s, at_s + SMOOTH_S) and is_good(at_s, until_s) and not has_hole(at_s, until_s):
+        ends_s = (at_s + SMOOTH_S, min(at_s + LASTING_S, until_s), until_s)
+        if all(is_good(at_s, end_s) for end_s in ends_s) and not has_hole(at_s, until_s):
             return at_s - from_s
         at_s += 0.25
     return None

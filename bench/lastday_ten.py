@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import html
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from statistics import fmean
 from typing import TYPE_CHECKING
 
@@ -13,6 +13,7 @@ from lastday_stays import Stays, stays_of
 from lastday_sums import GOOD_SHARE, HOLE_S, HOLE_SHARE, TOLERANCE_S, Line, Spread, Sums
 
 if TYPE_CHECKING:
+    from lastday_outages import Outage
     from lastday_page import Ramp, Report, Storm
 
 Lines = list[str]
@@ -43,6 +44,11 @@ def finish_share(sums: Iterable[Sums]) -> float:
 def said_s(seconds: float | None) -> str:
     """Seconds, or that it did not come back."""
     return "not in time" if seconds is None else f"{seconds:.1f} s"
+
+
+def said_back(one: Outage) -> str:
+    """After how long goodput was back, or for how long that was looked for in vain."""
+    return f"not in the {one.watched_s:.0f} s until the next" if one.back_s is None else said_s(one.back_s)
 
 
 def said_ms(*values: float) -> str:
@@ -78,7 +84,7 @@ def _of_crowd(ramp: Ramp) -> list[_Figure]:
         ),
         (
             6,
-            "Error of the estimated wait: of its middle, median, as a part of the wait",
+            "Error of the estimated wait: of its middle, median, as a part of the wait, where that was 10 s or more",
             _estimates(ramp.line),
             _NO_LINE,
         ),
@@ -97,6 +103,7 @@ def _unfairness(line: Line) -> Lines:
         f"worst {line.overtaken_ms:,.0f} ms",
         f"let in out of turn: {line.out_of_turn:,} pairs, the higher turn called first, sooner than looking explains",
         f"{line.passed_by:,} people were passed by so",
+        "whoever had not come in when the day ended is in none of this",
     ]
 
 
@@ -147,10 +154,14 @@ def _at(one: Sums, spread: Spread) -> str:
 
 def _cost_of_waiting(ramp: Ramp) -> Lines:
     waiting = ramp.waiting
-    asked = [f"{origin_per_s:.1f} with {people:,}" for people, _, origin_per_s in waiting.simulated]
+    asked, pages = (
+        [f"{one[which]:.1f} with {one[0]:,}" for one in (waiting.simulated[0], waiting.simulated[-1])]
+        for which in (2, 3)
+    )
     return [
         f"a look at the line {waiting.look_ms:.3f} ms of processor time",
-        f"requests/s while people wait (simulated): {asked[0]}, {asked[-1]}",
+        f"requests/s for the now-serving file while people wait (simulated): {', '.join(asked)}",
+        f"for pages without a script, of two in a hundred: {', '.join(pages)}",
         *_cost_of_refusing(waiting.refusals_ms),
     ]
 
@@ -173,7 +184,7 @@ def _classes(sums: list[Sums]) -> Lines:
 def _of_promises(report: Report) -> list[_Figure]:
     """The last three: what outages, the audit and the money show, with the door on only."""
     storm, found = report.storm, report.promises
-    away = f" of {max(one.found_s - one.lost_s for one in storm.outages):.0f} s" if storm and storm.outages else ""
+    away = _lost_for(storm.outages) if storm and storm.outages else ""
     told = f"{found.stamps:,} stamps and {found.orders:,} paid orders looked up"
     return [
         (8, f"Return after each loss{away}, under a retry storm", _returns(storm), _NOT_MEASURED),
@@ -182,8 +193,14 @@ def _of_promises(report: Report) -> list[_Figure]:
     ]
 
 
+def _lost_for(outages: Sequence[Outage]) -> str:
+    long_s = max(one.found_s - one.lost_s for one in outages)
+    moments = [one.name for one in outages if one.away_per_s is None]
+    return f" ({long_s:.0f} s{''.join(f'; {name}: a moment' for name in moments)})"
+
+
 def _returns(storm: Storm | None) -> Lines:
-    return [f"{one.name}: {said_s(one.back_s)}" for one in storm.outages] if storm else _NOT_MEASURED
+    return [f"{one.name}: {said_back(one)}" for one in storm.outages] if storm else _NOT_MEASURED
 
 
 def _money(found: Promises, lags_ms: tuple[float, float]) -> Lines:

@@ -267,7 +267,7 @@ def _served(settings: Settings, role: str) -> ASGIApp:
             "steward": 1,
         }
     )
-    application = create_asgi(settings)
+    application = create_asgi(settings, role)
     collect_seldom()
     return application
 
@@ -280,10 +280,10 @@ def create_served_sandbox() -> ASGIApp:
     return create_sandbox_app(settings.data_path, public_url=settings.sandbox_page_url)
 
 
-def create_asgi(settings: Settings) -> ASGIApp:
-    """The web application in its wrappers, which also see what no route answers."""
+def create_asgi(settings: Settings, role: str = "web") -> ASGIApp:
+    """The web application in its wrappers, which also see what no route answers; `role` is what its process is."""
     https = settings.base_url.startswith("https://")
-    keeper = _keeper(settings) if settings.gate == "on" else None
+    keeper = _keeper(settings, role) if settings.gate == "on" else None
     guarded = SecurityHeaders(create_app(settings, keeper), form_targets=pay_page_urls(settings), https=https)
     drained = DrainedRequests(guarded, size_bytes_max=_DRAINED_DOCUMENTS * settings.document_size_bytes_max)
     measured = MeasuredRequests(TrueMethods(drained, own_path=tus.Uploads.path))
@@ -292,9 +292,9 @@ def create_asgi(settings: Settings) -> ASGIApp:
     return Forwarded(behind, proxies) if proxies else behind
 
 
-def _keeper(settings: Settings) -> Keeper:
+def _keeper(settings: Settings, role: str) -> Keeper:
     secret = local_secret(settings.data_path / "secrets", "gate")
-    return Keeper(secret, link_bytes_per_s=settings.link_bytes_per_s)
+    return Keeper(secret, link_bytes_per_s=settings.link_bytes_per_s, role=role)
 
 
 def create_app(settings: Settings, keeper: Keeper | None = None) -> Litestar:

@@ -323,7 +323,7 @@ async def _proof_of(source: str, *, key: str | None, since: datetime | None) -> 
 
 
 def _plan(arguments: argparse.Namespace, _: Settings) -> int:
-    plan, text = planned(arguments)
+    plan, text = planned(arguments, now=utc_now())
     _print(plan, text, as_json=arguments.json)
     return 0
 

@@ -12,7 +12,7 @@ from litestar import Request
 from litestar.connection import ASGIConnection
 from litestar.handlers import BaseRouteHandler
 
-from emeterai.accounts.callers import SESSION_COOKIE, accounts_of, bearer_token
+from emeterai.accounts.callers import accounts_of
 from emeterai.accounts.groups_seats import seats_of
 from emeterai.accounts.service import SESSION_EXPIRED, SIGN_IN_NEEDED, Accounts
 from emeterai.core.refusal import Refused
@@ -30,6 +30,7 @@ from emeterai.purchase.service import ORDER_UNKNOWN, Purchase
 from emeterai.stamping.documents import DOCUMENT_UNKNOWN, Documents
 from emeterai.stamping.held import has_held
 from emeterai.web import paths
+from emeterai.web.credentials import headers_of, token_in
 
 Thing = TypeVar("Thing")
 _SPENDING = frozenset({"POST", "PATCH"})
@@ -105,7 +106,7 @@ class PassesInUse:
         account_id, is_told = None, True
         try:
             async with asyncio.timeout(_TOLD_WITHIN_S):
-                account_id = (await self.accounts.identify(_session_token(headers))).actor
+                account_id = (await self.accounts.identify(token_in(headers))).actor
         except Refused as refused:
             is_told = refused.kind in {SIGN_IN_NEEDED, SESSION_EXPIRED}
         except INTERRUPTIONS:
@@ -136,7 +137,8 @@ async def own_pass(connection: ASGIConnection[Any, Any, Any, Any], _: BaseRouteH
     """
     if not isinstance(connection, Request) or connection.method not in _SPENDING:
         return
-    text = pass_text(dict(connection.scope["headers"]))
+    headers = headers_of(connection.scope)
+    text = pass_text(headers)
     if not text or not connection.scope["path"].startswith(_SPENDING_PATHS):
         return
     reception: Reception = connection.app.state["room"].reception
@@ -146,9 +148,8 @@ async def own_pass(connection: ASGIConnection[Any, Any, Any, Any], _: BaseRouteH
     is_buying = connection.scope["path"] in _BUYING
     if shown.finish and is_buying and is_withdrawn(shown, reception.revoked):
         raise PASS_REVOKED()
-    token = bearer_token(connection) or connection.cookies.get(SESSION_COOKIE, "")
     try:
-        caller = await accounts_of(connection).identify(token)
+        caller = await accounts_of(connection).identify(token_in(headers))
     except Refused:
         return  # whoever is nobody hears so from the route
     if (is_buying or not shown.finish) and reception.is_withdrawn(shown.lane, caller.actor):
@@ -157,15 +158,6 @@ async def own_pass(connection: ASGIConnection[Any, Any, Any, Any], _: BaseRouteH
         await reception.tie(shown, caller.actor)
     elif shown.holder != reception.passes.holder_of(caller.actor):
         raise PASS_OF_ANOTHER(room=room_path(shown.lane))
-
-
-def _session_token(headers: Mapping[bytes, bytes]) -> str:
-    """The token of a browser's session, or of a program that keeps cookies."""
-    scheme, _, token = headers.get(b"authorization", b"").partition(b" ")
-    if scheme.lower() != b"bearer":
-        cookie = f"{SESSION_COOKIE}=".encode()
-        token = headers.get(b"cookie", b"").partition(cookie)[2].partition(b";")[0]
-    return token.strip().decode("latin-1")
 
 
 async def _known(look: Callable[[], Awaitable[Thing]], unknown: str) -> Thing | None:

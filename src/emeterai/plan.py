@@ -27,6 +27,7 @@ from emeterai.core.planning import (
 )
 from emeterai.core.refusal import RefusalKind
 from emeterai.plan_picture import picture_of
+from emeterai.web.formats import ZONE_DEFAULT, ZONES
 
 PLAN_IMPOSSIBLE = RefusalKind(
     "plan_impossible",
@@ -44,6 +45,9 @@ CORES_EACH = 8
 """So many cores has a machine of which nobody says how many."""
 BUSY_MAX = 0.7
 """Processors are planned to be so busy in the busiest hour: what is measured at the edge does not last."""
+_ZONE = ZONES[ZONE_DEFAULT]
+"""The crowd's hours are those of most people; a deadline may be written in any zone."""
+_STAMPS_MAX, _WAIT_MINUTES_MAX, _FILE_KB_MAX = 1e12, 1e6, 1e9
 _STORED_BYTES, _TAIL_BYTES = 3_271, 12_288
 _PEOPLE_ASK_EVERY_S = 10.0
 _ROLES = {"web": "web", "room": "room", "sealer": "sealer", "postgres": "database", "steward": "steward"}
@@ -99,7 +103,10 @@ class Plan(msgspec.Struct, frozen=True):
 
 @dataclass(frozen=True)
 class Wishes:
-    """What an operator asks for. `costs_ms` by role; `wait_s_max` is how long anybody may wait in the line."""
+    """What an operator asks for. `costs_ms` by role; `wait_s_max` is how long anybody may wait in the line.
+
+    The zone of `deadline` is that of all moments of the plan.
+    """
 
     campaign: Campaign
     deadline: datetime
@@ -135,12 +142,8 @@ def add_plan(commands: Any) -> argparse.ArgumentParser:
 
 
 def plan_of(wishes: Wishes) -> Plan:
-    """The plan for a campaign. Raises `plan_impossible` for one without people or without time."""
+    """The plan for a campaign that has people, stamps and time."""
     campaign = wishes.campaign
-    if not (campaign.stamps >= 1 and 0.1 <= campaign.days <= 1_000 and wishes.wait_s_max >= 0):
-        raise PLAN_IMPOSSIBLE(detail="it needs people, stamps, and between a tenth of a day and a thousand days")
-    if wishes.cores_each < 1:
-        raise PLAN_IMPOSSIBLE(detail="a machine has at least one core")
     arrivals = arrivals_of(campaign)
     opening = wishes.deadline - timedelta(seconds=STEP_S * len(arrivals))
     planned_per_s = speed_needed(arrivals, wait_s_max=wishes.wait_s_max)
@@ -200,11 +203,10 @@ def _less(arrivals: list[float], share: float, planned_per_s: float, opening: da
     )
 
 
-def planned(arguments: argparse.Namespace) -> tuple[Plan, str]:
-    """The plan that the command asks for, and how people read it. Raises `plan_impossible`, OSError."""
-    deadline: datetime = arguments.deadline
-    if deadline.tzinfo is None:
-        raise PLAN_IMPOSSIBLE(detail="the deadline needs its zone, such as +07:00")
+def planned(arguments: argparse.Namespace, *, now: datetime) -> tuple[Plan, str]:
+    """The plan that the command asks for, and how people read it at `now`. Raises `plan_impossible`, OSError."""
+    _refuse_the_impossible(arguments)
+    deadline: datetime = arguments.deadline.astimezone(_ZONE)
     hour = deadline.hour + (deadline.minute + 1) / 60
     campaign = Campaign(arguments.applicants, arguments.per_person, arguments.days, hour)
     person_ms, stamp_ms = measured_costs_ms(*arguments.rates) if arguments.rates else (PERSON_MS, STAMP_MS)
@@ -222,7 +224,26 @@ def planned(arguments: argparse.Namespace) -> tuple[Plan, str]:
         arguments.picture.write_text(
             picture_of(arrivals, plan.planned_per_s, lines, deadline, makes=makes), encoding="utf-8"
         )
-    return plan, text_of(plan, wishes)
+    return plan, text_of(plan, wishes, now=now)
+
+
+def _refuse_the_impossible(asked: argparse.Namespace) -> None:
+    """Before anything is reckoned with them. No comparison holds for NaN, so it is refused wherever it stands."""
+    are_people = 0 < asked.applicants <= _STAMPS_MAX and 0 < asked.per_person <= _STAMPS_MAX
+    for is_possible, detail in (
+        (
+            are_people and 1 <= asked.applicants * asked.per_person <= _STAMPS_MAX,
+            f"it needs people, and from one stamp to {_STAMPS_MAX:,.0f} stamps for all of them",
+        ),
+        (0.1 <= asked.days <= 1_000, "it needs between a tenth of a day and a thousand days"),
+        (asked.deadline.tzinfo is not None, "the deadline needs its zone, such as +07:00"),
+        (2_000 <= asked.deadline.year < 9_999, "the deadline lies in a year from 2000 to 9998"),
+        (0 <= asked.wait_minutes <= _WAIT_MINUTES_MAX, f"people wait from 0 to {_WAIT_MINUTES_MAX:,.0f} minutes"),
+        (0 <= asked.file_kb <= _FILE_KB_MAX, f"a document has from 0 to {_FILE_KB_MAX:,.0f} kB"),
+        (asked.cores_each >= 1, "a machine has at least one core"),
+    ):
+        if not is_possible:
+            raise PLAN_IMPOSSIBLE(detail=detail)
 
 
 def mean_cost_ms(campaign: Campaign, person_ms: float, stamp_ms: float) -> float:
@@ -254,22 +275,23 @@ def measured_costs_ms(*files: Path) -> tuple[dict[str, float], dict[str, float]]
     return found_ms["person"], found_ms["stamp"]
 
 
-def text_of(plan: Plan, wishes: Wishes) -> str:
-    """The plan as people read it."""
+def text_of(plan: Plan, wishes: Wishes, *, now: datetime) -> str:
+    """The plan as people read it at `now`."""
     campaign = wishes.campaign
+    until = f"{wishes.deadline:%d %b %Y %H:%M %Z}"
     rates = (plan.mean_per_s, plan.busiest_day_per_s, plan.busiest_hour_per_s, plan.burst_per_s)
     words = (
         "asked for: {:,.1f} stamps/s on average, {:,.1f} on the busiest day, {:,.1f} in its hour, {:,.0f} for minutes"
     )
     return "\n".join(
         [
-            f"{campaign.people:,.0f} people, {plan.stamps:,} stamps in {campaign.days:g} days to {wishes.deadline}",
+            f"{campaign.people:,.0f} people, {plan.stamps:,} stamps in {campaign.days:g} days to {until}",
             f"  {words.format(*rates)}",
             "",
             f"Nobody waits longer than {_span(wishes.wait_s_max)} at {plan.planned_per_s:,.1f} stamps/s:",
             *(f"  {_machine(it)}" for it in plan.machines),
             f"  together {_machines(plan)}",
-            f"  longest wait {_span(plan.longest_wait_s)}, at {plan.longest_wait_at:%d %b %H:%M}",
+            f"  longest wait {_span(plan.longest_wait_s)}, at {plan.longest_wait_at:%d %b %H:%M %Z}",
             f"  a burst of five minutes adds {_span(plan.burst_wait_s)}",
             f"  {plan.waiting_max:,} stamps wait at most; the cache answers {plan.looking_per_s:,} looks a second",
             f"  {plan.into_mbit_per_s:,.0f} Mbit/s in and as much out; {plan.stored_gb:,.0f} GB stored",
@@ -277,6 +299,7 @@ def text_of(plan: Plan, wishes: Wishes) -> str:
             "With less, and until when the rest, once it is there, still serves everybody in time:",
             "   part  stamps/s  longest wait  wait at once    too late  the rest helps until",
             *(f"  {_part(it)}" for it in plan.less),
+            *_past(plan, wishes.deadline, now),
         ]
     )
 
@@ -306,7 +329,15 @@ def _part(it: Less) -> str:
 def _until(less: Less) -> str:
     if less.rest_helps_until is None:
         return "not needed for that" if less.left_at_deadline < 1 else "the opening, at once"
-    return f"{less.rest_helps_until:%d %b %H:%M}"
+    return f"{less.rest_helps_until:%d %b %H:%M %Z}"
+
+
+def _past(plan: Plan, deadline: datetime, now: datetime) -> list[str]:
+    """A line for what no machine mends any more, so that nobody takes a moment that is gone for a hope."""
+    if deadline < now:
+        return ["", "The deadline is already past: more comes too late."]
+    gone = [f"{it.share:.0%}" for it in plan.less if it.rest_helps_until is not None and it.rest_helps_until < now]
+    return ["", f"For a part of {', '.join(gone)} this moment is already past: more comes too late."] if gone else []
 
 
 def _span(seconds: float) -> str:

@@ -43,11 +43,10 @@ async def serve(settings: Settings, *, errand: Callable[[Settings], Awaitable[bo
 
     Answers whether all went well. Raises SupervisorError with a text for the operator.
     """
-    _refuse_taken_port(settings.host, settings.port, "PORT")
-    _refuse_taken_port(settings.host, settings.sandbox_port or settings.port + 1, "SANDBOX_PORT")
-    for port, variable in ((settings.room_port, "ROOM_PORT"), (settings.counter_port, "COUNTER_PORT")):
-        if port:
-            _refuse_taken_port(settings.host, port, variable)
+    ports = _ports_of(settings)
+    _refuse_equal_ports(ports)
+    for variable, port in ports.items():
+        _refuse_taken_port(settings.host, port, variable)
     settings.data_path.mkdir(parents=True, exist_ok=True)
     if settings.database_url:
         await migrate(settings.database_url)
@@ -146,6 +145,33 @@ async def _answers(url: str) -> bool:
         return False
 
 
+def _ports_of(settings: Settings) -> dict[str, int]:
+    """Where the children will listen, by the variable that chooses the port."""
+    ports = {
+        "PORT": settings.port,
+        "SANDBOX_PORT": _sandbox_port(settings) if "sandbox" in settings.payment_provider_names else 0,
+        "ROOM_PORT": settings.room_port,
+        "COUNTER_PORT": settings.counter_port,
+    }
+    return {variable: port for variable, port in ports.items() if port}
+
+
+def _sandbox_port(settings: Settings) -> int:
+    return settings.sandbox_port or settings.port + 1
+
+
+def _refuse_equal_ports(ports: Mapping[str, int]) -> None:
+    """Nobody listens yet, so the system would not notice before one child dies of the other. Raises SupervisorError."""
+    variables: dict[int, str] = {}
+    for variable, port in ports.items():
+        first = variables.setdefault(port, variable)
+        if first != variable:
+            raise SupervisorError(
+                f"{PREFIX}{first} and {PREFIX}{variable} are both {port} (unless set, SANDBOX_PORT is the one after "
+                f"PORT). Choose another: make run {variable}=N, or set {PREFIX}{variable}"
+            )
+
+
 def _refuse_taken_port(host: str, port: int, variable: str) -> None:
     """Say at once, and in words, what would otherwise be a crash of a child. Raises SupervisorError."""
     family = socket.AF_INET6 if ":" in host else socket.AF_INET
@@ -185,8 +211,7 @@ def _listen_apart(role: str, settings: Settings, port: int) -> None:
 
 def serve_sandbox(settings: Settings) -> None:
     """Play the payment provider until told to stop."""
-    port = settings.sandbox_port or settings.port + 1
-    _listen("emeterai.app:create_served_sandbox", settings, port, processes=1)
+    _listen("emeterai.app:create_served_sandbox", settings, _sandbox_port(settings), processes=1)
 
 
 def _listen(

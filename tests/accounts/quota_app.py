@@ -12,11 +12,12 @@ import httpx
 from litestar import Litestar, Request, Response
 
 from emeterai.accounts import quota_pages, quota_routes
-from emeterai.accounts.callers import SESSION_COOKIE, SignInFirst, redirect_to_sign_in
+from emeterai.accounts.callers import SignInFirst, redirect_to_sign_in
 from emeterai.accounts.quota_news import QuotaNews
 from emeterai.accounts.service import Accounts
 from emeterai.infra.http import problem_response, refusal_of
 from emeterai.ledger.service import Ledger
+from emeterai.web.credentials import SESSION_COOKIE
 from emeterai.web.csrf import Csrf
 from emeterai.web.pages import Pages
 from emeterai.web.static_files import StaticFiles, static_route

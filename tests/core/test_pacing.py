@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 
 from emeterai.core.pacing import LaneSeen, Pace, Pacer, Seen
@@ -89,6 +91,41 @@ def test_pressure_where_nobody_waits_is_not_of_the_crowd() -> None:
     for _ in range(120):
         assert not lived(pacer, 200, pressure=0.8).pass_needed
     assert pacer.window >= 200
+
+
+def beside(*, retail: LaneSeen, partners: LaneSeen) -> Pacer:
+    """A window of a hundred after ten seconds in which the oldest unit of all is very late."""
+    pacer = Pacer(start=100)
+    for _ in range(10):
+        pacer.turn(Seen({"retail": retail, "partners": partners}, settled=10.0, under_way=500, oldest_s=30.0))
+    return pacer
+
+
+CROWD = LaneSeen(waiting=5_000, inside=100, entered=10, oldest_s=0.2, share=0.4)
+PROGRAMS = LaneSeen(inside=1, oldest_s=30.0, share=0.25, is_for_programs=True)
+
+
+@pytest.mark.parametrize("waiting", [5_000, 0])
+def test_programs_that_send_more_than_is_sealed_keep_nobody_of_the_public_out(waiting: int) -> None:
+    """Their own units are late, whoever stamps in a lane of people gets on at once: more people may come in."""
+    pacer = beside(retail=replace(CROWD, waiting=waiting), partners=PROGRAMS)
+    assert ([], True) == (pacer.reasons, pacer.window > 100)
+
+
+@pytest.mark.parametrize(
+    ("retail", "partners"),
+    [
+        (replace(CROWD, oldest_s=30.0), LaneSeen(is_for_programs=True)),
+        (LaneSeen(share=0.4), replace(PROGRAMS, waiting=5_000)),
+        (replace(CROWD, waiting=0), LaneSeen(oldest_s=30.0)),
+        (replace(CROWD, waiting=0), LaneSeen(waiting=9, oldest_s=30.0, paused=True)),
+    ],
+    ids=["the line's", "a program's lane has the line", "nobody waits", "who waits has a paused lane"],
+)
+def test_units_that_are_late_where_people_come_in_hold_the_line(retail: LaneSeen, partners: LaneSeen) -> None:
+    """Those of the lanes that have a line; where none has, those of all people."""
+    pacer = beside(retail=retail, partners=partners)
+    assert (["sealing_slow"], True) == (pacer.reasons, pacer.window <= 100)
 
 
 @pytest.mark.parametrize("changes", [{"doors": 0}, {"doors": 2}], ids=["nobody counts", "another door counts"])

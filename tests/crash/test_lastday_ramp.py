@@ -100,7 +100,9 @@ def ramp_of(worst: Sums = WORST, recovered_s: float | None = 5.0, *, off: bool =
         off=[FIRST, bad, LAST] if off else [],
         off_recovered_s=None,
         waiting=Waiting(
-            [(100, 20.0, 5.0), (10_000, 170.0, 38.0), (1_000_000, 17_000.0, 40.0)], 0.018, dict(REFUSALS_MS)
+            [(100, 20.0, 5.0, 0.1), (10_000, 170.0, 38.0, 4.0), (1_000_000, 17_000.0, 40.0, 440.0)],
+            0.018,
+            dict(REFUSALS_MS),
         ),
     )
 
@@ -191,6 +193,7 @@ def test_the_page_opens_with_the_ten_figures_door_on_beside_door_off(tmp_path: P
             (
                 "3 of 15,727 who came in by number<br>worst 12 ms<br>let in out of turn: 17 pairs, the higher turn"
                 " called first, sooner than looking explains<br>2 people were passed by so"
+                "<br>whoever had not come in when the day ended is in none of this"
             ),
             none,
         ],
@@ -205,18 +208,18 @@ def test_the_page_opens_with_the_ten_figures_door_on_beside_door_off(tmp_path: P
         8: ["the key is &lt;away&gt;: 12.0 s<br>PostgreSQL is killed: 6.5 s", unknown],
         9: ["34,454 stamps and 15,401 paid orders looked up<br>0 faults", unknown],
     } == {number: cells for number, cells in ten.items() if number not in {3, 10}}
-    for words in ("0.018 ms", "5.0 with 100, 40.0 with 1,000,000"):
+    for words in ("0.018 ms", "5.0 with 100, 40.0 with 1,000,000", "0.1 with 100, 440.0 with 1,000,000"):
         assert words in ten[3][0]
     assert [
         "a refusal 0.310 ms of processor time, the dearest: service_crowded to a POST",
         "a refusal 0.070 ms of processor time: pass_needed to a POST",
         "a refusal 0.033 ms of processor time: part_resting to a GET",
-    ] == ten[3][0].split("<br>")[2:]
+    ] == ten[3][0].split("<br>")[3:]
     for words in ("120 ms on average", "2,000 / 3,500 ms"):
         assert words in ten[10][0]
     assert [none, unknown] == [ten[3][1], ten[10][1]]
     assert page.index('class="ten"') < page.index("<h2>Goals</h2>")
-    assert "Return after each loss of 60 s" in page
+    assert "Return after each loss (60 s; PostgreSQL is killed: a moment)" in page
 
 
 def test_no_figure_is_told_twice_in_words(tmp_path: Path) -> None:
@@ -284,7 +287,8 @@ def test_the_lines_have_every_figure_that_was_measured(capsys: pytest.CaptureFix
         "in line at the end": 8_123.0,
         "error of the estimate, median": 0.42,
         "recovered, door on": 5.0,
-        "origin, 1,000,000 waiting": 40.0,
+        "origin, the file, 1,000,000 waiting": 40.0,
+        "origin, pages without a script, 1,000,000 waiting": 440.0,
         "CPU: service_crowded to a POST": 0.31,
         "back: PostgreSQL is killed": 6.5,
         "provider's word to quota": 120.0,

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).parents[2] / "bench"))
@@ -86,19 +87,28 @@ def test_what_was_slow_because_of_the_last_outage_lowers_no_bar() -> None:
     assert [PER_S, PER_S / 2] * 2 + [PER_S] * 2 == [one.before_per_s for one in found]
 
 
+def test_the_last_one_is_watched_as_long_as_the_others() -> None:
+    """Until another would go."""
+    assert [60.0, 60.0, 90.0] == RHYTHM.spans_s(3)
+    day = day_of([PER_S] * 150, ["the key", "the mail"], [])
+    day.phases[-1] = replace(day.phases[-1], seconds=RHYTHM.spans_s(2)[-1])
+    assert [50.0, 50.0] == [one.watched_s for one in outages_of(day, RHYTHM)]
+
+
 def test_the_page_of_outages_alone_has_a_row_for_each(tmp_path: Path) -> None:
     """Its number, what was said of it, and no curve of what was not asked for."""
     day = day_of(away(meanwhile=0), ["the key"], [])
     outages = [
         Outage("the key", 30.0, 40.0, 10.0, 0.5, 1.25, 1_234, "each with <its> reason", 120.0, (2.2, 2.345)),
-        Outage("PostgreSQL is killed", 90.0, 90.0, 10.0, None, None, 0),
+        Outage("PostgreSQL is killed", 90.0, 90.0, 10.0, None, None, 0, watched_s=120.0),
     ]
     storm = Storm(day, outages, times=2.0, in_token=True)
     report = report_with(storm=storm, promises=Promises(raised=7))
     page = write_report(tmp_path, report).read_text()
     assert "<td>1</td><td>the key</td><td>10 s</td><td>10.0</td><td>0.5</td><td>1.2 s</td><td>120 s</td>" in page
     assert "<td>2.20 / 2.35</td><td>1,234</td>" in page
-    assert "<td>2</td><td>PostgreSQL is killed</td><td>a moment</td><td>10.0</td><td></td><td>not in time</td>" in page
+    assert "<td>2</td><td>PostgreSQL is killed</td><td>a moment</td><td>10.0</td><td></td>" in page
+    assert "<td></td><td>not in the 120 s until the next</td><td>120 s</td>" in page
     assert "each with &lt;its&gt; reason" in page
     assert "at 95 % of the mean before (without those before which the last outage was not overcome)" in page
     assert "7 files have grown by a timestamp" in page

@@ -139,7 +139,7 @@ def ramp_of_stays(*, off: bool = True) -> Ramp:
     """A ramp of which nothing else is of importance."""
     day = day_of_stays()
     line = Line(0, 0, 0.0, 0, 0, 0, 1.0, 0.0, 0)
-    waiting = Waiting([(100, 1.0, 1.0)], 0.1, {})
+    waiting = Waiting([(100, 1.0, 1.0, 0.1)], 0.1, {})
     return Ramp(10.0, day, sums_of(day), line, None, day if off else None, sums_of(day) if off else [], None, waiting)
 
 

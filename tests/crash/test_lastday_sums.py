@@ -122,6 +122,16 @@ def test_goodput_is_back_when_it_stays(stamps_per_s: list[int], back_s: float) -
     assert back_s == pytest.approx(found, abs=0.25)
 
 
+def test_more_than_usual_afterwards_pays_for_no_slump() -> None:
+    """Forty seconds at six of ten, then more than ten: the mean of all is 99 %, and it is back after the slump."""
+    slump = [10] * 5 + [6] * 40 + [12] * 75
+    day = day_with([Phase("1 x", 1.0, 120.0, 1.0)], stamp=stamps_of(slump))
+    assert sum(slump) >= 0.95 * 10 * 120
+    found = recovery_s(day, BEGAN_S, good_per_s=10.0, until_s=BEGAN_S + 120)
+    assert found is not None
+    assert 25 < found < 45
+
+
 def test_nine_of_ten_is_never_back() -> None:
     """95 % are wanted; units that were given back are no goodput."""
     given_back = [stamp_at(second + 0.5, "given_back") for second in range(60)]
@@ -196,7 +206,11 @@ def small_day() -> Day:
         samples,
         came=[[moment_ms(one / 5)] for one in range(50)] + [[moment_ms(11)]] * 20,
         stamp=[stamp_at(one / 10, took_ms=one + 1) for one in range(100)] + [stamp_at(5, "given_back", 9_999)],
-        partner=[[moment_ms(3), 200, 201]] * 20 + [[moment_ms(3), 9_000, 503]] * 5,
+        partner=[
+            *[[moment_ms(3), 200, 201, "", "sealed"]] * 20,
+            *[[moment_ms(3), 9_000, 201, "", "given_back"]] * 2,
+            *[[moment_ms(3), 9_000, 503, None, None]] * 3,
+        ],
         r=[
             *[asked(1, "finish", 200, 10)] * 4,
             *[*[asked(2, "buy", 201, 10)] * 3, asked(2, "buy", 503, 7_000)],

@@ -12,11 +12,15 @@ import sys
 import sysconfig
 from collections.abc import AsyncIterator, Iterator, Mapping
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 import emeterai
 from emeterai.infra.postgres import EmbeddedPostgres
+from emeterai.infra.settings import Settings
+from emeterai.infra.supervise import SupervisorError
+from emeterai.serve import serve
 from papers import letter
 from processes import alive, family_of, kill_all
 from running import Person, RunningService, free_port
@@ -108,6 +112,35 @@ async def test_a_taken_port_is_named_with_the_way_out(service: RunningService, t
         said = await refused_start({**taken, "EMETERAI_PORT": str(free_port()), "EMETERAI_SANDBOX_PORT": str(port)})
     assert f"port {port} " in said
     assert "make run SANDBOX_PORT=N" in said
+
+
+def settings_without_database(folder: Path, **others: Any) -> Settings:
+    """A start with these fails at the latest at the database, with an OSError: nobody answers there."""
+    return Settings(data_dir=str(folder / "var"), database_url="postgresql://nobody@127.0.0.1:1/none", **others)
+
+
+async def test_equal_ports_are_named_before_anything_starts(tmp_path: Path) -> None:
+    """Both variables, also where the sandbox's port is the one after the web's only because nobody chose another."""
+    port = free_port()
+    for ports, names in (
+        ({"room_port": port + 3, "counter_port": port + 3}, "EMETERAI_ROOM_PORT and EMETERAI_COUNTER_PORT"),
+        ({"counter_port": port + 1}, "EMETERAI_SANDBOX_PORT and EMETERAI_COUNTER_PORT"),
+        ({"room_port": port}, "EMETERAI_PORT and EMETERAI_ROOM_PORT"),
+    ):
+        with pytest.raises(SupervisorError, match=f"{names} are both {max(ports.values())} "):
+            await serve(settings_without_database(tmp_path, port=port, **ports))
+
+
+async def test_the_port_of_a_sandbox_that_is_not_served_may_be_taken(tmp_path: Path) -> None:
+    """By anybody: without the sandbox among the payment providers nothing of ours listens there."""
+    with socket.socket() as busy:
+        busy.bind(("127.0.0.1", 0))
+        busy.listen()
+        ports = {"port": free_port(), "sandbox_port": busy.getsockname()[1]}
+        with pytest.raises(SupervisorError, match="SANDBOX_PORT=N"):
+            await serve(settings_without_database(tmp_path, **ports))
+        with pytest.raises(OSError, match="Connect call failed"):
+            await serve(settings_without_database(tmp_path, payment_providers="xendit", **ports))
 
 
 async def test_a_second_service_on_the_same_data_is_refused(service: RunningService) -> None:

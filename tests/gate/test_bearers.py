@@ -199,3 +199,11 @@ def test_a_pass_of_an_account_is_good_for_a_persons_sessions() -> None:
     for _ in range(2):
         found = [pass_at(headers_of(bound, str(one))) is not None for one in range(50)]
         assert [True] * SESSIONS_OF_ACCOUNT_MAX + [False] * (50 - SESSIONS_OF_ACCOUNT_MAX) == found
+
+
+def test_passes_to_finish_of_many_people_in_one_second_are_each_their_own() -> None:
+    """They have no number: whose they are tells them apart, so nobody's sessions use up another's."""
+    pass_at, second = pass_reader(PASSES, frozenset), now_s()
+    for one in range(SESSIONS_OF_ACCOUNT_MAX + 2):
+        own = PASSES.to_finish("retail", new_id(), second)
+        assert pass_at(headers_of(own, str(one))) == own

@@ -15,11 +15,12 @@ from pathlib import Path
 import asyncpg
 import msgspec
 import pytest
+from prometheus_client import REGISTRY
 from simulated_day import RETAIL, ROW, Day, later
 from waiting_people import AT, SEED, Room
 
 from emeterai.core.draw import commitment_of
-from emeterai.gate import room_store
+from emeterai.gate import pace_store, room_store
 from emeterai.gate.conductor import GRACE_S, STILL_S_MAX, Admission, step
 from emeterai.gate.lanes import Lane
 from emeterai.gate.now import NowFiles, NowServing, Reason
@@ -191,6 +192,31 @@ def test_the_draw_is_committed_before_and_revealed_after_opening() -> None:
     assert 0 < now.now_serving < 500
     day.row = replace(day.row, next_number=5_000)
     assert (day.run(5, per_s=10).draw or now.draw) == now.draw
+
+
+def test_after_a_draw_people_wait_until_its_last_turn_has_come() -> None:
+    """Its turns are for numbers, too, that were leased and given to nobody: 1,024 of them to 300 people."""
+    row = replace(ROW, draw_seed=SEED, draw_count=1_024, now_serving=400)
+    quiet, counts = Admission(1.0, pass_needed=False), Counts(given=300, last_number=300)
+    _, now = step(later(row, 1.0), RETAIL, quiet, counts)
+    assert (True, 300) == (now.pass_needed, now.last_number)
+    _, now = step(later(replace(row, now_serving=1_030), 1.0), RETAIL, quiet, counts)
+    assert not now.pass_needed
+
+
+async def test_who_waits_after_a_draw_is_told_to_the_controller_and_the_operator(db: Database, tmp_path: Path) -> None:
+    """Of all turns of the draw, those that have not come; without one, of the numbers that were given."""
+    room = Room(db, tmp_path)
+    room.per_s = 0.0
+    await room.conductor.move()
+    await room_store.write_counts(db, new_id(), [("retail", Counts(given=300, last_number=300), False)])
+    await db.fetch("UPDATE gate.rooms SET now_serving = 250")
+    assert [50] == [row["waiting"] for row in await pace_store.read_lines(db)]
+    await db.fetch("UPDATE gate.rooms SET draw_seed = $1, draw_count = 1024, now_serving = 400, moved_at = now()", SEED)
+    assert [624] == [row["waiting"] for row in await pace_store.read_lines(db)]
+    await room.conductor.move()
+    waiting = REGISTRY.get_sample_value("emeterai_gate_waiting", {"lane": "retail"})
+    assert (300, 1_024 - room.now.now_serving) == (room.now.last_number, waiting)
 
 
 def test_a_lane_that_is_postponed_after_its_draw_stands_still() -> None:

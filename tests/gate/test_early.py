@@ -15,7 +15,8 @@ from emeterai.gate import early
 from emeterai.gate.early import Early
 
 ASKED = ("retail", b"one", "look")
-IMPATIENT = {"Authorization": "Bearer ems_" + "i" * 43}
+IMPATIENT = {"Authorization": "Bearer ems_" + "i" * 43, "Cookie": "emeterai_session=ems_" + "i" * 43}
+"""A program, and on pages a browser: the same session."""
 BUSY = {**IMPATIENT, "X-Answers": "503"}
 
 

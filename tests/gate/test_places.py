@@ -176,6 +176,23 @@ async def test_what_came_before_a_sender_fell_behind_is_there() -> None:
     assert incoming.is_over
 
 
+async def test_who_is_hung_up_on_while_a_piece_is_already_here_has_gone_all_the_same() -> None:
+    """For good: whoever reads to the end would go on for ever."""
+    piece: asyncio.Future[HTTPReceiveMessage] = asyncio.get_running_loop().create_future()
+
+    async def says() -> HTTPReceiveMessage:
+        return await piece
+
+    incoming = Incoming(says, Tempo())
+    hearing = asyncio.create_task(incoming.next_piece())
+    await asyncio.sleep(0)
+    piece.set_result({"type": "http.request", "body": b"x", "more_body": True})
+    incoming.hang_up()
+    assert {"type": "http.disconnect"} == await hearing
+    assert incoming.is_over
+    assert incoming.has_gone
+
+
 async def test_a_fast_beginning_buys_no_slow_end() -> None:
     """However much came at once, after it a sender may be silent for no longer than the grace."""
     tempo = Tempo(grace_s=0.3, floor_bytes_per_s=1.0)

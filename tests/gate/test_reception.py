@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import AsyncIterator
 from pathlib import Path
 from uuid import UUID
@@ -11,7 +12,9 @@ from waiting_people import DRAWN, NOT_DRAWN, OPEN, SECRET, changed, publish
 
 from emeterai.core.refusal import Refused
 from emeterai.gate import room_store
+from emeterai.gate.giver import NUMBERS_PAUSED
 from emeterai.gate.now import NowServing
+from emeterai.gate.places import NUMBERS_AT_ONCE
 from emeterai.gate.reception import Given, Reception
 from emeterai.gate.tickets import Ticket, number_subject
 from emeterai.infra.clock import utc_now
@@ -230,6 +233,54 @@ async def test_whoever_leaves_may_come_again(reception: Reception) -> None:
     assert "ticket_of_another" == said.value.code
     await reception.leave("retail", account_id=SITI, shown=given.text)
     assert given.ticket.number != (await reception.ticket("retail", account_id=SITI)).ticket.number
+
+
+async def test_an_account_takes_no_million_numbers_by_leaving(reception: Reception) -> None:
+    """It has a few, then one a minute; whoever stays is shown their place as often as they ask, and so are others."""
+    numbers, why = set(), set()
+    for _ in range(50):
+        try:
+            given = await reception.ticket("retail", account_id=SITI)
+        except Refused as refused:
+            why.add((refused.code, 0 < int(refused.facts["retry_after_s"]) <= 61))
+            continue
+        numbers.add(given.ticket.number)
+        await reception.leave("retail", account_id=SITI, shown=given.text)
+    assert (NUMBERS_AT_ONCE, {("numbers_taken", True)}) == (len(numbers), why)
+    assert given.ticket.number == (await reception.ticket("retail", account_id=SITI, shown=given.text)).ticket.number
+    stays = [await reception.ticket("retail", account_id=BUDI) for _ in range(50)]
+    assert 1 == len({given.ticket.number for given in stays})
+
+
+async def test_many_phones_of_an_account_that_ask_at_once_take_one_number(reception: Reception) -> None:
+    """However many they are; none is told that it took too many."""
+    given = await asyncio.gather(*(reception.ticket("retail", account_id=SITI) for _ in range(20)))
+    assert {given[0].ticket.number} == {one.ticket.number for one in given}
+    following = await reception.ticket("retail", account_id=None)
+    assert given[0].ticket.number + 1 == following.ticket.number
+
+
+async def test_whoever_is_not_answered_and_asks_again_gets_one_number(db: Database, reception: Reception) -> None:
+    """Though nobody can write down whose it is: it is shown again, and was taken once."""
+    await reception.ticket("retail", account_id=None)
+    await db.close()
+    asked = [await reception.ticket("retail", account_id=SITI) for _ in range(20)]
+    assert 1 == len({given.ticket.number for given in asked})
+
+
+async def test_whoever_got_no_number_has_taken_none(reception: Reception, monkeypatch: pytest.MonkeyPatch) -> None:
+    """However often they asked while there were none."""
+
+    async def paused(*_: object, **__: object) -> int:
+        raise NUMBERS_PAUSED(retry_after_s=3)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(reception._giver, "take", paused)
+        for _ in range(NUMBERS_AT_ONCE + 1):
+            with pytest.raises(Refused) as said:
+                await reception.ticket("retail", account_id=SITI)
+            assert "numbers_paused" == said.value.code
+    assert await reception.ticket("retail", account_id=SITI)
 
 
 async def test_what_happens_is_counted_once(db: Database, reception: Reception) -> None:

@@ -105,7 +105,7 @@ def test_a_young_line_that_is_as_quick_as_told_or_quicker_has_nothing_to_explain
 def test_a_ceiling_that_holds_people_up_is_named_also_while_sealing_is_slow() -> None:
     """More could come in than it lets in, however late the sealers are."""
     pacer = Pacer(start=2_000)
-    seen = LaneSeen(waiting=1_000, inside=50, share=1.0, ceiling_per_s=2.0)
+    seen = LaneSeen(waiting=1_000, inside=50, oldest_s=3.0, share=1.0, ceiling_per_s=2.0)
     for _ in range(3):
         pace = pacer.turn(Seen({"retail": seen}, settled=10, under_way=100, oldest_s=3.0))["retail"]
     assert {"sealing_slow", "ceiling"} == set(pace.reasons)

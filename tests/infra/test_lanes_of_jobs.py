@@ -165,3 +165,15 @@ async def test_a_claim_looks_at_no_more_than_it_may_take(db: Database) -> None:
         removed = [step.get("Rows Removed by Filter", 0) for step in steps(json.loads(explained)[0]["Plan"])]
         assert most <= 3 * 16
         assert max(removed) <= 3 * 16
+
+
+async def test_depths_of_a_kind_are_told_by_lane(db: Database) -> None:
+    """Each with the age of its own oldest job; those of other kinds are not among them."""
+    await enqueued(db, COMMON, 2)
+    old, *_ = await enqueued(db, "partners", 3)
+    async with db.transaction() as tx:
+        await jobs.enqueue(tx, "other", [new_id()], lanes=["partners"])
+    await db.fetch("UPDATE infra.jobs SET created_at = now() - interval '1 minute' WHERE id = $1", old)
+    depths = await jobs.lane_depths(db, KIND)
+    assert {COMMON: 2, "partners": 3} == {lane: depth for lane, (depth, _) in depths.items()}
+    assert depths[COMMON][1] < 60 <= depths["partners"][1]

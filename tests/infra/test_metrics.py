@@ -17,6 +17,14 @@ done = metrics.counter("done", "Things done", ["lane"])
 busy = metrics.gauge("busy", "Things going on")
 took = metrics.histogram("took_seconds", "How long things took")
 done.labels("a").inc(2); busy.inc(3); took.observe(0.003)
+"""
+DOOR = """
+import sys
+from emeterai.gate import keeper
+from emeterai.infra import metrics
+keeper._pressure.set({pressure}); keeper._limit.set({limit})
+"""
+ANSWERING = """
 print("ready", flush=True)
 for line in sys.stdin:
     sys.stdout.write(metrics.render().decode() + "END\\n"); sys.stdout.flush()
@@ -26,9 +34,9 @@ for line in sys.stdin:
 class Worker:
     """A process that has counted a little and answers what it sees."""
 
-    def __init__(self, environment: dict[str, str]) -> None:
+    def __init__(self, environment: dict[str, str], program: str = PROGRAM) -> None:
         self.process = subprocess.Popen(
-            [sys.executable, "-c", PROGRAM],
+            [sys.executable, "-c", program + ANSWERING],
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             text=True,
@@ -67,6 +75,21 @@ def test_every_process_answers_for_all_of_them(tmp_path: Path) -> None:
         seen['took_seconds_bucket{le="0.005"}'],
         seen["took_seconds_count"],
     ) == (0.0, 2.0, 2.0)
+    for worker in workers:
+        worker.end()
+
+
+def test_the_fullest_door_is_shown_whoever_told_last(tmp_path: Path) -> None:
+    """Of those that live: its pressure, and the limit of the one that has the lowest."""
+    folder = tmp_path / "metrics"
+    prepare_folder(folder)
+    doors = [(0.0, 1), (4.0, 32), (0.0, 4), (9.0, 2)]
+    workers = [Worker(environment_of(folder), DOOR.format(pressure=pressure, limit=limit)) for pressure, limit in doors]
+    for number in (3, 0):
+        workers.pop(number).end()
+    fold_dead(folder)
+    seen = workers[0].metrics()
+    assert (4.0, 4.0) == (seen["emeterai_door_pressure"], seen["emeterai_door_limit"])
     for worker in workers:
         worker.end()
 

@@ -16,8 +16,8 @@ import pytest
 from axe_playwright_python.async_playwright import Axe
 from playwright.async_api import Page, async_playwright
 
-from emeterai.accounts.callers import SESSION_COOKIE
 from emeterai.purchase.tracking import tracking_code
+from emeterai.web.credentials import SESSION_COOKIE
 from programs import need_program
 from running import Person, RunningService
 

@@ -12,7 +12,7 @@ import httpx
 import pytest
 from playwright.async_api import BrowserContext, Page, Route, async_playwright, expect
 
-from emeterai.accounts.callers import SESSION_COOKIE
+from emeterai.web.credentials import SESSION_COOKIE
 from papers import letter
 from programs import need_program
 from running import Person, RunningService

@@ -17,9 +17,9 @@ import httpx
 import msgspec
 import pytest
 
-from emeterai.accounts.callers import SESSION_COOKIE
 from emeterai.infra.database import Database
 from emeterai.status.lines import Line, SignedLines, verify_lines
+from emeterai.web.credentials import SESSION_COOKIE
 from papers import letter
 from running import Person, RunningService
 

@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+import argparse
 import json
+from datetime import UTC, datetime
 from pathlib import Path
 from xml.etree import ElementTree
 
 import pytest
 
 from emeterai.cli import EXIT_REFUSED, main
-from emeterai.plan import Machine, machines_for
+from emeterai.plan import Machine, add_plan, machines_for, planned
 
 ASKED = ["plan", "--applicants", "4000000", "--per-person", "2.5", "--deadline", "2026-09-10T23:59+07:00"]
 MANY = [*ASKED, "--applicants", "40000000"]
@@ -130,9 +132,51 @@ def test_rates_of_stamps_alone_are_not_enough(capsys: pytest.CaptureFixture[str]
         ["--cores-each", "0"],
         ["--deadline", "2026-09-10T23:59"],
         ["--rates", "README.md", "README.md"],
+        ["--applicants", "inf"],
+        ["--applicants=-4000000", "--per-person=-2.5"],
+        ["--applicants", "1e300"],
+        ["--per-person", "0"],
+        ["--file-kb", "inf"],
+        ["--file-kb", "nan"],
+        ["--file-kb=-800"],
+        ["--deadline", "0001-01-05T00:00+00:00"],
+        ["--deadline", "9999-12-31T23:59-12:00"],
+        ["--wait-minutes", "inf"],
     ],
 )
 def test_what_cannot_be_planned_is_refused(capsys: pytest.CaptureFixture[str], wrong: list[str]) -> None:
     """With the reason, in both languages."""
     assert EXIT_REFUSED == main([*ASKED, *wrong])
     assert "This plan cannot be made: " in capsys.readouterr().err
+
+
+def text_at(now: datetime, *options: str) -> str:
+    """What people read at that moment."""
+    commands = argparse.ArgumentParser().add_subparsers()
+    return planned(add_plan(commands).parse_args([*ASKED[1:], *options]), now=now)[1]
+
+
+def test_a_moment_is_the_same_in_every_zone(capsys: pytest.CaptureFixture[str]) -> None:
+    """The crowd keeps the hours of Jakarta, wherever the deadline was written down; people read them as WIB."""
+    said = set()
+    for deadline in ("2026-09-10T23:59+07:00", "2026-09-10T16:59+00:00", "2026-09-11T01:59+09:00"):
+        assert 0 == main([*ASKED, "--deadline", deadline, "--json"])
+        said.add(capsys.readouterr().out)
+        text = text_at(datetime(2026, 8, 1, tzinfo=UTC), "--deadline", deadline)
+        assert "22 days to 10 Sep 2026 23:59 WIB" in text
+    assert 1 == len(said)
+
+
+@pytest.mark.parametrize(
+    ("now", "said"),
+    [
+        (datetime(2026, 8, 1, tzinfo=UTC), ""),
+        (datetime(2026, 9, 10, 13, tzinfo=UTC), "For a part of 50%, 25% this moment is already past"),
+        (datetime(2026, 9, 10, 16, 58, tzinfo=UTC), "For a part of 90%, 75%, 50%, 25% this moment is already past"),
+        (datetime(2026, 9, 10, 17, 1, tzinfo=UTC), "The deadline is already past"),
+    ],
+)
+def test_what_is_past_is_not_offered_as_a_hope(now: datetime, said: str) -> None:
+    """A line of its own says that more comes too late; before the first such moment there is none."""
+    lines = [line for line in text_at(now).splitlines() if "already past" in line]
+    assert lines == ([f"{said}: more comes too late."] if said else [])

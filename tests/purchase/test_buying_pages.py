@@ -10,9 +10,9 @@ import httpx
 import pytest
 from shops import Shop, listening, token_of, until
 
-from emeterai.accounts.callers import SESSION_COOKIE
 from emeterai.purchase.sandbox import SandboxProvider
 from emeterai.purchase.service import Purchase
+from emeterai.web.credentials import SESSION_COOKIE
 
 
 @pytest.fixture

@@ -14,7 +14,6 @@ from counters import FAST, Till, midtrans, no_pause, till
 from returning import audit, books, paid_order, work_returns, write
 from shops import Shop, token_of
 
-from emeterai.accounts.callers import SESSION_COOKIE
 from emeterai.core.refusal import Refused
 from emeterai.core.returning import SecondPayment
 from emeterai.infra.database import Database
@@ -26,6 +25,7 @@ from emeterai.purchase.provider_http import Chance
 from emeterai.purchase.receipts import receipt_of
 from emeterai.purchase.sandbox import SandboxProvider
 from emeterai.purchase.service import Purchase
+from emeterai.web.credentials import SESSION_COOKIE
 from running import free_port
 from twins.midtrans_twin import MidtransTwin
 

@@ -16,7 +16,6 @@ from litestar import Litestar
 from returning import audit, books, cases_of, paid_order, returns_of, states_of, work_returns, write
 from shops import WAIT_S, Shop, listening, token_of, until
 
-from emeterai.accounts.callers import SESSION_COOKIE
 from emeterai.core.refusal import Refused
 from emeterai.core.returning import SecondPayment
 from emeterai.infra.clock import utc_now
@@ -27,6 +26,7 @@ from emeterai.purchase.jobs import sweep_orders
 from emeterai.purchase.model import Order
 from emeterai.purchase.routes import NotificationsController
 from emeterai.purchase.xendit import XenditProvider
+from emeterai.web.credentials import SESSION_COOKIE
 from running import free_port
 from twins.midtrans_twin import MidtransTwin, moment, signature
 from twins.payment_twin import BadDay

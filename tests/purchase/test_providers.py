@@ -15,7 +15,6 @@ from counters import Till, midtrans, till, xendit
 from PIL import Image
 from shops import Shop, token_of
 
-from emeterai.accounts.callers import SESSION_COOKIE
 from emeterai.accounts.service import Accounts
 from emeterai.core.refusal import Refused
 from emeterai.infra.clock import utc_now
@@ -25,6 +24,7 @@ from emeterai.infra.settings import Settings, SettingsError
 from emeterai.ledger.check import check_ledger
 from emeterai.purchase.choosing import pay_page_urls, payment_providers
 from emeterai.purchase.midtrans import MidtransProvider
+from emeterai.web.credentials import SESSION_COOKIE
 from emeterai.web.csrf import Csrf
 from emeterai.web.pages import Pages
 from emeterai.web.static_files import StaticFiles

@@ -17,7 +17,7 @@ from hypothesis import strategies as st
 from litestar import Litestar
 from shops import Shop, refuse, token_of
 
-from emeterai.accounts.callers import SESSION_COOKIE, SignInFirst, redirect_to_sign_in
+from emeterai.accounts.callers import SignInFirst, redirect_to_sign_in
 from emeterai.core.refusal import Refused
 from emeterai.infra.ids import new_id
 from emeterai.purchase import receipt_routes
@@ -25,6 +25,7 @@ from emeterai.purchase.receipt_pdf import receipt_pdf
 from emeterai.purchase.receipts import Receipt, Receipts, in_words, receipt_of
 from emeterai.purchase.service import Order
 from emeterai.purchase.tracking import tracking_code
+from emeterai.web.credentials import SESSION_COOKIE
 
 
 @pytest.fixture

@@ -13,7 +13,7 @@ from litestar import Litestar
 from returning import books, returns_of, work_returns
 from shops import Shop, refuse
 
-from emeterai.accounts.callers import SESSION_COOKIE, SignInFirst, redirect_to_sign_in
+from emeterai.accounts.callers import SignInFirst, redirect_to_sign_in
 from emeterai.accounts.service import Accounts
 from emeterai.accounts.staff import Role, Staff
 from emeterai.core.ordering import ChargeState, Seen
@@ -24,6 +24,7 @@ from emeterai.purchase.model import Order, Source
 from emeterai.purchase.returns_model import CaseKind
 from emeterai.purchase.sandbox_words import Payment
 from emeterai.purchase.service import Purchase
+from emeterai.web.credentials import SESSION_COOKIE
 from emeterai.web.csrf import Csrf
 from emeterai.web.pages import Pages
 

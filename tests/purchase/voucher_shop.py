@@ -10,7 +10,7 @@ import httpx
 from litestar import Litestar
 from shops import refuse
 
-from emeterai.accounts.callers import SESSION_COOKIE, SignInFirst, redirect_to_sign_in
+from emeterai.accounts.callers import SignInFirst, redirect_to_sign_in
 from emeterai.accounts.groups import Groups
 from emeterai.accounts.service import Accounts
 from emeterai.infra.database import Database
@@ -19,6 +19,7 @@ from emeterai.infra.settings import Settings
 from emeterai.ledger.service import Ledger
 from emeterai.purchase import voucher_pages, voucher_routes
 from emeterai.purchase.vouchers import Vouchers
+from emeterai.web.credentials import SESSION_COOKIE
 from emeterai.web.csrf import Csrf
 from emeterai.web.pages import Pages
 from emeterai.web.static_files import StaticFiles

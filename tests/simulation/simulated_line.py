@@ -136,10 +136,17 @@ class SimulatedLine:
         self.lingering = [at for at in self.lingering if at > second]
         inside = self.inside + len(self.lingering)
         turned_away = came - walked_in if self.open else 0
-        lane = LaneSeen(waiting=self.waiting, inside=inside, entered=entered, turned_away=turned_away, share=1.0)
         # Where the doors are what is full, they say how late they are against how late they may be, up to four times.
         pressure = min(4.0, oldest_s / self.late_s) if self.late_s else 0.0
         sealed_s = 0.0 if self.late_s else oldest_s
+        lane = LaneSeen(
+            waiting=self.waiting,
+            inside=inside,
+            entered=entered,
+            turned_away=turned_away,
+            oldest_s=sealed_s,
+            share=1.0,
+        )
         seen = Seen(
             {"retail": lane},
             settled=settled,

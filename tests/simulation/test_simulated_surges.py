@@ -234,8 +234,8 @@ def test_a_night_teaches_nothing_of_stays() -> None:
     for _ in range(900):
         pacer.turn(Seen({"retail": LaneSeen(inside=1, share=1.0)}, settled=1.0))
     for second in range(90):
-        crowd = LaneSeen(waiting=5_000, inside=min(200, 25 * second), entered=25 if second < 8 else 3, share=1.0)
-        slow_s = 4.0 if second > 9 else 0.0
+        inside, slow_s = min(200, 25 * second), 4.0 if second > 9 else 0.0
+        crowd = LaneSeen(waiting=5_000, inside=inside, entered=25 if second < 8 else 3, oldest_s=slow_s, share=1.0)
         pacer.turn(Seen({"retail": crowd}, settled=3.0, under_way=20, oldest_s=slow_s))
     assert pacer.window <= 0.7 * WINDOW_START
 
@@ -279,7 +279,7 @@ def test_few_people_never_need_a_line_however_late_all_is() -> None:
     pacer = controllers_own()
     for _ in range(100):
         pacer.turn(Seen({"retail": LaneSeen(inside=30, entered=3, share=1.0)}, settled=3.0, under_way=3))
-    few = LaneSeen(inside=60, entered=3, share=1.0)
+    few = LaneSeen(inside=60, entered=3, oldest_s=30.0, share=1.0)
     for _ in range(300):
         pace = pacer.turn(Seen({"retail": few}, settled=1.0, under_way=9, oldest_s=30.0, pressure=4.0, refused=30))
         assert not pace["retail"].pass_needed

@@ -19,9 +19,9 @@ from emeterai.accounts.groups import GROUP_NOT_YOURS, Groups, require_overseer
 from emeterai.accounts.service import SESSION_EXPIRED, SIGN_IN_NEEDED, Accounts, Caller
 from emeterai.core.refusal import Refused
 from emeterai.web import paths
+from emeterai.web.credentials import bearer_in, headers_of, session_in
 from emeterai.web.pages import Viewer, show_as
 
-SESSION_COOKIE = "emeterai_session"
 ACTING_COOKIE = "emeterai_for"
 """On pages: the group that the person acts for. Without it, or when he is no member any more, it is himself."""
 ACTING_HEADER = "emeterai-account"
@@ -29,7 +29,6 @@ ACTING_HEADER = "emeterai-account"
 NEXT_LENGTH_MAX = 512
 
 _API = "/v1/"
-_BEARER = "bearer"
 _MEMBERS_MAY = (
     *("/v1/uploads/", "/v1/documents/", "/v1/stamps/", "/v1/groups/", "/v1/group-invitations/", "/v1/api-keys/"),
     *("/v1/accounts/me/", "/v1/sessions/current/", f"{paths.UPLOAD}/", f"{paths.DOCUMENTS}/", paths.stamp("")),
@@ -128,12 +127,8 @@ async def optional_caller(request: AnyRequest) -> Caller | None:
 
 
 def bearer_token(request: AnyRequest) -> str | None:
-    """The token of `Authorization: Bearer` (RFC 6750 section 2.1), or None without that header."""
-    header = request.headers.get("authorization")
-    if header is None:
-        return None
-    scheme, _, token = header.partition(" ")
-    return token.strip() if scheme.lower() == _BEARER else ""
+    """The token of `Authorization: Bearer`; None without that header, and on pages, which read none."""
+    return bearer_in(headers_of(request.scope))
 
 
 def client_address(request: AnyRequest) -> str:
@@ -163,7 +158,7 @@ async def _api_caller(request: AnyRequest, token: str) -> Caller:
 
 
 async def _page_person(request: AnyRequest) -> Caller:
-    found = await accounts_of(request).identify(request.cookies.get(SESSION_COOKIE, ""))
+    found = await accounts_of(request).identify(session_in(headers_of(request.scope)))
     show_as(request, Viewer(found.name, found.timezone.value, ""))
     return found
 

@@ -15,7 +15,6 @@ from litestar.response import Redirect
 
 from emeterai.accounts.callers import (
     ACTING_COOKIE,
-    SESSION_COOKIE,
     AnyRequest,
     accounts_of,
     caller,
@@ -30,6 +29,7 @@ from emeterai.core.refusal import Refused
 from emeterai.infra.networks import address_of
 from emeterai.infra.settings import Settings
 from emeterai.web import paths
+from emeterai.web.credentials import SESSION_COOKIE, headers_of, session_in
 from emeterai.web.csrf import Csrf, checked_form, texts_of
 from emeterai.web.formats import ZONES
 from emeterai.web.forms import FieldError, Form
@@ -111,7 +111,7 @@ class SignPages(Controller):
     async def sign_out(self, request: AnyRequest) -> Response[Any]:
         """End the session of this browser."""
         await _checked_form(request)
-        await accounts_of(request).sign_out(request.cookies.get(SESSION_COOKIE, ""))
+        await accounts_of(request).sign_out(session_in(headers_of(request.scope)))
         return _go(paths.HOME, _session_cookie(request, "", 0), acting_cookie(request, ""))
 
 

@@ -59,7 +59,8 @@ long: on a quiet day nobody may come for minutes who would show that all is well
 class LaneSeen:
     """One lane in the last second. `waiting` have a number whose turn has not come; `inside` are at work, of whom
     `entered` came in in this second; `sent_away` were told to come again later, and `came_back` again who had been.
-    `turned_away` would have come in without a pass, but too many did.
+    `turned_away` would have come in without a pass, but too many did. `oldest_s` is how long its longest waiting unit
+    waits to be sealed; where it `is_for_programs` they send as fast as they like, whoever else is let in.
     """
 
     waiting: int = 0
@@ -68,20 +69,28 @@ class LaneSeen:
     sent_away: int = 0
     came_back: int = 0
     turned_away: int = 0
+    oldest_s: float = 0.0
     share: float = 0.0
     floor_per_s: float = 0.2
     ceiling_per_s: float = 0.0
     paused: bool = False
     always_room: bool = False
+    is_for_programs: bool = False
+
+    @property
+    def has_line(self) -> bool:
+        """Whether somebody waits for others, and not for the lane to go on."""
+        return self.waiting > 0 and not self.paused
 
 
 @dataclass(frozen=True, slots=True)
 class Seen:
     """The whole chain in the last second.
 
-    `oldest_s` is how long the longest waiting unit waits to be sealed; so many were `given_back` because the service
-    failed, whatever the file; `pressure` is that of the doors (core/brownout); `refused` so many requests of people
-    inside were refused. So many `doors` counted who is inside; where none did nothing could be measured.
+    `oldest_s` is how long the longest waiting unit waits to be sealed, whoever's it is; so many were `given_back`
+    because the service failed, whatever the file; `pressure` is that of the doors (core/brownout) that people come to;
+    `refused` so many requests of people inside were refused. So many `doors` counted who is inside; where none did
+    nothing could be measured.
     """
 
     lanes: Mapping[str, LaneSeen]
@@ -242,7 +251,7 @@ class Pacer:
     def _follow(self, seen: Seen, inside: int) -> None:
         """The window after a second in which something could be measured."""
         self._refused_share += _SMOOTH * (seen.refused / max(10, inside) - self._refused_share)
-        slow = seen.oldest_s / self._oldest_s_max
+        slow = _oldest_s(seen) / self._oldest_s_max
         pressed = _PRESSED if _has_line(seen) else 1.0
         doors = max(seen.pressure / pressed, self._refused_share / _REFUSED_SHARE)
         load = max(slow, doors)
@@ -320,5 +329,13 @@ class Pacer:
 
 
 def _has_line(seen: Seen) -> bool:
-    """Whether somebody waits for others, and not for a lane to go on."""
-    return any(lane.waiting and not lane.paused for lane in seen.lanes.values())
+    return any(lane.has_line for lane in seen.lanes.values())
+
+
+def _oldest_s(seen: Seen) -> float:
+    """How late units are sealed because too many people are inside: of lanes that have a line; where none has, of all
+    but those of programs. Lanes share the sealers, so what one has too much of makes only its own units late.
+    """
+    lanes = seen.lanes.values()
+    counted = [lane for lane in lanes if lane.has_line] or [lane for lane in lanes if not lane.is_for_programs]
+    return max((lane.oldest_s for lane in counted), default=0.0)

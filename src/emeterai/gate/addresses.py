@@ -48,6 +48,12 @@ class Addresses:
             self._keep(name, level - 1, now_s)
         return 0.0
 
+    def give_back(self, networks: Sequence[Network]) -> None:
+        """One for each, of what was taken: nothing came of it."""
+        for name, _ in networks:
+            if (bucket := self._buckets.get(name)) is not None:
+                self._buckets[name] = bucket[0] + 1, bucket[1]
+
     def _keep(self, name: str, level: float, now_s: float) -> None:
         self._buckets[name] = level, now_s
         self._buckets.move_to_end(name)

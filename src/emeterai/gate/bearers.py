@@ -93,13 +93,14 @@ class Sharers:
     """Which sessions came with a pass. One for each web process; it asks nobody."""
 
     def __init__(self) -> None:
-        self._sessions: OrderedDict[tuple[str, int, int], tuple[bytes, ...]] = OrderedDict()
+        self._sessions: OrderedDict[tuple[str, int, bytes, int], tuple[bytes, ...]] = OrderedDict()
 
     def may_use(self, shown: Pass, session: bytes) -> bool:
         """Whether a session, or nobody yet, may come with this pass: of all who do, the first few."""
         if not session:
             return True
-        key = shown.lane, shown.number, shown.entered_s
+        # Passes to finish have no number, so whose they are belongs to it: many begin in one second.
+        key = shown.lane, shown.number, shown.holder, shown.entered_s
         known = self._sessions.get(key, ())
         if session in known:
             return True

@@ -172,7 +172,7 @@ class Conductor:
         kept = replace(moved, draw_seed=self._kept(row, moved))
         if await room_store.write_room(self._db, self._id, kept, msgspec.json.encode(now).decode()):
             _serving.labels(row.lane).set(now.now_serving)
-            _waiting.labels(row.lane).set(max(0, now.last_number - now.now_serving))
+            _waiting.labels(row.lane).set(max(0, _last_turn(moved, counts) - now.now_serving))
             _come_share.labels(row.lane).set(moved.come_share)
             if now.estimate_error is not None:
                 _kept_share.labels(row.lane).set(now.estimate_error.within)
@@ -212,7 +212,7 @@ def step(
     # While a line stands its time stands too: nobody's grace runs out, and the rate is the one of moving.
     marks = _later(_marks_of(row), since_s - passed_s if state == "open" else since_s)
     if state == "open":
-        last_turn = max(counts.last_number, row.draw_count or 0)
+        last_turn = _last_turn(row, counts)
         share = _share(marks, row, counts, last_turn=last_turn)
         went = advanced(
             row.now_serving,
@@ -257,6 +257,11 @@ def _begun_anew(row: RoomRow, came: int) -> RoomRow:
     """
     marks = Marks(came=[(0.0, came)])
     return replace(row, marks=msgspec.json.encode(marks).decode(), come_share=1.0)
+
+
+def _last_turn(row: RoomRow, counts: Counts) -> int:
+    """The last turn that somebody may have: a draw has turns for numbers, too, that were leased and given to nobody."""
+    return max(counts.last_number, row.draw_count or 0)
 
 
 def _marks_of(row: RoomRow) -> Marks:
@@ -315,7 +320,7 @@ def _published(
     call_by: Sequence[str],
 ) -> NowServing:
     at_s = row.at.timestamp()
-    waiting = counts.last_number > row.now_serving
+    waiting = _last_turn(row, counts) > row.now_serving
     pass_needed = admission.pass_needed or lane.always_room or state != "open" or waiting
     draw = None
     if row.draw_seed is not None:

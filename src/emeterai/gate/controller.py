@@ -10,6 +10,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 from collections.abc import Awaitable, Callable, Mapping
+from math import inf
 from uuid import UUID
 
 import msgspec
@@ -21,7 +22,7 @@ from emeterai.core.refusal import Refused
 from emeterai.gate import pace_store
 from emeterai.gate.conductor import Admission
 from emeterai.gate.door import INSIDE_S
-from emeterai.gate.lanes import Lane, Lanes
+from emeterai.gate.lanes import Lane, LaneKind, Lanes
 from emeterai.gate.now import Reason
 from emeterai.infra import jobs, metrics
 from emeterai.infra.clock import utc_now
@@ -35,6 +36,9 @@ _STALE_S, _HALVES_S = 3.0, 5.0
 WINDOW_START, WINDOW_MIN = 200.0, 64.0
 """So few people never need a line: the smallest machine serves them, and a fault sends nobody to wait."""
 _SEAL = "seal"
+_PROGRAMS = (LaneKind.PARTNERS, LaneKind.ENTERPRISES)
+_SEALER, _COUNTER = "sealer", "counter"
+"""A process without a door; and one whose door is for programs: what presses there is not the public's line."""
 SETTLED = "settle"
 """The batches in which stamps are settled."""
 FAILED = "seal_failed"
@@ -142,6 +146,15 @@ class LanePace(msgspec.Struct, frozen=True, kw_only=True):
         per_s = self.floor_per_s + max(0.0, self.per_s - self.floor_per_s) * left if self.per_s > 0 else 0.0
         return msgspec.structs.replace(self, per_s=per_s, reasons=("unknown",), walked_in=0)
 
+    def unrenewed(self, lane: Lane, age_s: float) -> LanePace:
+        """The same when nobody has renewed it for `age_s`, by the levers and the dates of its lane as they are now."""
+        least_per_s, most_per_s = lane.floor_per_s, lane.ceiling_per_s or inf
+        per_s = min(max(self.per_s, least_per_s), most_per_s)
+        pace = msgspec.structs.replace(self, per_s=per_s, floor_per_s=least_per_s).aged(age_s)
+        if lane.is_held_at(utc_now()):
+            return msgspec.structs.replace(pace, per_s=0.0, pass_needed=True, reasons=("paused",))
+        return msgspec.structs.replace(pace, pass_needed=pace.pass_needed or lane.always_room)
+
 
 def admission_of(pace: LanePace) -> Admission:
     """A pace in the words of the conductor."""
@@ -164,17 +177,13 @@ class Paces:
         self._db = db
         self._lanes = lanes
         self._known: dict[str, tuple[LanePace, float]] = {}
-        self._seen_s = 0.0
 
     def now(self, lane: str) -> LanePace:
-        """The pace of a lane; its floor when nobody has ever decided."""
-        known = self._known.get(lane)
-        if known is None:
-            configured = self._lanes.now.get(lane)
-            floor_per_s = 0.0 if configured is None or configured.paused else configured.floor_per_s
-            return LanePace(per_s=floor_per_s, floor_per_s=floor_per_s)
-        pace, decided_s = known
-        return pace.aged(asyncio.get_running_loop().time() - decided_s)
+        """The pace of a lane; by its levers and dates alone when nobody has decided for some seconds, or ever."""
+        configured, known = self._lanes.now.get(lane), self._known.get(lane)
+        pace, age_s = (known[0], asyncio.get_running_loop().time() - known[1]) if known else (LanePace(per_s=0.0), 0.0)
+        is_decided = known is not None and age_s <= _STALE_S
+        return pace.aged(age_s) if is_decided or configured is None else pace.unrenewed(configured, age_s)
 
     async def admissions(self) -> Mapping[str, Admission]:
         """What the conductor of the lines is told, after a look; with the database away what is known, as it ages."""
@@ -224,18 +233,16 @@ class Controller:
         of_process = {process: msgspec.json.decode(text, type=Reading) for process, text in told}
         readings = list(of_process.values())
         lines = {row["lane"]: int(row["waiting"] or 0) for row in await pace_store.read_lines(self._db)}
-        under_way, oldest_s = (await jobs.queue_depths(self._db)).get(_SEAL, (0, 0.0))
         seen = _seen(
             readings,
             lines,
             self._lanes.now,
             self._lanes.shares(),
-            under_way=under_way,
-            oldest_s=oldest_s,
+            under_way=await jobs.lane_depths(self._db, _SEAL),
             given_back=self._newly_given_back(of_process),
         )
         paces = self._pacer.turn(seen)
-        step = max((one.step for one in readings), default=0)
+        step = max((one.step for one in readings if one.role != _COUNTER), default=0)
         _window.set(self._pacer.window)
         _goodput.set(seen.settled)
         _step.set(step)
@@ -277,14 +284,14 @@ def _seen(
     lanes: Mapping[str, Lane],
     shares: Mapping[str, float],
     *,
-    under_way: int,
-    oldest_s: float,
+    under_way: Mapping[str, tuple[int, float]],
     given_back: int,
 ) -> Seen:
     """The readings of all processes as one; a lane outside its dates lets nobody in."""
     now = utc_now()
     whole = {name: _whole([one.lanes[name] for one in readings if name in one.lanes]) for name in lanes}
-    webs = [one for one in readings if one.role == "web"]
+    doors = [one for one in readings if one.role != _SEALER]
+    for_people = [one for one in doors if one.role != _COUNTER]
     return Seen(
         {
             name: LaneSeen(
@@ -294,21 +301,23 @@ def _seen(
                 sent_away=whole[name].sent_away,
                 came_back=whole[name].came_back,
                 turned_away=whole[name].turned_away,
+                oldest_s=under_way.get(name, (0, 0.0))[1],
                 share=shares.get(name, 0.0),
                 floor_per_s=lane.floor_per_s,
                 ceiling_per_s=lane.ceiling_per_s,
-                paused=lane.paused or not lane.is_open_at(now),
+                paused=lane.is_held_at(now),
                 always_room=lane.always_room,
+                is_for_programs=lane.kind in _PROGRAMS,
             )
             for name, lane in lanes.items()
         },
         settled=sum(one.settled for one in readings),
-        under_way=under_way,
-        oldest_s=oldest_s,
+        under_way=sum(count for count, _ in under_way.values()),
+        oldest_s=max((oldest_s for _, oldest_s in under_way.values()), default=0.0),
         given_back=given_back,
-        pressure=max((max(one.pressure, one.ratio) for one in webs), default=0.0),
-        refused=sum(lane.inside_refused for lane in whole.values()),
-        doors=len(webs),
+        pressure=max((max(one.pressure, one.ratio) for one in for_people), default=0.0),
+        refused=sum(lane.inside_refused for one in for_people for name, lane in one.lanes.items() if name in lanes),
+        doors=len(doors),
     )
 
 
@@ -324,7 +333,6 @@ def _whole(readings: list[LaneReading]) -> LaneReading:
         queued=sum(one.queued for one in readings),
         admitted=sum(one.admitted for one in readings),
         refused=refused,
-        inside_refused=sum(one.inside_refused for one in readings),
         entered=sum(one.entered for one in readings),
         sent_away=sum(one.sent_away for one in readings),
         came_back=sum(one.came_back for one in readings),
@@ -346,7 +354,7 @@ def settled_reader() -> Callable[[], dict[str, object]]:
         new = {lane: count - before_by_lane.get(lane, 0) for lane, count in by_lane.items()}
         lanes = {lane: {"settled": count} for lane, count in new.items() if count}
         settled, before, before_by_lane = done - before, done, by_lane
-        return {"role": "sealer", "settled": settled, "given_back": metrics.done(FAILED), "lanes": lanes}
+        return {"role": _SEALER, "settled": settled, "given_back": metrics.done(FAILED), "lanes": lanes}
 
     return read
 

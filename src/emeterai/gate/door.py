@@ -67,8 +67,16 @@ class Tally:
 class Door:
     """All of it for one process. `share` sets the lanes' shares; `second` is called once a second."""
 
-    def __init__(self, *, clock: Clock, chance: random.Random | None = None, link_bytes_per_s: float = inf) -> None:
+    def __init__(
+        self,
+        *,
+        clock: Clock,
+        chance: random.Random | None = None,
+        link_bytes_per_s: float = inf,
+        role: str = "web",
+    ) -> None:
         self._clock = clock
+        self._role = role
         self._chance = chance or random.Random()  # noqa: S311 - to spread those who come again
         self.limit = AdaptiveLimit(targets_s=TARGETS_S)
         self.work = Budget(self.limit.limit, clock=clock)
@@ -298,4 +306,4 @@ class Door:
             for tally in (tallies.get(name) or Tally(),)
         }
         facts = {"pressure": round(self.pressure, 3), "step": int(self.step), "limit": self.work.slots.limit}
-        return {"role": "web", "lanes": lanes, "ratio": round(self.slowness, 3), **facts}
+        return {"role": self._role, "lanes": lanes, "ratio": round(self.slowness, 3), **facts}

@@ -41,8 +41,8 @@ _KEYS_EVERY_S = 2
 _in_flight = metrics.gauge("emeterai_door_in_flight", "Requests that hold a slot", ["lane"])
 _queued = metrics.gauge("emeterai_door_queued", "Requests that wait for a slot", ["lane"])
 _connections = metrics.gauge("emeterai_door_connections", "Database connections that requests hold", ["lane"])
-_limit = metrics.gauge("emeterai_door_limit", "Requests that may be worked on at once")
-_pressure = metrics.gauge_latest("emeterai_door_pressure", "How long the most urgent waits, against how long it may")
+_limit = metrics.gauge_least("emeterai_door_limit", "Requests that one process may work on at once, where fewest")
+_pressure = metrics.gauge_most("emeterai_door_pressure", "How long the most urgent waits, against how long it may")
 
 Revoked = Collection[tuple[str, bytes]]
 KeysOf = Callable[[Sequence[UUID]], Awaitable[Iterable[tuple[bytes, UUID]]]]
@@ -66,9 +66,14 @@ class Keeper:
     """Makes the door, wraps the application in it, and keeps it for as long as the application runs."""
 
     def __init__(
-        self, secret: bytes, *, clock_s: Callable[[], float] = time.time, link_bytes_per_s: float = inf
+        self,
+        secret: bytes,
+        *,
+        clock_s: Callable[[], float] = time.time,
+        link_bytes_per_s: float = inf,
+        role: str = "web",
     ) -> None:
-        self.door = Door(clock=time.monotonic, link_bytes_per_s=link_bytes_per_s)
+        self.door = Door(clock=time.monotonic, link_bytes_per_s=link_bytes_per_s, role=role)
         self.revoked: Callable[[], Revoked] = frozenset
         """What passes are withdrawn; the waiting room's reception knows."""
         self.numbers = Numbers()

@@ -113,6 +113,10 @@ class Lane(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True
         """Whether `at` lies within the lane's dates."""
         return (self.opens_at is None or self.opens_at <= at) and (self.closes_at is None or at < self.closes_at)
 
+    def is_held_at(self, at: datetime) -> bool:
+        """Whether nobody is let in at `at`: it is paused, or outside its dates."""
+        return self.paused or not self.is_open_at(at)
+
 
 DEFAULTS: Mapping[str, Lane] = {
     lane.name: lane

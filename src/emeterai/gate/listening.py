@@ -118,9 +118,9 @@ class Incoming:
             message = {"type": "http.disconnect"}
         finally:
             self._listening = None
-        if message["type"] != "http.request":
+        if self.has_gone or message["type"] != "http.request":  # hung up on, though a piece was already here
             self.hang_up()
-            return message
+            return {"type": "http.disconnect"}
         self.is_over = not message["more_body"]
         left_s = self._left_s - (loop.time() - asked_s) + len(message["body"]) / self._tempo.floor_bytes_per_s
         self._left_s = min(self._tempo.grace_s, max(0.0, left_s))

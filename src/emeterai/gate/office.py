@@ -16,7 +16,7 @@ from litestar.types import HTTPScope, Send
 from emeterai.gate.addresses import address_of
 from emeterai.gate.remembered import Remembered
 from emeterai.gate.side_entrance import SmallRate
-from emeterai.gate.sorting import SESSION
+from emeterai.web.credentials import session_in
 
 KNOWN_S = 8 * 3_600.0
 KNOWN_MAX = 4_096
@@ -51,5 +51,5 @@ def office_session(headers: Mapping[bytes, bytes]) -> bytes:
     """The digest of the session that a browser shows, by which it is remembered; nothing without one. The pages of
     staff know no other way to sign in.
     """
-    token = headers.get(b"cookie", b"").partition(SESSION)[2].partition(b";")[0].strip()
-    return hashlib.sha256(token).digest() if token else b""
+    token = session_in(headers)
+    return hashlib.sha256(token.encode("latin-1")).digest() if token else b""

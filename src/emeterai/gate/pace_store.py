@@ -73,11 +73,14 @@ async def read_paces(db: Database) -> list[tuple[str, str, float, datetime]]:
 
 
 async def read_lines(db: Database) -> list[Any]:
-    """How many wait in each lane's line: numbers given out whose turn has not come."""
+    """How many wait in each lane's line: turns that have not come, of numbers given out; of a draw all that it has."""
     return await db.fetch(
         """
-        SELECT room.lane, greatest(0, max(counts.last_number) - room.now_serving) AS waiting, room.now_serving
+        SELECT
+            room.lane,
+            greatest(0, greatest(max(counts.last_number), coalesce(room.draw_count, 0)) - room.now_serving) AS waiting,
+            room.now_serving
         FROM gate.rooms AS room JOIN gate.counts AS counts ON counts.lane = room.lane
-        GROUP BY room.lane, room.now_serving
+        GROUP BY room.lane, room.draw_count, room.now_serving
         """
     )

@@ -5,6 +5,7 @@ With the database away an account gets and keeps the number on its signed ticket
 
 from __future__ import annotations
 
+import time
 from collections import OrderedDict
 from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import replace
@@ -12,6 +13,7 @@ from uuid import UUID
 
 from emeterai.core.refusal import RefusalKind, Refused
 from emeterai.gate import room_store
+from emeterai.gate.addresses import Addresses
 from emeterai.gate.bearers import Bearers
 from emeterai.gate.now import NowServing
 from emeterai.gate.passes import room_path
@@ -26,7 +28,15 @@ TICKET_OF_ANOTHER = RefusalKind(
     "Nomor antrean ini milik akun lain; ambil nomor Anda sendiri di {room}.",
     "This ticket belongs to another account; take a number of your own at {room}.",
 )
-_TIED_MAX = 50_000
+NUMBERS_TAKEN = RefusalKind(
+    "numbers_taken",
+    429,
+    "Akun Anda sudah mengambil beberapa nomor di jalur ini; untuk nomor baru, ulangi dalam {retry_after_s} detik.",
+    "Your account has taken several numbers in this lane; for a new one, try again in {retry_after_s} seconds.",
+)
+NUMBERS_AT_ONCE, NUMBERS_PER_S = 5, 1 / 60
+"""Whoever leaves may come again; whoever does nothing else makes everybody's line longer by numbers that nobody has."""
+_TIED_MAX = _GIVEN_MAX = 50_000
 Asked = tuple[NowServing, UUID, Ticket | None]
 """A lane as it is, an account, and the ticket of nobody that it brings."""
 
@@ -46,13 +56,15 @@ class Places:
         self._press = press
         self._bearers = bearers
         self._new_ticket = new_ticket
+        self._given: OrderedDict[tuple[str, UUID], Ticket] = OrderedDict()
+        self._taken = Addresses(at_once=NUMBERS_AT_ONCE, per_s=NUMBERS_PER_S)
         self._tied: OrderedDict[tuple[str, int], bytes] = OrderedDict()
         self._batcher = Batcher[Asked, Ticket](self._place, name="places")
 
     async def place(self, now: NowServing, account_id: UUID, brought: Ticket | None) -> Ticket:
         """The account's ticket: for the place that it has, for the number that it brings, or a new one.
 
-        Of two good ones the earlier. Raises `numbers_paused`, `ticket_of_another`.
+        Of two good ones the earlier. Raises `numbers_paused`, `numbers_taken`, `ticket_of_another`.
         """
         return await self._batcher.submit((now, account_id, brought))
 
@@ -96,6 +108,7 @@ class Places:
 
     async def leave(self, lane: str, account_id: UUID) -> None:
         """The account has no place in this lane any more."""
+        self._given.pop((lane, account_id), None)
         await room_store.drop_place(self._db, lane, account_id)
 
     def is_of(self, ticket: Ticket, account_id: UUID) -> bool:
@@ -121,7 +134,7 @@ class Places:
         for index, has_place in moving.items():
             now, account_id, brought = asked[index]
             try:
-                fresh = brought or await self._new_ticket(now)
+                fresh = brought or await self._fresh(now, account_id)
             except Refused as refused:
                 answers[index] = refused
                 continue
@@ -151,6 +164,7 @@ class Places:
         places = await room_store.read_places(self._db, [(lane, account_id) for lane, account_id, _, _ in rows])
         found: dict[int, Ticket | Exception] = {}
         for index, account_id, ticket in wanting:
+            self._given.pop((ticket.lane, account_id), None)
             place = places.get((ticket.lane, account_id))
             if place is None:
                 found[index] = TICKET_OF_ANOTHER(room=room_path(ticket.lane))
@@ -162,9 +176,28 @@ class Places:
 
     async def _unwritten(self, now: NowServing, account_id: UUID, brought: Ticket | None) -> Ticket | Exception:
         try:
-            return self._of(brought or await self._new_ticket(now), account_id)
+            return self._of(brought or await self._fresh(now, account_id), account_id)
         except Refused as refused:
             return refused
+
+    async def _fresh(self, now: NowServing, account_id: UUID) -> Ticket:
+        """The number that an account was given and that is not on record yet, however often it asks; or a new one, of
+        which it has few at once in a lane. Raises `numbers_paused`, `numbers_taken`.
+        """
+        key, whose = (now.lane, account_id), [(f"{now.lane} {account_id}", 1)]
+        given = self._given.get(key)
+        if given is not None and not is_over(now, given):
+            return given
+        if wait_s := self._taken.take(whose, time.monotonic()):
+            raise NUMBERS_TAKEN(retry_after_s=int(wait_s) + 1)
+        try:
+            fresh = self._given[key] = await self._new_ticket(now)
+        except BaseException:
+            self._taken.give_back(whose)  # whoever gets no number may ask as often as it takes
+            raise
+        if len(self._given) > _GIVEN_MAX:
+            self._given.popitem(last=False)
+        return fresh
 
     def _of(self, ticket: Ticket, account_id: UUID) -> Ticket:
         return replace(ticket, holder=self._press.holder_of(account_id))

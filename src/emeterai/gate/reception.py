@@ -188,7 +188,8 @@ class Reception:
         """The ticket of whoever asks: the one of their account, of their recovery code, the one shown, or a new one.
 
         `is_member`: the account was put into this lane. Raises `lane_unknown`, `lane_closed`, `lane_of_members`,
-        `code_unknown`, `ticket_of_another`, `pass_revoked`, `numbers_too_many`, `lots_too_many`, `numbers_paused`.
+        `code_unknown`, `ticket_of_another`, `pass_revoked`, `numbers_too_many`, `numbers_taken`, `lots_too_many`,
+        `numbers_paused`.
         """
         now = self.now.read(lane)
         if now.state == "closed":

@@ -29,7 +29,7 @@ from emeterai.gate.giver import NUMBERS_PAUSED
 from emeterai.gate.lanes import LANE_UNKNOWN
 from emeterai.gate.now import NowServing
 from emeterai.gate.passes import PASS_OF_ANOTHER, PASS_REVOKED, Pass
-from emeterai.gate.places import TICKET_OF_ANOTHER
+from emeterai.gate.places import NUMBERS_TAKEN, TICKET_OF_ANOTHER
 from emeterai.gate.receipts import FactOf, Receipts, nothing_on_record
 from emeterai.gate.reception import (
     CODE_UNKNOWN,
@@ -208,6 +208,7 @@ class RoomRoutes(Controller):
             CODE_UNKNOWN,
             PASS_REVOKED,
             NUMBERS_TOO_MANY,
+            NUMBERS_TAKEN,
             LOTS_TOO_MANY,
             NUMBERS_PAUSED,
             TICKET_OF_ANOTHER,

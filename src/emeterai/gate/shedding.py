@@ -43,7 +43,7 @@ from emeterai.gate.request import (
 )
 from emeterai.gate.room_crowd import Numbers
 from emeterai.gate.side_entrance import SideEntrance
-from emeterai.gate.sorting import SESSION, Needs, asks_to_wait, seconds_of, session_of, sort_of
+from emeterai.gate.sorting import Needs, asks_to_wait, seconds_of, session_of, sort_of
 from emeterai.gate.turning_away import (
     CROWDED,
     ENTRANCE_CROWDED,
@@ -57,8 +57,9 @@ from emeterai.gate.turning_away import (
 from emeterai.infra import metrics
 from emeterai.infra.lane import deadline, lift_deadline, work_for
 from emeterai.web import paths
+from emeterai.web.credentials import bearer_in, headers_of
 
-_API_KEY = b"bearer emk_"
+_API_KEY = "emk_"
 _outcomes = metrics.counter("emeterai_door_requests", "Requests at the door", ["lane", "work", "outcome"])
 _LANES_MEASURED_MAX = 64
 _KNOWN_S, _KNOWN_MAX = 3_600.0, 100_000
@@ -104,7 +105,7 @@ class Shedding:
         if scope["type"] != ScopeType.HTTP:
             await self._app(scope, receive, send)
             return
-        headers = dict(scope["headers"])
+        headers = headers_of(scope)
         sort = sort_of(scope["method"], scope["path"], waits=b"prefer" in headers and asks_to_wait(scope["headers"]))
         if sort is None:
             work_for(RETAIL, Work.FINISH)
@@ -152,7 +153,7 @@ class Shedding:
     def _recognise(self, request: Request, headers: Mapping[bytes, bytes]) -> None:
         """Find the lane, the class and the deadline of a request, and who asks."""
         sort = request.sort
-        authorization, cookie = headers.get(b"authorization", b""), headers.get(b"cookie", b"")
+        bearer, cookie = bearer_in(headers) or "", headers.get(b"cookie", b"")
         held = self._pass_of(headers) if b"emeterai_pass" in cookie or b"emeterai-pass" in headers else None
         if (timeout_s := seconds_of(headers.get(b"x-request-timeout"))) is not None:
             request.until_s = time.monotonic() + timeout_s
@@ -165,11 +166,11 @@ class Shedding:
             request.send = self._lengthen(held, request.sort, headers, request.send)
             if held.finish and request.work is not Work.FINISH:
                 request.work = Work(request.work - 1)
-        elif authorization[: len(_API_KEY)].lower() == _API_KEY:
-            digest = hashlib.sha256(authorization[7:].strip()).digest()
+        elif bearer.startswith(_API_KEY):
+            digest = hashlib.sha256(bearer.encode("latin-1")).digest()
             lane, request.who = self._lane_of_key(digest), digest
             request.lane, request.is_member = lane or RETAIL, lane is not None
-        elif authorization or SESSION in cookie:
+        else:
             request.who = session_of(headers)
 
     def _may_come(self, request: Request) -> bool:
@@ -351,7 +352,7 @@ class Shedding:
         self, request: Request, scope: HTTPScope, headers: Mapping[bytes, bytes], kind: RefusalKind, *, room: str = ""
     ) -> None:
         turned_away(request, request.work, for_room=kind not in _NO_SIGN_OF_LOAD)
-        self._count(request, "refused")
+        self._count(request, "sent_to_room" if kind is PASS_NEEDED else "refused")
         retry_after_s, form = self._door.retry_after_s(request.urgency), form_of(scope, headers)
         self._told(request, retry_after_s)
 

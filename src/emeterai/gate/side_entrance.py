@@ -24,8 +24,8 @@ from emeterai.gate.carrying import pass_text
 from emeterai.gate.lanes import RETAIL
 from emeterai.gate.passes import Passes
 from emeterai.gate.renewing import is_served
-from emeterai.gate.sorting import SESSION
 from emeterai.infra.interruption import INTERRUPTIONS
+from emeterai.web.credentials import session_in
 
 ENTRIES_PER_S = 3.0
 """So many passwords a second in each web process: some 0.1 s of processor time."""
@@ -111,7 +111,7 @@ class SideEntrance:
 
     async def finishing(self, scope: HTTPScope, headers: Mapping[bytes, bytes]) -> str:
         """The `Set-Cookie` of a pass to finish for a browser that is signed in and has no pass any more, or nothing."""
-        token = _session_in(headers.get(b"cookie", b""))
+        token = session_in(headers)
         return await self._finished(token) if token and self._looks.take(address_of(scope)) else ""
 
     def lane_of(self, lane: str, headers: Mapping[bytes, bytes]) -> str:
@@ -130,11 +130,7 @@ class SideEntrance:
         return ""
 
 
-def _session_in(cookie: bytes) -> str:
-    return cookie.partition(SESSION)[2].partition(b";")[0].strip().decode("latin-1")
-
-
 def _new_session(headers: Iterable[tuple[bytes, bytes]]) -> str:
     """The token of the session that an answer begins."""
-    cookies = (value for name, value in headers if name.lower() == b"set-cookie")
-    return next((token for value in cookies if value.startswith(SESSION) and (token := _session_in(value))), "")
+    cookies = (session_in({b"cookie": value}) for name, value in headers if name.lower() == b"set-cookie")
+    return next(filter(None, cookies), "")

@@ -15,12 +15,13 @@ from functools import cache
 from emeterai.core.admission import Work
 from emeterai.core.brownout import Step
 from emeterai.infra.http import preferred_wait_s
+from emeterai.web.credentials import SESSION_COOKIE, token_in
 
 NEVER = max(Step) + 1
 """Above every step of the brown-out."""
 
 
-SESSION = b"emeterai_session="
+SESSION = SESSION_COOKIE.encode() + b"="
 """How the cookie of a session begins."""
 
 
@@ -186,10 +187,7 @@ def of_nobody(sort: Sort) -> Sort:
 
 def session_of(headers: Mapping[bytes, bytes]) -> bytes:
     """The end of the session's or the program's token that a request carries, which tells them apart; or nothing."""
-    token = headers.get(b"authorization")
-    if not token:
-        token = headers.get(b"cookie", b"").partition(SESSION)[2].partition(b";")[0]
-    return token[-16:]
+    return token_in(headers)[-16:].encode("latin-1")
 
 
 def asks_to_wait(headers: Iterable[tuple[bytes, bytes]]) -> bool:

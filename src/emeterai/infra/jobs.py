@@ -208,3 +208,15 @@ async def queue_depths(db: Database) -> dict[str, tuple[int, float]]:
         "SELECT kind, count(*), extract(epoch FROM now() - min(created_at))::float8 FROM infra.jobs GROUP BY kind"
     )
     return {row[0]: (row[1], row[2]) for row in rows}
+
+
+async def lane_depths(db: Database, kind: str) -> dict[str, tuple[int, float]]:
+    """The same of one kind, for each lane that has jobs of it."""
+    rows = await db.fetch(
+        """
+        SELECT lane, count(*), extract(epoch FROM now() - min(created_at))::float8
+        FROM infra.jobs WHERE kind = $1 GROUP BY lane
+        """,
+        kind,
+    )
+    return {row[0]: (row[1], row[2]) for row in rows}

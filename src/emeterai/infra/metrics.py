@@ -57,6 +57,16 @@ def gauge_latest(name: str, text: str, labels: Sequence[str] = ()) -> Gauge:
     return Gauge(name, text, labels, multiprocess_mode="livemostrecent")
 
 
+def gauge_most(name: str, text: str, labels: Sequence[str] = ()) -> Gauge:
+    """A number of which each process has its own; shown as that of the process that lives and has most."""
+    return Gauge(name, text, labels, multiprocess_mode="livemax")
+
+
+def gauge_least(name: str, text: str, labels: Sequence[str] = ()) -> Gauge:
+    """The same, shown as that of the process that has least."""
+    return Gauge(name, text, labels, multiprocess_mode="livemin")
+
+
 _stage_s = histogram("emeterai_stage_seconds", "Time of each stage of the work, from 1 ms to 10 s", ["stage"])
 _done: dict[str, int] = defaultdict(int)
 _done_by_lane: dict[str, dict[str, int]] = defaultdict(lambda: defaultdict(int))
