@@ -12,7 +12,7 @@ from prometheus_client import REGISTRY
 from waiting_people import AT, OPEN, changed, publish
 
 from emeterai.gate import now as now_file
-from emeterai.gate.now import NowFiles, Turns
+from emeterai.gate.now import DrawState, NowFiles, Turns
 from emeterai.gate.watch import LineWatch
 
 Minute = Callable[..., tuple[float, float]]
@@ -52,6 +52,13 @@ def test_a_line_that_stands_while_people_wait_is_measured(minute: Minute) -> Non
     assert (59, 0) == minute()
     assert (119, 0) == minute()
     assert (0, 0) == minute(1, per_s=1)
+
+
+def test_after_a_draw_its_last_turns_wait_too(minute: Minute) -> None:
+    """Those of numbers that nobody got stand between, so that the last number is no sign of who waits."""
+    draw = DrawState("ab" * 32, seed="cd" * 32, count=300)
+    assert (59, 0) == minute(last_number=90, draw=draw)
+    assert (0, 0) == minute(1, per_s=1, last_number=90, draw=draw)
 
 
 @pytest.mark.parametrize("state", ["paused", "closed", "before_opening"])

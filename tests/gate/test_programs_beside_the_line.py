@@ -41,6 +41,11 @@ def test_a_counter_that_is_full_presses_nobody_but_programs(full: str, pressure:
     assert (pressure, 2, 21, refused) == (seen.pressure, seen.doors, seen.lanes[RETAIL].inside, seen.refused)
 
 
+def test_a_counter_alone_measures_nothing_for_the_public() -> None:
+    """A line does not move as if all doors were idle while none of them is there."""
+    assert 0 == _seen([reading("counter", **FULL)], {}, DEFAULTS, {}, under_way={}, given_back=0).doors
+
+
 def test_units_under_way_are_told_for_all_and_each_lane_says_how_old_its_own_are() -> None:
     """Those of a lane that is no more only in the whole."""
     under_way = {RETAIL: (3, 0.2), ENTERPRISES: (900, 30.0), "gone": (1, 70.0)}
@@ -78,7 +83,7 @@ async def test_a_programs_units_that_wait_are_seen_by_their_lane(db: Database, b
         await controller.second()
     paces = Paces(db, lanes)
     await paces.look()
-    assert () == paces.now(RETAIL).reasons
+    assert ((), 20) == (paces.now(RETAIL).reasons, paces.now(RETAIL).inside)
 
 
 def test_each_door_tells_what_its_process_is(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -22,8 +22,9 @@ DOOR = """
 import sys
 from emeterai.gate import keeper
 from emeterai.infra import metrics
-keeper._pressure.set({pressure}); keeper._limit.set({limit})
+keeper._pressure.set({pressure}); keeper._limit.labels("web").set({limit})
 """
+NO_DOOR = "from emeterai.gate import keeper\nimport sys\nfrom emeterai.infra import metrics\n"
 ANSWERING = """
 print("ready", flush=True)
 for line in sys.stdin:
@@ -80,7 +81,9 @@ def test_every_process_answers_for_all_of_them(tmp_path: Path) -> None:
 
 
 def test_the_fullest_door_is_shown_whoever_told_last(tmp_path: Path) -> None:
-    """Of those that live: its pressure, and the limit of the one that has the lowest."""
+    """Of those that live: its pressure, and the limit of the one that has the lowest; a process without a door, which
+    imports the same, has none.
+    """
     folder = tmp_path / "metrics"
     prepare_folder(folder)
     doors = [(0.0, 1), (4.0, 32), (0.0, 4), (9.0, 2)]
@@ -88,8 +91,9 @@ def test_the_fullest_door_is_shown_whoever_told_last(tmp_path: Path) -> None:
     for number in (3, 0):
         workers.pop(number).end()
     fold_dead(folder)
+    workers.append(Worker(environment_of(folder), NO_DOOR))
     seen = workers[0].metrics()
-    assert (4.0, 4.0) == (seen["emeterai_door_pressure"], seen["emeterai_door_limit"])
+    assert (4.0, 4.0) == (seen["emeterai_door_pressure"], seen['emeterai_door_limit{role="web"}'])
     for worker in workers:
         worker.end()
 

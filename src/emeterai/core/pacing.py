@@ -333,9 +333,9 @@ def _has_line(seen: Seen) -> bool:
 
 
 def _oldest_s(seen: Seen) -> float:
-    """How late units are sealed because too many people are inside: of lanes that have a line; where none has, of all
-    but those of programs. Lanes share the sealers, so what one has too much of makes only its own units late.
+    """How late units are sealed because too many people are inside: of lanes of people that have a line; where none
+    has, of all lanes of people. Lanes share the sealers, so what one has too much of makes only its own units late.
     """
-    lanes = seen.lanes.values()
-    counted = [lane for lane in lanes if lane.has_line] or [lane for lane in lanes if not lane.is_for_programs]
+    of_people = [lane for lane in seen.lanes.values() if not lane.is_for_programs]
+    counted = [lane for lane in of_people if lane.has_line] or of_people
     return max((lane.oldest_s for lane in counted), default=0.0)

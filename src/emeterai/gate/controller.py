@@ -317,7 +317,7 @@ def _seen(
         given_back=given_back,
         pressure=max((max(one.pressure, one.ratio) for one in for_people), default=0.0),
         refused=sum(lane.inside_refused for one in for_people for name, lane in one.lanes.items() if name in lanes),
-        doors=len(doors),
+        doors=len(doors) if for_people else 0,
     )
 
 

@@ -41,7 +41,9 @@ _KEYS_EVERY_S = 2
 _in_flight = metrics.gauge("emeterai_door_in_flight", "Requests that hold a slot", ["lane"])
 _queued = metrics.gauge("emeterai_door_queued", "Requests that wait for a slot", ["lane"])
 _connections = metrics.gauge("emeterai_door_connections", "Database connections that requests hold", ["lane"])
-_limit = metrics.gauge_least("emeterai_door_limit", "Requests that one process may work on at once, where fewest")
+_limit = metrics.gauge_least(
+    "emeterai_door_limit", "Requests that one process of this role may work on at once, where fewest", ["role"]
+)
 _pressure = metrics.gauge_most("emeterai_door_pressure", "How long the most urgent waits, against how long it may")
 
 Revoked = Collection[tuple[str, bytes]]
@@ -73,6 +75,7 @@ class Keeper:
         link_bytes_per_s: float = inf,
         role: str = "web",
     ) -> None:
+        self._role = role
         self.door = Door(clock=time.monotonic, link_bytes_per_s=link_bytes_per_s, role=role)
         self.revoked: Callable[[], Revoked] = frozenset
         """What passes are withdrawn; the waiting room's reception knows."""
@@ -151,7 +154,7 @@ class Keeper:
             _in_flight.labels(name).set(door.in_flight(name))
             _queued.labels(name).set(door.queued(name))
             _connections.labels(name).set(connections.used_by(name))
-        _limit.set(door.work.slots.limit)
+        _limit.labels(self._role).set(door.work.slots.limit)
         _pressure.set(door.pressure)
 
     def _reading(self) -> dict[str, object]:

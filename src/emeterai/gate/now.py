@@ -128,6 +128,11 @@ class NowServing(msgspec.Struct, frozen=True, kw_only=True):
         """Whether a number that is taken now is a lot in the draw."""
         return self.state == "before_opening" or (self.draw is not None and self.draw.seed is None)
 
+    @property
+    def last_turn(self) -> int:
+        """The last turn that somebody may have: a draw has some, too, of numbers that nobody got."""
+        return max(self.last_number, (self.draw.count or 0) if self.draw else 0)
+
     def turn_of(self, number: int) -> int | None:
         """The turn of a number; None while it waits for the draw."""
         if self.draw is None:

@@ -112,9 +112,9 @@ def _published(files: NowFiles, lane: str) -> NowServing | None:
 
 def _wait_of_last(now: NowServing | None) -> Words | None:
     """What the last in line is told."""
-    if now is None or now.state != "open" or now.last_number <= now.now_serving:
+    if now is None or now.state != "open" or now.last_turn <= now.now_serving:
         return None
-    return span_of(*now.wait_of(now.last_number))
+    return span_of(*now.wait_of(now.last_turn))
 
 
 def _lane_view(lane: Lane, paces: Paces, now: NowServing | None) -> LaneView:

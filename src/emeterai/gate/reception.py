@@ -284,7 +284,7 @@ class Reception:
             raise PASS_OF_ANOTHER(room=room_path(shown.lane))
 
     async def leave(self, lane: str, *, account_id: UUID | None, shown: str) -> None:
-        """Leave the line. The account may take a new number at once; a recovery code stays good, should one regret it.
+        """Leave the line. The account may take a few new numbers at once; a recovery code stays good, if it regrets it.
 
         Raises `lane_unknown`, `ticket_unknown`, `ticket_of_another`.
         """

@@ -55,9 +55,9 @@ class LineWatch:
         for lane, now in seen.items():
             if now is not None:
                 is_open = now.state == "open"
-                _tell(lane, now.wait_of(now.last_number) if is_open else _NOT_TOLD, step=now.brown_out)
+                _tell(lane, now.wait_of(now.last_turn) if is_open else _NOT_TOLD, step=now.brown_out)
             old.append(self._unchanged_s(before, ("news", lane), None if now is None else now.updated_at))
-            if now is not None and now.state == "open" and now.last_number > now.now_serving:
+            if now is not None and now.state == "open" and now.last_turn > now.now_serving:
                 still.append(self._unchanged_s(before, ("turn", lane), now.now_serving))
         _old_s.set(max(old))
         _still_s.set(max(still))

@@ -62,8 +62,10 @@ def gauge_most(name: str, text: str, labels: Sequence[str] = ()) -> Gauge:
     return Gauge(name, text, labels, multiprocess_mode="livemax")
 
 
-def gauge_least(name: str, text: str, labels: Sequence[str] = ()) -> Gauge:
-    """The same, shown as that of the process that has least."""
+def gauge_least(name: str, text: str, labels: Sequence[str]) -> Gauge:
+    """The same, shown as that of the process that has least. It needs a label: one without has the value 0 in every
+    process that only imports it.
+    """
     return Gauge(name, text, labels, multiprocess_mode="livemin")
 
 

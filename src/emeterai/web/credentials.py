@@ -36,12 +36,12 @@ def bearer_in(headers: Mapping[bytes, bytes]) -> str | None:
 
 
 def session_in(headers: Mapping[bytes, bytes]) -> str:
-    """The token of the cookie just as it was sent; nothing without one, and of a cookie that comes twice: which of the
-    two is meant nobody can tell.
+    """The token of the cookie just as it was sent, or nothing. Of two of its name it is the last, which is the newer
+    one where their paths are equal (RFC 6265 section 5.4): a cookie of the whole domain locks nobody out.
     """
     named = (one.partition(b"=") for one in headers.get(b"cookie", b"").split(b";"))
     found = [value.strip() for name, _, value in named if name.strip() == _NAME]
-    return found[0].decode("latin-1") if len(found) == 1 else ""
+    return found[-1].decode("latin-1") if found else ""
 
 
 def token_in(headers: Mapping[bytes, bytes]) -> str:
