@@ -7,7 +7,7 @@ import exec from 'k6/execution';
 import { allGone, dayBegins, END, happening, HAS_SCRIPTS, live, over, START } from './lastday_arrivals.js';
 import { hammer, SCRIPTS_COUNT } from './lastday_scripts.js';
 import { uploaded } from './lastday_upload.js';
-import { bump, flush, flushAtOnce, json, send, sleep, tell } from './lastday_voice.js';
+import { bump, comesFrom, flush, flushAtOnce, json, send, sleep, tell } from './lastday_voice.js';
 
 const BASE = __ENV.BASE, ROOM = __ENV.ROOM, SANDBOX = __ENV.SANDBOX, BANK = __ENV.BANK;
 const VUS = Number(__ENV.VUS), FIRST = Number(__ENV.FIRST), THINK = Number(__ENV.THINK);
@@ -311,6 +311,7 @@ export async function neighbourhood() {
   const place = exec.scenario.iterationInTest, telling = setInterval(flush, 2000 + 1000 * Math.random());
   let mine = 0;
   const next = () => FIRST + VUS * mine++ + place;
+  comesFrom(`100.${64 + (place >> 8)}.${place & 255}.1`); // of those that gateways of mobile carriers have (RFC 6598)
   await dayBegins();
   if (CLOSED) {
     const busy = [];
@@ -347,7 +348,12 @@ form.set(tail, head.length + letter.byteLength);
 export function partner() {
   const text = `p${exec.scenario.iterationInTest.toString(16)}.${SEED}`.slice(0, 16);
   for (let i = 0; i < 16; i++) form[head.length + mark + i] = text.charCodeAt(i);
-  const headers = { Authorization: `Bearer ${KEY}`, Prefer: 'wait=20', 'Content-Type': `multipart/form-data; boundary=${boundary}` };
+  const headers = {
+    Authorization: `Bearer ${KEY}`,
+    Prefer: 'wait=20',
+    'Content-Type': `multipart/form-data; boundary=${boundary}`,
+    'X-Forwarded-For': '198.51.100.7',
+  };
   const began = Date.now(), answer = http.post(`${__ENV.COUNTER}/v1/stamps`, form.buffer, { headers, timeout: '30s' });
   const stamp = answer.status === 201 ? json(answer) : {};
   tell('partner', began, Date.now() - began, answer.status, stamp.id, stamp.state, stamp.serial, stamp.sealed_sha256);

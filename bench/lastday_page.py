@@ -107,7 +107,7 @@ def plots_of(report: Report) -> dict[str, Plot]:
     found = _ramp_plots(report.ramp, report.capacity) if report.ramp else {}
     if report.storm is not None:
         found["outages"] = Plot(
-            "Stamps sealed in each second of a retry storm, and what was away",
+            "Stamps sealed in each second of a retry storm",
             "seconds; the numbers are those of the table",
             {"stamps": smoothed(rates(report.storm.day))},
             bands=_away(report.storm.outages),
@@ -168,10 +168,8 @@ def _ramp_plots(ramp: Ramp, capacity: Capacity) -> dict[str, Plot]:
             "people who wait",
             {
                 "looks of all pages": [(float(one[0]), one[1]) for one in ramp.waiting.simulated],
-                "at the origin, the file": [(float(one[0]), one[2]) for one in ramp.waiting.simulated],
-                "at the origin, pages without a script (2 %)": [
-                    (float(one[0]), one[3]) for one in ramp.waiting.simulated
-                ],
+                "origin: the file": [(float(one[0]), one[2]) for one in ramp.waiting.simulated],
+                "origin: pages without a script": [(float(one[0]), one[3]) for one in ramp.waiting.simulated],
             },
             log_x=True,
             log_y=True,

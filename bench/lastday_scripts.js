@@ -2,7 +2,7 @@
 // no pass and no account; it asks and asks at its rate, and never waits because it was told to.
 import exec from 'k6/execution';
 import { allGone, dayBegins, happening } from './lastday_arrivals.js';
-import { bump, flush, send } from './lastday_voice.js';
+import { bump, comesFrom, flush, send } from './lastday_voice.js';
 
 const BASE = __ENV.BASE, ROOM = __ENV.ROOM, KNOWN = 5000;
 const LETTERS = 'abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789-_', DIGITS = '0123456789abcdef';
@@ -23,7 +23,9 @@ const guess = () => JSON.stringify({ contact: `warga-${Math.floor(KNOWN * Math.r
 export const SCRIPTS_COUNT = SCRIPTS.length;
 
 export async function hammer() {
-  const [name, request] = SCRIPTS[exec.scenario.iterationInTest % SCRIPTS_COUNT], telling = setInterval(flush, 2000 + 1000 * Math.random());
+  const place = exec.scenario.iterationInTest % SCRIPTS_COUNT, [name, request] = SCRIPTS[place];
+  comesFrom(`203.0.${113 + place}.7`);
+  const telling = setInterval(flush, 2000 + 1000 * Math.random());
   await dayBegins();
   await happening((phase) => phase.scripts_per_s, SCRIPTS_COUNT, async () => {
     const answer = await send(...request(), { seconds: 5, kind: 'none' });

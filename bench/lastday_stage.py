@@ -155,6 +155,7 @@ class Stage:
                 "EMETERAI_COUNTER_PORT": str(self._counter_port),
                 "EMETERAI_GATE": "on" if gate else "off",
                 "EMETERAI_LOG_LEVEL": "warning",
+                "EMETERAI_TRUSTED_PROXIES": "127.0.0.0/8",  # the crowd says where it comes from, as behind a proxy
                 "PYTHONPATH": str(Path(__file__).with_name("lastday_faulty")),
                 "FAULTS_FOLDER": str(faults),
                 **(settings or {}),

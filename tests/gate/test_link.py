@@ -349,6 +349,6 @@ def test_without_a_speed_nothing_is_in_between() -> None:
 def test_the_links_speed_is_divided_among_the_web_processes(tmp_path: Path) -> None:
     """Of 100 Mbit/s and four processes each has 3.125 million bytes a second, at its door; the counter is one."""
     settings = Settings(data_dir=str(tmp_path), upload_mbit_s=100.0, web_processes=4)
-    assert 3_125_000.0 == settings.link_bytes_per_s == _keeper(settings).door.link.bytes_per_s
+    assert 3_125_000.0 == settings.link_bytes_per_s == _keeper(settings, "web").door.link.bytes_per_s
     counted = Settings(data_dir=str(tmp_path), upload_mbit_s=100.0, web_processes=3, counter_port=8100)
     assert 3_125_000.0 == counted.link_bytes_per_s
