@@ -104,6 +104,7 @@ async def test_a_slot_that_somebody_cancelled_would_have_had_is_the_next_ones() 
         await asyncio.sleep(0)
     first.cancel()
     budget.leave(RETAIL)
+    assert (1, 0) == (budget.slots.used, budget.slots.waiting)
     async with asyncio.timeout(10):
         assert await second
     assert (1, 0) == (budget.slots.used, budget.slots.waiting)
