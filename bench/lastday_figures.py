@@ -142,6 +142,8 @@ def _show_storm(figures: Figures, storm: Storm) -> None:
             figures.note(f"back: {one.name}: not in the {one.watched_s:.0f} s that it was watched")
         before_ms, since_ms = one.beats_ms
         if before_ms:
+            even = "not then" if one.back_even_s is None else f"{one.back_even_s:.1f} s"
+            figures.note(f"back, as if the core were always as quick: {one.name}: {even}")
             figures.say(
                 f"a beat of the core since: {one.name}", since_ms, "ms", yardstick="before", yardstick_value=before_ms
             )
@@ -198,6 +200,12 @@ def _show_phase(figures: Figures, name: str, one: Sums, first: Sums, capacity: f
         figures.say(
             f"{name}: a beat of the core", one.beat_ms, "ms", yardstick="at first", yardstick_value=first.beat_ms
         )
-    figures.say(f"{name}: core idle, a line", one.idle_s, "s", yardstick="phase, s", yardstick_value=one.phase.seconds)
+    figures.say(
+        f"{name}: seconds not full, a line", one.idle_s, "s", yardstick="phase, s", yardstick_value=one.phase.seconds
+    )
+    for why, unused_s in one.unused_s.items():
+        figures.say(
+            f"{name}: core {why}, a line", unused_s, "core s", yardstick="phase, s", yardstick_value=one.phase.seconds
+        )
     figures.say(f"{name}: in line", one.waiting, "people", yardstick="came/s", yardstick_value=one.came_per_s)
     figures.say(f"{name}: the crowd's own delay, p99", one.late_ms, "ms", yardstick="a second", yardstick_value=1e3)

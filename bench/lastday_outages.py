@@ -54,7 +54,9 @@ class Rhythm:
 
 @dataclass(frozen=True)
 class Outage:
-    """What happened to one dependency. `back_s` None: goodput was not back before the next one began."""
+    """What happened to one dependency. `back_s` None: goodput was not back before the next one began. It is back when
+    it is as good as this core could do it then; by `back_even_s` when it is as good as if the core were always alike.
+    """
 
     name: str
     lost_s: float
@@ -72,6 +74,7 @@ class Outage:
     """So long after it was back goodput was watched: until the next one went, or the day ended."""
     beats_ms: tuple[float, float] = (0.0, 0.0)
     """What a beat of the service's core cost before it went, and while its return was watched."""
+    back_even_s: float | None = None
 
 
 @dataclass(frozen=True)
@@ -150,19 +153,24 @@ def rounds_of(stage: Stage, twins: Twins) -> list[Round]:
 
 
 def outages_of(day: Day, rhythm: Rhythm) -> list[Outage]:
-    """What became of each. Goodput is back when it is what it is on this day while nothing is away: the seconds before
-    one alone tell that only within some percent. Each is watched until the next one goes, since a storm swings by
-    itself for longer than a short time after can tell from a return that did not last.
+    """What became of each. Goodput is back when it is what it is on this day while nothing is away, by what the core
+    could do: the seconds before one alone tell that only within some percent, and a virtual core can lose a quarter of
+    its speed in half an hour. Each is watched until the next one goes, since a storm swings by itself for longer than a
+    short time after can tell from a return that did not last.
     """
     found, per_s, spans = [], rates(day), list(_watched(day, rhythm))
     before = [
         max(1.0, _mean(per_s, at_s + rhythm.warm_s / 3, at_s + rhythm.warm_s))
         for at_s in (began_s - day.began_s for _, began_s, _ in spans)
     ]
-    usual_per_s = _usual_per_s(day, rhythm, before)
+    kept = _undisturbed(day, rhythm, before)
+    usual_per_s = fmean(before[place] for place in kept)
+    usual_beat_ms = fmean(day.beat_ms(spans[place][1], spans[place][1] + rhythm.warm_s) for place in kept)
     for before_per_s, (phase, began_s, until_s) in zip(before, spans, strict=True):
         lost_s, found_s = _away_of(day, rhythm, phase, began_s)
         back_at_s = day.began_s + found_s
+        beats_ms = day.beat_ms(began_s, day.began_s + lost_s), day.beat_ms(back_at_s, until_s)
+        good_per_s = usual_per_s * usual_beat_ms / beats_ms[1] if usual_beat_ms and beats_ms[1] else usual_per_s
         given_back = sum(
             one[3] == "given_back" and day.began_s + lost_s <= one[0] / 1000 < until_s for one in day.heard.of("stamp")
         )
@@ -174,24 +182,26 @@ def outages_of(day: Day, rhythm: Rhythm) -> list[Outage]:
                 watched_s=until_s - back_at_s,
                 before_per_s=before_per_s,
                 away_per_s=_mean(per_s, lost_s, found_s) if found_s > lost_s else None,
-                back_s=recovery_s(day, back_at_s, good_per_s=usual_per_s, until_s=until_s),
+                back_s=recovery_s(day, back_at_s, good_per_s=good_per_s, until_s=until_s),
+                back_even_s=recovery_s(day, back_at_s, good_per_s=usual_per_s, until_s=until_s),
                 given_back=given_back,
-                beats_ms=(day.beat_ms(began_s, day.began_s + lost_s), day.beat_ms(back_at_s, until_s)),
+                beats_ms=beats_ms,
             )
         )
     return found
 
 
-def _usual_per_s(day: Day, rhythm: Rhythm, before: list[float]) -> float:
-    """The mean goodput before the outages, without what was measured while the one before was not overcome: that would
-    lower the bar for all. Whether it was is told by the median of all, which a few such do not move.
+def _undisturbed(day: Day, rhythm: Rhythm, before: list[float]) -> list[int]:
+    """Which of the goodputs before outages say what is usual: not what was measured while the outage before was not
+    overcome, which would lower the bar for all. Whether it was is told by the median of all, which a few such do not
+    move.
     """
-    middle_per_s, kept = median(before), before[:1]
-    for (phase, began_s, until_s), next_per_s in zip(_watched(day, rhythm), before[1:], strict=False):
+    middle_per_s, kept = median(before), [0]
+    for place, (phase, began_s, until_s) in enumerate(list(_watched(day, rhythm))[:-1], start=1):
         _, found_s = _away_of(day, rhythm, phase, began_s)
         if recovery_s(day, day.began_s + found_s, good_per_s=middle_per_s, until_s=until_s) is not None:
-            kept.append(next_per_s)
-    return fmean(kept)
+            kept.append(place)
+    return kept
 
 
 def _watched(day: Day, rhythm: Rhythm) -> Iterator[tuple[Phase, float, float]]:

@@ -17,7 +17,7 @@ from lastday_stage import FILE_BYTES, SCRIPTS_EACH, Day
 from lastday_stays import SCRIPTS
 from lastday_sums import GOOD_SHARE, HOLE_S, HOLE_SHARE, Line, Sums, rates
 from lastday_tables import phases_table, scripts_table, stays_table, wide
-from lastday_ten import said_back, ten_figures
+from lastday_ten import said_back, said_s, ten_figures
 
 _STYLE = """body{font:16px/1.5 system-ui,sans-serif;margin:0 auto;max-width:60rem;padding:1rem;color:#222}
 h1{font-size:1.5rem}h2{font-size:1.15rem;margin-top:2rem}svg{width:100%;height:auto;border:1px solid #e3e3e3}
@@ -297,11 +297,13 @@ def _came(day: Day) -> str:
 
 def _storm(storm: Storm) -> str:
     back = (
-        f"back for good after, at {100 * GOOD_SHARE:.0f} % of the mean before (without those before which the last "
-        f"outage was not overcome), and no {HOLE_S} s below {100 * HOLE_SHARE:.0f} % of it"
+        f"back for good after, at {100 * GOOD_SHARE:.0f} % of the mean before by what the core could do then "
+        "(without those before which the last outage was not overcome), and no "
+        f"{HOLE_S} s below {100 * HOLE_SHARE:.0f} % of it"
     )
+    even = "the same, as if the core were always as quick"
     beats = "a beat of the core before, and while watched, ms"
-    head = ("", "", "away", "stamps/s before", "stamps/s meanwhile", back, "watched", beats, "given back", "")
+    head = ("", "", "away", "stamps/s before", "stamps/s meanwhile", back, even, "watched", beats, "given back", "")
     rows = [
         (
             str(number),
@@ -310,6 +312,7 @@ def _storm(storm: Storm) -> str:
             f"{one.before_per_s:.1f}",
             "" if one.away_per_s is None else f"{one.away_per_s:.1f}",
             said_back(one),
+            "no" if one.back_even_s is None else said_s(one.back_even_s),
             f"{one.watched_s:.0f} s",
             " / ".join(f"{took_ms:.2f}" for took_ms in one.beats_ms),
             f"{one.given_back:,}",

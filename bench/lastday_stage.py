@@ -27,7 +27,7 @@ from uuid import UUID
 import httpx
 from argon2 import PasswordHasher
 from lastday_ears import Ears, Heard
-from lastday_pulse import Beat, beating, beats_of
+from lastday_pulse import Beat, beating, beats_of, unused_s
 from lastday_slow import PHONES, Carried, carried_in, relayed
 from stamp import cpu_seconds
 
@@ -71,11 +71,14 @@ class Phase:
 
 @dataclass
 class Sample:
-    """What the bench saw of the service in one second. `cpu_s` are processor seconds so far, by role."""
+    """What the bench saw of the service in one second. `cpu_s` are processor seconds so far, by role; `unused_s` those
+    of its core that nobody had, by why.
+    """
 
     at_s: float
     cpu_s: dict[str, float]
     paces: dict[str, dict[str, Any]] = field(default_factory=dict)
+    unused_s: dict[str, float] = field(default_factory=dict)
 
 
 @dataclass
@@ -325,7 +328,7 @@ class Stage:
         """A sample each second; while the database is away, without what it knows."""
         while True:
             sample = Sample(time.time(), await asyncio.to_thread(cpu_seconds, self.service))
-            sample.cpu_s["generator"] = cpu_of(crowd_pid)
+            sample.cpu_s["generator"], sample.unused_s = cpu_of(crowd_pid), unused_s(self._cores.service)
             with suppress(Exception):
                 async with asyncio.timeout(0.5):
                     rows = await db.fetch("SELECT lane, pace::text AS pace FROM gate.paces")

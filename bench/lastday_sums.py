@@ -59,6 +59,8 @@ class Sums:
     """Of the service's core, in cores."""
     idle_s: float
     """Seconds in which people were in line although the core had room: the door's doing."""
+    unused_s: dict[str, float]
+    """What the core had left of them and of all others with a line, in its own seconds, by why."""
     person_cpu_ms: dict[str, float]
     """Processor time of each role for everybody who came, looked, waited or was refused, by person who was served."""
     beat_ms: float
@@ -102,7 +104,7 @@ def _phase_sums(day: Day, phase: Phase, began_s: float, ended_s: float) -> Sums:
     stamps = [one for one in _during(heard.of("stamp"), began_s, ended_s) if one[3] == "sealed"]
     partner = _during(heard.of("partner"), began_s, ended_s)
     samples = [one for one in day.samples if began_s <= one.at_s < ended_s]
-    waiting = fmean([one.paces.get("retail", {}).get("waiting", 0) for one in samples] or [0.0])
+    waiting = fmean([_waiting(one) for one in samples] or [0.0])
     looks = _counted(heard, "look", began_s, ended_s)
     cpu = [sum(value for role, value in one.cpu_s.items() if role not in _ELSEWHERE) for one in samples]
     served = {name: _share([one[3] in _OK for one in inside if one[1] == name]) for name in ("finish", "buy", "browse")}
@@ -123,6 +125,7 @@ def _phase_sums(day: Day, phase: Phase, began_s: float, ended_s: float) -> Sums:
         looks_per_s=looks / seconds / waiting if waiting >= 10 else 0.0,
         service_cpu=(cpu[-1] - cpu[0]) / took_s if took_s else 0.0,
         idle_s=_idle_s(samples),
+        unused_s=_unused_s(samples),
         person_cpu_ms=_by_person(samples, len(done) * took_s / seconds),
         beat_ms=day.beat_ms(began_s, ended_s),
         late_ms=quantile([one[1] for one in _during(heard.of("late"), began_s, ended_s)], 0.99),
@@ -145,9 +148,23 @@ def _idle_s(samples: Sequence[Sample]) -> float:
     for before, after in pairwise(samples):
         took_s = after.at_s - before.at_s
         used = sum(after.cpu_s[role] - before.cpu_s.get(role, 0.0) for role in after.cpu_s if role not in _ELSEWHERE)
-        if after.paces.get("retail", {}).get("waiting", 0) >= _LINE_MIN and 0 <= used < _BUSY * took_s:
+        if _waiting(after) >= _LINE_MIN and 0 <= used < _BUSY * took_s:
             idle_s += took_s
     return idle_s
+
+
+def _unused_s(samples: Sequence[Sample]) -> dict[str, float]:
+    """Of the service's core while somebody was in line."""
+    found = dict.fromkeys(samples[-1].unused_s if samples else (), 0.0)
+    for before, after in pairwise(samples):
+        if _waiting(after) >= _LINE_MIN:
+            for why in found:
+                found[why] += after.unused_s.get(why, 0.0) - before.unused_s.get(why, 0.0)
+    return found
+
+
+def _waiting(sample: Sample) -> int:
+    return int(sample.paces.get("retail", {}).get("waiting", 0))
 
 
 def _by_person(samples: Sequence[Sample], people: float) -> dict[str, float]:

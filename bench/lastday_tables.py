@@ -43,7 +43,8 @@ def phases_table(sums: Iterable[Sums]) -> str:
         "in line",
         "looks/s each",
         "service, cores",
-        "idle with a line, s",
+        "seconds not full with a line",
+        "core-seconds unused then: idle, disk, taken away",
         "a beat of the core, ms",
         "ms of processor a person: web, database, sealer",
         "crowd late p99, ms",
@@ -52,7 +53,8 @@ def phases_table(sums: Iterable[Sums]) -> str:
         f"{one.phase.times:g} x|{one.came_per_s:.1f}|{one.done_per_s:.1f}|{one.stays_per_s:.1f}|{one.stamps_per_s:.1f}|"
         f"{said_ms(*one.stamp_ms)}|{said_ms(*one.inside_ms)}|{said_ms(*one.partner_ms[:2])}|"
         f"{' '.join(f'{100 * share:.1f} %' for share in one.classes.values())}|{one.waiting:,.0f}|"
-        f"{one.looks_per_s:.3f}|{one.service_cpu:.2f}|{one.idle_s:.0f}|{one.beat_ms:.2f}|{_costs(one)}|"
+        f"{one.looks_per_s:.3f}|{one.service_cpu:.2f}|{one.idle_s:.0f}|"
+        f"{', '.join(f'{seconds:.1f}' for seconds in one.unused_s.values())}|{one.beat_ms:.2f}|{_costs(one)}|"
         f"{one.late_ms:.0f}".split("|")
         for one in sums
     ]

@@ -326,7 +326,9 @@ def create_app(settings: Settings, keeper: Keeper | None = None) -> Litestar:
                 keeper.revoked = lambda: room.reception.revoked
                 in_use = PassesInUse(room, services.accounts)
                 keeper.by_use.renew, keeper.side.finish = in_use.renewed, in_use.to_finish
-                keeper.numbers.give = QuickNumbers(room.reception, https=https, headers=keeper.headers).answer
+                keeper.welcome.give = in_use.of_walk_in
+                quick = QuickNumbers(room.reception, https=https, headers=keeper.headers)
+                keeper.numbers.give, keeper.numbers.refuse = quick.answer, quick.refuse
                 keeper.numbers.is_called = AtTurn(room.reception)
                 lanes = app.state["gate"].lanes
                 await stack.enter_async_context(watching(room.reception.now, lambda: lanes.now))

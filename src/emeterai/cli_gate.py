@@ -17,6 +17,7 @@ from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat,
 from emeterai.cli_office import add_command
 from emeterai.core.draw import SEED_BYTES, commitment_of, key_of, turn_of
 from emeterai.gate import bearer_store, room_store
+from emeterai.gate.lanes import require_lane
 from emeterai.gate.receipts import read_receipt
 from emeterai.gate.tickets import TicketPress, number_subject
 from emeterai.infra.database import Database
@@ -86,6 +87,7 @@ def _receipt(arguments: argparse.Namespace) -> tuple[Any, str, int]:
 
 async def _revoke(arguments: argparse.Namespace, db: Database) -> tuple[Any, str]:
     lane, account_id = arguments.lane, arguments.account
+    await require_lane(db, lane)
     if account_id is None:
         await room_store.add_revocation(db, lane, number_subject(arguments.number), arguments.reason)
         # Now that nobody makes the number an account's any more: whose it has become by then.

@@ -22,6 +22,7 @@ from emeterai.gate.passes import PASS_OF_ANOTHER, PASS_REVOKED, Pass, is_withdra
 from emeterai.gate.receipts import Fact, Moment
 from emeterai.gate.reception import Entered, Reception
 from emeterai.gate.room_routes import Gate
+from emeterai.gate.welcoming import Welcomed
 from emeterai.infra.database import Database
 from emeterai.infra.interruption import INTERRUPTIONS
 from emeterai.ledger.service import Ledger
@@ -30,7 +31,7 @@ from emeterai.purchase.service import ORDER_UNKNOWN, Purchase
 from emeterai.stamping.documents import DOCUMENT_UNKNOWN, Documents
 from emeterai.stamping.held import has_held
 from emeterai.web import paths
-from emeterai.web.credentials import headers_of, token_in
+from emeterai.web.credentials import headers_of, session_in, token_in
 
 Thing = TypeVar("Thing")
 _SPENDING = frozenset({"POST", "PATCH"})
@@ -121,6 +122,17 @@ class PassesInUse:
         """
         caller = await self.accounts.identify(token)
         return self._cookie(await self.room.reception.enter(RETAIL, account_id=caller.actor))
+
+    def of_walk_in(self, lane: str, headers: Mapping[bytes, bytes], stayed_s: float) -> Welcomed | None:
+        """The pass of a browser whose person walked into a lane so long ago. The answer that is to carry it was made
+        for who is signed in, so who that is is remembered; of who is withdrawn, or not signed in, there is none.
+        """
+        caller, reception = self.accounts.remembered(session_in(headers)), self.room.reception
+        if caller is None or reception.is_withdrawn(lane, caller.actor):
+            return None
+        passes, now_s = reception.passes, int(reception.clock_s())
+        granted = passes.of_walk_in(lane, caller.actor, now_s, stayed_s=int(stayed_s))
+        return Welcomed(self._cookie(Entered(granted, passes.sign(granted))), granted.subject)
 
     def _cookie(self, entered: Entered) -> str:
         now_s = self.room.reception.clock_s()

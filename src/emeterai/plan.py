@@ -10,7 +10,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from pathlib import Path
-from typing import Any
+from statistics import fmean
+from typing import Annotated, Any
 
 import msgspec
 
@@ -26,6 +27,7 @@ from emeterai.core.planning import (
     speed_needed,
 )
 from emeterai.core.refusal import RefusalKind
+from emeterai.core.turns import look_again_s
 from emeterai.plan_picture import picture_of
 from emeterai.web.formats import ZONE_DEFAULT, ZONES
 
@@ -41,6 +43,10 @@ second, 21 November 2026, as docs/measured.md has it ("One stamp, whole")."""
 PERSON_MS = {"web": 27.9, "room": 1.9, "sealer": 6.8, "database": 13.0, "steward": 0.6}
 """And of a person with one stamp, who also looks, waits, signs in, buys and fetches: `emeterai bench lastday` on the
 quicker of our machines, 2026-11. The last day of docs/measured.md ran on a slower one, where a person costs more."""
+_WHOSE_COSTS = (
+    f"Reckoned with what was measured on the quicker of our machines: {sum(PERSON_MS.values()):.0f} ms of processor "
+    "time for a person with one stamp.\nA slower one took over twice that: measure yours, and give it with --rates."
+)
 CORES_EACH = 8
 """So many cores has a machine of which nobody says how many."""
 BUSY_MAX = 0.7
@@ -49,12 +55,13 @@ _ZONE = ZONES[ZONE_DEFAULT]
 """The crowd's hours are those of most people; a deadline may be written in any zone."""
 _STAMPS_MAX, _WAIT_MINUTES_MAX, _FILE_KB_MAX = 1e12, 1e6, 1e9
 _STORED_BYTES, _TAIL_BYTES = 3_271, 12_288
-_PEOPLE_ASK_EVERY_S = 10.0
 _ROLES = {"web": "web", "room": "room", "sealer": "sealer", "postgres": "database", "steward": "steward"}
 _DATABASE = "database"
+_PLACES = 100
 _MAY_BE_ABSENT = frozenset({"room", "steward"})
 """Those outside may have no process of their own, and sweeps may cost less than is measured."""
 _COST_LINE = re.compile(r"CPU a (person|stamp): ([a-z]+)(?:-\d+)?(?:,.*)?")
+_CostMs = Annotated[float, msgspec.Meta(ge=0, le=1e9)]
 
 
 class Machine(msgspec.Struct, frozen=True):
@@ -170,11 +177,18 @@ def plan_of(wishes: Wishes) -> Plan:
         machine_count=machine_count,
         cores_each=wishes.cores_each,
         database_machine_cores=database_machine_cores,
-        looking_per_s=round(seen.waiting_max / campaign.per_person / _PEOPLE_ASK_EVERY_S),
+        looking_per_s=round(seen.waiting_max / campaign.per_person * looks_per_s(seen.wait_s_max)),
         into_mbit_per_s=planned_per_s * wishes.file_bytes * 8 / 1e6,
         stored_gb=campaign.stamps * (_STORED_BYTES + _TAIL_BYTES + wishes.file_bytes) / 1e9,
         less=[_less(arrivals, share, planned_per_s, opening) for share in (0.9, 0.75, 0.5, 0.25)],
     )
+
+
+def looks_per_s(longest_wait_s: float) -> float:
+    """How often a second one of those in line looks, on average over a line of this length: the more often the nearer
+    the turn is (core/turns).
+    """
+    return fmean(1.0 / look_again_s(longest_wait_s * place / _PLACES, 0.5) for place in range(_PLACES))
 
 
 def machines_for(roles: Sequence[Machine], *, cores_each: int) -> tuple[int, int]:
@@ -224,7 +238,8 @@ def planned(arguments: argparse.Namespace, *, now: datetime) -> tuple[Plan, str]
         arguments.picture.write_text(
             picture_of(arrivals, plan.planned_per_s, lines, deadline, makes=makes), encoding="utf-8"
         )
-    return plan, text_of(plan, wishes, now=now)
+    text = text_of(plan, wishes, now=now)
+    return plan, text if arguments.rates else f"{text}\n\n{_WHOSE_COSTS}"
 
 
 def _refuse_the_impossible(asked: argparse.Namespace) -> None:
@@ -254,20 +269,20 @@ def mean_cost_ms(campaign: Campaign, person_ms: float, stamp_ms: float) -> float
 def measured_costs_ms(*files: Path) -> tuple[dict[str, float], dict[str, float]]:
     """The costs of a person and of a stamp by role, out of the lines that the benches printed.
 
-    Raises `plan_impossible` when lines are missing or no JSON; OSError.
+    Raises `plan_impossible` when lines are missing or no figures; OSError.
     """
     found_ms = {"person": dict.fromkeys(PERSON_MS, 0.0), "stamp": dict.fromkeys(STAMP_MS, 0.0)}
     for file in files:
-        for line in file.read_text(encoding="utf-8").splitlines():
-            if not line.startswith("{"):
+        for line in file.read_bytes().splitlines():
+            if not line.startswith(b"{"):
                 continue
             try:
                 figure = json.loads(line)
-            except json.JSONDecodeError as error:
-                raise PLAN_IMPOSSIBLE(detail=f"{file.name} holds a line that is no JSON") from error
-            named = _COST_LINE.fullmatch(str(figure.get("name", "")))
-            if named and named[2] in _ROLES:
-                found_ms[named[1]][_ROLES[named[2]]] += float(figure["value"])
+                named = _COST_LINE.fullmatch(str(figure.get("name", "")))
+                if named and named[2] in _ROLES:
+                    found_ms[named[1]][_ROLES[named[2]]] += msgspec.convert(figure.get("value"), _CostMs)
+            except ValueError as error:
+                raise PLAN_IMPOSSIBLE(detail=f"{file.name} holds a line that is no figure of a bench") from error
     for of, costs_ms in found_ms.items():
         if not all(cost_ms for role, cost_ms in costs_ms.items() if role not in _MAY_BE_ABSENT):
             names = " and ".join(file.name for file in files)

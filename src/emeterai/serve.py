@@ -34,6 +34,8 @@ _CONNECTIONS_MAX = 8_192
 what the door would have let in."""
 _CONNECTIONS_MIN = 256
 """Where the system allows few files: fewer connections, or none would be left for the database and the blobs."""
+_GIVES_WAY = 3
+"""So much lower is the priority of the crowd's web processes (nice(2)): half of what others have of a full core."""
 _OTHER_FILES_MAX = 1_024
 _log = structlog.get_logger(__name__)
 
@@ -149,15 +151,11 @@ def _ports_of(settings: Settings) -> dict[str, int]:
     """Where the children will listen, by the variable that chooses the port."""
     ports = {
         "PORT": settings.port,
-        "SANDBOX_PORT": _sandbox_port(settings) if "sandbox" in settings.payment_provider_names else 0,
+        "SANDBOX_PORT": settings.sandbox_port_used if "sandbox" in settings.payment_provider_names else 0,
         "ROOM_PORT": settings.room_port,
         "COUNTER_PORT": settings.counter_port,
     }
     return {variable: port for variable, port in ports.items() if port}
-
-
-def _sandbox_port(settings: Settings) -> int:
-    return settings.sandbox_port or settings.port + 1
 
 
 def _refuse_equal_ports(ports: Mapping[str, int]) -> None:
@@ -187,7 +185,13 @@ def _refuse_taken_port(host: str, port: int, variable: str) -> None:
 
 
 def serve_web(settings: Settings) -> None:
-    """Answer pages and API on `port` until told to stop."""
+    """Answer pages and API on `port` until told to stop.
+
+    Beside a counter these processes are the crowd's alone, and give way on a full core: to the counter, and to the
+    sealers and the database, which work for both.
+    """
+    if settings.counter_port:
+        os.nice(_GIVES_WAY)
     _listen("emeterai.app:create_served_app", settings, settings.port, files=served_files(gate_folder(settings)))
 
 
@@ -211,7 +215,7 @@ def _listen_apart(role: str, settings: Settings, port: int) -> None:
 
 def serve_sandbox(settings: Settings) -> None:
     """Play the payment provider until told to stop."""
-    _listen("emeterai.app:create_served_sandbox", settings, _sandbox_port(settings), processes=1)
+    _listen("emeterai.app:create_served_sandbox", settings, settings.sandbox_port_used, processes=1)
 
 
 def _listen(

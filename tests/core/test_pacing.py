@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import replace
 
 import pytest
@@ -148,6 +149,47 @@ def test_a_calm_second_now_and_then_does_not_keep_a_rush_from_being_worked_off()
     assert pacer.window < 180
 
 
+def stood(pacer: Pacer) -> None:
+    """The chain stood still for a minute, and of those inside all but thirty gave up."""
+    for second in range(60):
+        lane = LaneSeen(inside=max(30, PER_S * STAY_S - 2 * second), waiting=5_000, share=1.0)
+        pacer.turn(Seen({"retail": lane}, under_way=9, oldest_s=60.0, pressure=4.0))
+    assert ["standing"] == pacer.reasons
+
+
+def missed(pacer: Pacer) -> None:
+    """Nobody could decide for a minute, and of those inside all but thirty went."""
+    pacer.after_gap()
+
+
+@pytest.mark.parametrize("away", [stood, missed])
+def test_once_all_goes_on_the_room_of_those_who_gave_up_is_filled_again(
+    pacer: Pacer, away: Callable[[Pacer], None]
+) -> None:
+    """Nobody could come while it stood: that few are inside says nothing, although the doors are full yet."""
+    away(pacer)
+    before = pacer.window
+    for second in range(5):
+        lived(pacer, 30 + 5 * second, entered=5, pressure=3.0, waiting=5_000)
+    assert 0.8 * before < pacer.window <= before
+
+
+def test_a_room_that_stays_empty_is_cut_to_who_is_there(pacer: Pacer) -> None:
+    """Once a stay has passed and the doors are full all the same."""
+    stood(pacer)
+    for _ in range(30):
+        lived(pacer, 10, entered=1, pressure=1.1)
+    assert pacer.window < 0.5 * PER_S * STAY_S
+
+
+def test_who_goes_while_nobody_decides_did_not_leave_in_a_second(pacer: Pacer) -> None:
+    """Or a minute of them would be called for at once."""
+    usual_per_s = pacer._leaving_per_s
+    missed(pacer)
+    lived(pacer, 30, waiting=5_000)
+    assert usual_per_s == pytest.approx(pacer._leaving_per_s)
+
+
 def failed(pacer: Pacer, given_back: int, *, settled: float = 0.0) -> list[str]:
     """A second in which so many units were given back because the service failed; answers what is held to be wrong."""
     lane = LaneSeen(inside=PER_S * STAY_S, entered=PER_S, waiting=5_000, share=1.0)
@@ -174,3 +216,25 @@ def test_what_failed_on_a_quiet_day_is_forgotten(pacer: Pacer) -> None:
     assert 60 <= standing.count(["standing"]) <= 120
     assert [] == standing[-1]
     assert [] == failed(pacer, 2)
+
+
+def test_as_many_are_usual_as_a_full_window_lets_in(pacer: Pacer) -> None:
+    """By how long people stay: also in a second in which hardly anybody is let in. A ceiling is never passed."""
+    pace = lived(pacer, 2 * PER_S * STAY_S, waiting=5_000)
+    assert pace.per_s < PER_S
+    assert pacer.window / (STAY_S + 2) == pytest.approx(pace.usual_per_s, rel=0.1)
+    assert 3.0 == lived(pacer, PER_S * STAY_S, waiting=5_000, ceiling_per_s=3).usual_per_s
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [{"settled": 0.0, "under_way": 9, "oldest_s": 60.0}, {"doors": 0}],
+    ids=["all stands still", "nobody could measure"],
+)
+def test_nothing_is_usual_in_an_outage(pacer: Pacer, changes: dict[str, float]) -> None:
+    """However full it was before; nor in a lane that is paused, nor before any stay is known."""
+    lane = LaneSeen(inside=PER_S * STAY_S, entered=PER_S, waiting=5_000, share=1.0)
+    outage = Seen({"retail": lane}, **{"settled": 1.0, **changes})  # type: ignore[arg-type]
+    assert 0.0 == pacer.turn(outage)["retail"].usual_per_s
+    assert 0.0 == lived(pacer, PER_S * STAY_S, waiting=5_000, paused=True).usual_per_s
+    assert 0.0 == Pacer().turn(Seen({"retail": lane}, settled=1.0))["retail"].usual_per_s

@@ -76,11 +76,9 @@ def history(rate: float, until_s: int) -> list[Mark]:
 
 
 def test_an_even_line_has_a_narrow_estimate_that_holds() -> None:
-    """At 40 a second, someone with 24,000 ahead waits ten minutes."""
-    rate = rate_of(history(40, 1200), 1200, 48_000, expected=40)
-    low_s, high_s = wait_of(24_000, rate)
-    assert high_s is not None
-    assert 500 < low_s <= 600 <= high_s < 720
+    """At 40 a second, someone with 24,000 ahead waits ten minutes; the range is a fifth of the rate wider each way."""
+    rate = rate_of(history(40, 1200), 1200, 48_000, expected=40, since_s=0)
+    assert (500.0, 750.0) == pytest.approx(wait_of(24_000, rate))
 
 
 def test_a_line_that_slows_down_widens_its_estimate() -> None:
@@ -88,16 +86,37 @@ def test_a_line_that_slows_down_widens_its_estimate() -> None:
     marks = history(40, 1200)
     for second in range(1201, 1261):
         marks = marked(marks, float(second), 48_000 + (second - 1200) * 4, keep_s=1800)
-    rate = rate_of(marks, 1260, 48_240, expected=4)
+    rate = rate_of(marks, 1260, 48_240, expected=4, since_s=0)
     assert rate.low < 4
     assert rate.high > 25
     assert rate.mid == pytest.approx(4, abs=0.5)
 
 
+def test_what_was_called_while_nobody_waited_says_nothing_of_a_line() -> None:
+    """One came a minute for an hour; then a line has moved at 8 a second for five minutes."""
+    marks = history(1 / 60, 3_600)
+    for second in range(3_601, 3_901):
+        marks = marked(marks, float(second), 60 + (second - 3_600) * 8, keep_s=1800)
+    rate = rate_of(marks, 3_900, 60 + 300 * 8, expected=8, since_s=3_600)
+    assert (6.4, 8.0, 9.6) == pytest.approx((rate.low, rate.mid, rate.high))
+
+
+@pytest.mark.parametrize(("age_s", "mid"), [(15, 10), (59, 10), (60, 20)])
+def test_a_line_younger_than_a_minute_has_a_wide_range_and_the_middle_that_is_expected(age_s: int, mid: int) -> None:
+    """A service that fills lets in twenty a second where ten are expected, and one came a minute for an hour."""
+    began_s = 3_600
+    marks = history(1 / 60, began_s)
+    for second in range(1, age_s + 1):
+        marks = marked(marks, float(began_s + second), 60 + second * 20, keep_s=1800)
+    rate = rate_of(marks, began_s + age_s, 60 + age_s * 20, expected=10, since_s=began_s)
+    assert mid == pytest.approx(rate.mid)
+    assert (rate.low < 2) == (age_s < 60)
+
+
 def test_nobody_can_tell_how_long_a_line_that_stands_takes() -> None:
     """A wait without an upper end is said to be one."""
-    assert wait_of(10, rate_of(history(0, 900), 900, 0, expected=0)) == (0.0, None)
-    assert wait_of(0, rate_of([], 0, 0, expected=0)) == (0.0, 0.0)
+    assert wait_of(10, rate_of(history(0, 900), 900, 0, expected=0, since_s=0)) == (0.0, None)
+    assert wait_of(0, rate_of([], 0, 0, expected=0, since_s=0)) == (0.0, 0.0)
 
 
 def test_when_a_turn_was_called_is_known_between_marks() -> None:

@@ -59,6 +59,7 @@ def sums_at(times: float, stamps_per_s: float) -> Sums:
         looks_per_s=0.0,
         service_cpu=1.0,
         idle_s=0.0,
+        unused_s={},
         person_cpu_ms=dict(COSTS_MS),
         beat_ms=0.0,
         late_ms=1.0,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import random
 import sys
 import time
@@ -13,7 +14,7 @@ import pytest
 sys.path.insert(0, str(Path(__file__).parents[2] / "bench"))
 
 from lastday_ears import Event
-from lastday_pulse import beating, beats_of
+from lastday_pulse import beating, beats_of, unused_s
 from lastday_stage import Day, Phase, Sample
 from lastday_sums import Line, line_of, rates, recovery_s, sums_of
 from made_days import BEGAN_S, day_with, moment_ms, stamp_at, stamps_of
@@ -198,6 +199,7 @@ def small_day() -> Day:
                 "generator": 0.9 * at_s,
             },
             {"retail": {"waiting": 100 if at_s < 10 else 0}},
+            {"idle": 0.3 * at_s, "was taken away": 0.2 * at_s},
         )
         for at_s in range(20)
     ]
@@ -274,11 +276,23 @@ def test_the_pulse_of_a_core_is_taken_while_something_runs(tmp_path: Path) -> No
     assert [(17.25, 2.5)] == beats_of(tmp_path / "beats")
 
 
+def test_a_core_says_for_how_long_nobody_used_it() -> None:
+    """Each core for itself, and more with each second; of a core that there is not, nothing."""
+    cores = sorted(os.sched_getaffinity(0))
+    before = unused_s(cores)
+    assert {"idle", "waited for a disk", "was taken away"} == set(before)
+    assert before["idle"] == pytest.approx(sum(unused_s({core})["idle"] for core in cores), abs=5)
+    assert 0 < before["idle"] <= unused_s(cores)["idle"]
+    assert {0.0} == set(unused_s({4_096}).values())
+
+
 def test_the_core_is_the_services_and_its_idleness_counts_while_somebody_waits() -> None:
     """The room, the bank and the crowd have the other core; a person costs what the room does for everybody too."""
     first, second = sums_of(small_day())
     assert (100.0, 0.2, 0.0) == (first.waiting, first.looks_per_s, second.looks_per_s)
     assert (0.5, 1.0) == pytest.approx((first.service_cpu, second.service_cpu))
     assert (9.0, 0.0) == (first.idle_s, second.idle_s)
+    assert {"idle": 2.7, "was taken away": 1.8} == pytest.approx(first.unused_s)
+    assert {"idle": 0.0, "was taken away": 0.0} == second.unused_s
     assert {} == first.person_cpu_ms
     assert {"web": 10_000.0, "room": 1_000.0, "sandbox": 2_000.0} == pytest.approx(second.person_cpu_ms)

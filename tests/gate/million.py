@@ -14,7 +14,7 @@ import random
 from dataclasses import dataclass
 from functools import cache
 
-from emeterai.core.turns import Rate, look_again_s, wait_of
+from emeterai.core.turns import SPREAD, Rate, look_again_s, wait_of
 from emeterai.gate.free_road import PAGE_HELD_S, PAGES_MAX
 from emeterai.gate.now import CACHE_S
 from emeterai.gate.room_page import refresh_s
@@ -53,7 +53,7 @@ def minute(
     no_script: float = NO_SCRIPT,
 ) -> Minute:
     """A minute of a line of `waiting` people who are called `per_s` a second."""
-    chance, rate = random.Random(seed), Rate(per_s * 0.85, per_s, per_s * 1.15)
+    chance, rate = random.Random(seed), Rate(per_s * (1 - SPREAD), per_s, per_s * (1 + SPREAD))
     looks: list[tuple[float, int, bool]] = []
     for turn in range(1, waiting + 1):
         still = chance.random() < no_script

@@ -7,6 +7,7 @@ import time
 from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
+from http.cookies import SimpleCookie
 from pathlib import Path
 from typing import Any
 from uuid import UUID
@@ -113,9 +114,16 @@ class Rush:
         publish(self.reception.now.folder.parent, changed(OPEN, lane=lane))
 
 
-async def send(browser: httpx.AsyncClient, path: str, **fields: str) -> httpx.Response:
-    """Fill in the form of a page and send it."""
-    found = _CSRF.search((await browser.get(path)).text)
+def shown(rush: Rush, answer: httpx.Response) -> Pass | None:
+    """The pass that an answer carries."""
+    cookies = [SimpleCookie(value) for value in answer.headers.get_list("set-cookie")]
+    texts = [cookie["emeterai_pass"].value for cookie in cookies if "emeterai_pass" in cookie]
+    return rush.reception.passes.read(texts[0]) if texts else None
+
+
+async def send(browser: httpx.AsyncClient, path: str, *, form_at: str = "", **fields: str) -> httpx.Response:
+    """Fill in the form of a page, of another one where the form has no page of its own, and send it."""
+    found = _CSRF.search((await browser.get(form_at or path)).text)
     assert found is not None
     return await browser.post(path, data={"csrf": found[1], **fields})
 
@@ -141,5 +149,6 @@ async def crowded(database_url: str, folder: Path, clock: Clock | None = None) -
         keeper.revoked = lambda: reception.revoked
         keeper.numbers.is_called = AtTurn(reception)
         keeper.by_use.renew, keeper.side.finish = in_use.renewed, in_use.to_finish
+        keeper.welcome.give = in_use.of_walk_in
         yield Rush(keeper.wrapped(app), services, keeper, reception, clock, app.routes)
         await reception.close()

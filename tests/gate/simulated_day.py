@@ -29,13 +29,22 @@ class Day:
         self.counts, self.came = Counts(), 0.0
         self.now: NowServing = changed(OPEN, now_serving=0)
 
-    def run(self, seconds: int, *, per_s: float, arrivals: float = 0.0, why: Reason | None = None) -> NowServing:
+    def run(
+        self,
+        seconds: int,
+        *,
+        per_s: float,
+        usual_per_s: float = 0.0,
+        arrivals: float = 0.0,
+        why: Reason | None = None,
+    ) -> NowServing:
         """So many seconds at this admission."""
         for _ in range(seconds):
             given = self.counts.given + int(arrivals)
             before = self.now.now_serving
             self.counts = replace(self.counts, given=given, last_number=given)
-            admission = Admission(per_s, pass_needed=given > self.now.now_serving, why=why)
+            needed = given > self.now.now_serving
+            admission = Admission(per_s, pass_needed=needed, why=why, usual_per_s=usual_per_s)
             self.row, self.now = step(later(self.row, 1.0), self.lane, admission, self.counts, seed=SEED)
             self.came += max(0, min(self.now.now_serving, given) - min(before, given)) * self.come_share
             self.counts = replace(self.counts, came=int(self.came))

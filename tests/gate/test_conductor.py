@@ -108,7 +108,7 @@ def test_when_the_wait_grows_the_page_says_why() -> None:
 def test_a_line_that_stands_for_a_moment_is_not_said_to_stand_for_ever() -> None:
     """While nobody can be let in for some seconds, pages are told what it will go on at, and look again in time."""
     counts = Counts(given=100, last_number=100)
-    for usual_per_s, low_s in ((0.0, 434), (10.0, 8)):
+    for usual_per_s, low_s in ((0.0, 416), (10.0, 8)):
         admission = Admission(0.2, pass_needed=True, usual_per_s=usual_per_s)
         _, now = step(later(ROW, 1.0), RETAIL, admission, counts, seed=SEED)
         assert low_s == int(now.wait_of(100)[0])

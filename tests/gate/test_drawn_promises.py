@@ -84,7 +84,7 @@ def test_the_first_measured_range_after_the_draw_is_kept_for_good() -> None:
     day.lane = msgspec.structs.replace(lane, paused=True)
     day.run(200, per_s=5)
     day.lane = lane
-    now = day.run(700, per_s=5)
+    now = day.run(600, per_s=5)
     assert now.turns_per_s.mid < 10
     assert now.draw is not None
     assert promise == now.draw.promise

@@ -2,16 +2,23 @@
 
 from __future__ import annotations
 
+import asyncio
+from collections.abc import Sequence
+from typing import Any
+from uuid import UUID
+
 import msgspec
 import pytest
 from simulated_day import RETAIL, ROW, later
 from waiting_people import SEED
 
-from emeterai.gate import pace_store
+from emeterai.gate import keeper as keeper_of_the_door
+from emeterai.gate import lane_store, pace_store
 from emeterai.gate.conductor import Admission, step
 from emeterai.gate.controller import Controller, LanePace, Paces, admission_of
 from emeterai.gate.door import WALK_IN_PER_S, Door
-from emeterai.gate.lanes import Lanes
+from emeterai.gate.keeper import Keeper
+from emeterai.gate.lanes import PARTNERS, Lanes
 from emeterai.gate.room_store import Counts
 from emeterai.infra.bus import Bus
 from emeterai.infra.database import Database
@@ -105,3 +112,62 @@ def test_who_walked_in_a_minute_ago_keeps_no_number_from_being_called() -> None:
     """Nobody decides any more: what was seen in the last second that somebody did says nothing of this one."""
     pace = LanePace(per_s=0.2, walked_in=MAY)
     assert [MAY, 0] == [admission_of(pace.aged(age_s)).walked_in_per_s for age_s in (1.0, 60.0)]
+
+
+async def put_rush(db: Database) -> None:
+    """Passes are asked for, as somebody has decided just now."""
+    pace = LanePace(per_s=9.0, floor_per_s=0.2, pass_needed=True)
+    await pace_store.put_paces(db, [("retail", msgspec.json.encode(pace).decode())])
+
+
+async def test_a_process_that_is_begun_anew_lets_nobody_past_the_line(db: Database, bus: Bus) -> None:
+    """Killed in the middle of a rush, it is back with the same door: from its first request on."""
+    await put_rush(db)
+    keeper = Keeper(b"g" * 32)
+    async with keeper.keeping(db, bus):
+        assert {"retail"} == keeper.door.passes_needed
+        assert [0] * MAY == [keeper.door.walks_in("retail") for _ in range(MAY)]
+
+
+async def test_a_process_that_is_begun_anew_knows_the_keys_of_members(db: Database, bus: Bus) -> None:
+    """From its first request on, too: they are asked for no pass of everybody's."""
+    partner = new_id()
+    await lane_store.put_account(db, partner, PARTNERS)
+
+    async def keys_of(_: Sequence[UUID]) -> list[tuple[bytes, UUID]]:
+        return [(b"d" * 32, partner)]
+
+    keeper = Keeper(b"g" * 32)
+    async with keeper.keeping(db, bus, keys_of=keys_of):
+        assert PARTNERS == keeper._lane_of_key(b"d" * 32)
+
+
+async def test_a_process_that_begins_without_the_database_waits_for_nothing(db: Database, bus: Bus) -> None:
+    """It begins, and by what it knows nobody needs a pass."""
+    await put_rush(db)
+    await db.close()
+    keeper = Keeper(b"g" * 32)
+    async with keeper.keeping(db, bus):
+        assert frozenset() == keeper.door.passes_needed
+        assert 0 < keeper.door.walks_in("retail")
+
+
+async def test_a_process_that_begins_waits_for_no_answer_that_does_not_come(
+    db: Database, bus: Bus, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It answers by what it knows; what comes late counts from then on."""
+    await put_rush(db)
+    answers, read_paces = asyncio.Event(), pace_store.read_paces
+
+    async def late(db: Database) -> Any:
+        await answers.wait()
+        return await read_paces(db)
+
+    monkeypatch.setattr(pace_store, "read_paces", late)
+    monkeypatch.setattr(keeper_of_the_door, "FIRST_LOOKS_S", 0.05)
+    keeper = Keeper(b"g" * 32)
+    async with asyncio.timeout(30), keeper.keeping(db, bus):
+        assert frozenset() == keeper.door.passes_needed
+        answers.set()
+        while not keeper.door.passes_needed:
+            await asyncio.sleep(0.02)

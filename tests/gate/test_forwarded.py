@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 from structlog.testing import capture_logs
 
-from emeterai.gate.addresses import Addresses, address_of, is_of_this_machine, networks_of
+from emeterai.gate.addresses import BLOCK_TIMES, Addresses, address_of, is_of_this_machine, networks_of
 from emeterai.gate.forwarded import Forwarded, asked_from, proxies_of
 from emeterai.infra.networks import tell_of_unnamed_proxy
 from emeterai.infra.settings import SettingsError
@@ -133,3 +133,13 @@ def test_a_block_takes_no_more_than_some_addresses_might() -> None:
     assert 200 == taken
     assert 0 == bounds.take(networks_of("2001:db8:9::1"), 0.0)
     assert 1 / 20 == bounds.take(networks_of("2001:db8:0:2000::1"), 0.0)
+
+
+def test_whom_the_block_refuses_has_used_up_nothing() -> None:
+    """As soon as the block has one again, so has the address, whose own would take ten times as long."""
+    bounds = Addresses(at_once=1, per_s=1)
+    crowd = {bounds.take(networks_of(f"198.51.100.{host}"), 0.0) for host in range(BLOCK_TIMES)}
+    late = networks_of("198.51.100.200")
+    assert ({0.0}, 1 / BLOCK_TIMES) == (crowd, bounds.take(late, 0.0))
+    assert 0.0 == bounds.take(late, 0.1)
+    assert 0.9 == pytest.approx(bounds.take(late, 0.2))

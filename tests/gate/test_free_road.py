@@ -288,13 +288,27 @@ async def test_a_number_for_nobody_in_particular_waits_for_no_place() -> None:
         await asyncio.gather(*numbers, *others)
 
 
-def called(outside: Outside, body: bytes = b"", cookie: str = "", lane: str = "retail") -> bool:
+@pytest.mark.parametrize("path", ["/gate/not-a-lane/tickets", "/gate/retail/x/tickets"])
+async def test_what_is_no_number_of_a_lane_waits_for_a_place(path: str) -> None:
+    """Whoever invents lanes, or addresses below them, has no road of his own."""
+    behind = Behind()
+    async with asking(behind, Numbers()) as client:
+        crowd = [asyncio.create_task(client.post(path, json={})) for _ in range(3 * PLACES_MAX)]
+        await until(lambda: len(behind.worked) >= PLACES_MAX * 3 // 4)
+        await asyncio.sleep(0.1)
+        assert PLACES_MAX * 3 // 4 == len(behind.worked)
+        behind.going.set()
+        await asyncio.gather(*crowd)
+
+
+def called(outside: Outside, body: bytes = b"", cookie: str = "", held: str = "", lane: str = "retail") -> bool:
     """Whether a request is of somebody who is heard first."""
     scope: Any = {"path": f"/gate/{lane}/passes"}
-    return AtTurn(outside.reception)(scope, {b"cookie": cookie.encode()}, body)
+    headers = {b"cookie": cookie.encode(), **({b"emeterai-pass": held.encode()} if held else {})}
+    return AtTurn(outside.reception)(scope, headers, body)
 
 
-async def test_who_is_called_shows_it_by_ticket_or_pass_in_the_body_or_a_cookie(outside: Outside) -> None:
+async def test_who_is_called_shows_it_by_ticket_or_pass_in_the_body_a_header_or_a_cookie(outside: Outside) -> None:
     """Signed by us, of this lane, called and not over, not withdrawn; all else is as good as nothing."""
     desk, good = outside.reception, outside.ticket(50)
     inside = desk.passes.sign(desk.passes.to_finish("retail", SITI, int(desk.clock_s())))
@@ -303,6 +317,9 @@ async def test_who_is_called_shows_it_by_ticket_or_pass_in_the_body_or_a_cookie(
     assert called(outside, cookie=f"a=b; emeterai_ticket_retail={good}; c=d")
     assert called(outside, b'{"held": "%s"}' % inside.encode())
     assert called(outside, b"do=masuk", cookie=f"emeterai_pass={inside}")
+    assert called(outside, b'{"ticket": ""}', held=inside)
+    assert called(outside, cookie=f"emeterai_pass={over}", held=inside)
+    assert not called(outside, cookie=f"emeterai_pass={inside}", held=over)
     for text in (outside.ticket(101), outside.ticket(10), outside.ticket(50, lane="staff"), good[:-1] + "x", over):
         assert not called(outside, cookie=f"emeterai_ticket_retail={text}; emeterai_pass={text}"), text
     for body in (b"", b"{", b'{"ticket": 7}', b'{"other": ""}', b"\xff", b'{"ticket": "\xff"}'):

@@ -56,7 +56,8 @@ async def test_the_page_of_a_room_is_made_once_for_all(served: ServedDoor, clien
     assert 1 == await made("/gate/retail")
     assert 1 == await made("/gate/retail", **plain)
     assert 0 == await made("/gate/retail", **plain)
-    for path in ("/gate/retail/giliran", "/gate/retail?x=1", "/gate/other", "/gate/retail/tickets"):
+    assert 0 == await made("/gate/retail?utm_source=pengumuman")
+    for path in ("/gate/retail/giliran", "/gate/other", "/gate/retail/tickets"):
         assert 3 == await made(path)
 
 

@@ -15,7 +15,7 @@ from emeterai.core.refusal import Refused
 from emeterai.gate import lane_store, pace_store
 from emeterai.gate.controller import FAILED, Controller, LanePace, Paces, admission_of, settled_reader
 from emeterai.gate.keeper import Keeper
-from emeterai.gate.lanes import DEFAULTS, RETAIL, Lane, LaneKind, Lanes, changed
+from emeterai.gate.lanes import DEFAULTS, RETAIL, Lane, LaneKind, Lanes, changed, require_lane
 from emeterai.infra import metrics
 from emeterai.infra.bus import Bus
 from emeterai.infra.database import Database
@@ -82,7 +82,7 @@ async def test_the_door_of_a_web_process_follows(db: Database, bus: Bus, lanes: 
 
 
 async def test_the_door_knows_which_lanes_open_later(db: Database, bus: Bus, lanes: Lanes) -> None:
-    """There nobody needs a pass to sign in; one that has opened, or has no date, is like all others."""
+    """There numbers are lots; one that has opened, or has no date, is like all others."""
     keeper, now = Keeper(b"g" * 32), datetime.now(UTC)
     for name, opens_at in (("later", now + timedelta(hours=1)), ("open", now - timedelta(hours=1))):
         lane = Lane(name=name, title=name, opens_at=opens_at)
@@ -91,6 +91,20 @@ async def test_the_door_knows_which_lanes_open_later(db: Database, bus: Bus, lan
         while not keeper.door.before_opening:
             await asyncio.sleep(0.05)
     assert {"later"} == keeper.door.before_opening
+
+
+@pytest.mark.parametrize(("hours", "are_given"), [(1, True), (23, True), (25, False)])
+async def test_the_door_knows_when_a_draw_is_soon(
+    db: Database, bus: Bus, lanes: Lanes, hours: int, *, are_given: bool
+) -> None:
+    """Within a day of it whoever signs in to have a lot needs no pass, whatever lane they are in."""
+    keeper = Keeper(b"g" * 32)
+    opens_at = datetime.now(UTC) + timedelta(hours=hours)
+    await lanes.change(Lane(name="later", title="later", opens_at=opens_at), by="Siti", seen=0)
+    async with keeper.keeping(db, bus), asyncio.timeout(5):
+        while not keeper.door.before_opening:
+            await asyncio.sleep(0.05)
+    assert are_given is keeper.door.lots_are_given
 
 
 async def test_an_undo_is_another_change(lanes: Lanes) -> None:
@@ -147,6 +161,16 @@ async def test_the_record_of_changes_cannot_be_changed(db: Database, lanes: Lane
     for statement in ("UPDATE gate.lane_changes SET by = 'x'", "DELETE FROM gate.lane_changes"):
         with pytest.raises(asyncpg.RaiseError, match="stays on record"):
             await db.fetch(statement)
+
+
+async def test_a_lane_is_there_by_default_or_on_record(db: Database, lanes: Lanes) -> None:
+    """For whoever keeps no lanes in memory, such as a command."""
+    await lanes.change(CAMPAIGN, by="Siti", seen=0)
+    for name in (RETAIL, CAMPAIGN.name):
+        await require_lane(db, name)
+    for name in ("cpsn-2026", "", "../retail"):
+        with pytest.raises(Refused, match="lane_unknown"):
+            await require_lane(db, name)
 
 
 async def test_an_accounts_keys_can_have_a_lane_of_their_own(db: Database, bus: Bus) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import msgspec
 import pytest
 
 from emeterai.core.refusal import Refused
@@ -119,3 +120,27 @@ async def test_an_undo_promises_no_more_than_there_is(desk: LaneDesk) -> None:
     with pytest.raises(Refused, match="shares_too_large"):
         await desk.undo(lowered)
     assert 0.1 == desk.lanes.get(RETAIL).share
+
+
+async def test_a_change_can_be_undone_however_many_came_after_it(db: Database, desk: LaneDesk) -> None:
+    """A lever that was pulled once in spring is not forgotten in autumn."""
+    first = await desk.pull(RETAIL, ceiling_per_s=5.0)
+    lane = msgspec.json.encode(CAMPAIGN).decode()
+    await db.fetch(
+        "INSERT INTO gate.lane_changes (by, lane, after) "
+        "SELECT 'Siti', $1, $2::text::jsonb FROM generate_series(1, 1000)",
+        NAME,
+        lane,
+    )
+    assert first == (await desk.lanes.undoing(first.number)).change
+    await desk.undo(first)
+    assert DEFAULTS[RETAIL] == desk.lanes.get(RETAIL)
+
+
+@pytest.mark.parametrize("number", [0, -1, 2, 2**63, 10**30])
+async def test_a_change_that_never_was_is_not_taken_for_a_lane(desk: LaneDesk, number: int) -> None:
+    """Whoever mistypes its number hears that."""
+    await desk.pull(RETAIL, paused=True)
+    for ask in (desk.lanes.undoing(number), desk.lanes.undo(number, by="Budi", seen=1)):
+        with pytest.raises(Refused, match="lane_change_unknown"):
+            await ask

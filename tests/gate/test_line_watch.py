@@ -1,4 +1,4 @@
-"""What an operator is told of the lines without looking: one that stands, and news that is no longer written."""
+"""What an operator is told of the lines without looking: one stands, news is not written, a pause holds people."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 from prometheus_client import REGISTRY
-from waiting_people import AT, OPEN, changed, publish
+from waiting_people import AT, DRAWN, OPEN, changed, publish
 
 from emeterai.gate import now as now_file
 from emeterai.gate.now import DrawState, NowFiles, Turns
@@ -113,3 +113,35 @@ def test_nothing_rests_in_a_lane_that_is_no_more(tmp_path: Path) -> None:
     lanes.clear()
     watch.look()
     assert pytest.approx((nan, nan, 0), nan_ok=True) == lane_gauges("gone")
+
+
+@pytest.mark.parametrize(
+    ("values", "held"),
+    [
+        ({"state": "paused"}, 400),
+        ({"state": "paused", "draw": changed(DRAWN, count=900)}, 800),
+        ({"state": "paused", "last_number": 100}, 0),
+        ({"state": "paused", "opens_at": AT - timedelta(hours=1)}, 400),
+        ({"state": "paused", "opens_at": AT + timedelta(hours=1), "draw": DRAWN}, 0),
+        ({"state": "before_opening", "now_serving": 0, "opens_at": AT + timedelta(hours=1)}, 0),
+        ({"state": "open"}, 0),
+        ({"state": "closed"}, 0),
+    ],
+)
+def test_who_waits_in_a_lane_that_is_paused_is_measured(tmp_path: Path, values: dict[str, object], held: int) -> None:
+    """Not in one that opens by itself: before its opening, also where it was drawn and put off, no lever holds it."""
+    publish(tmp_path, changed(OPEN, lane="held", **values))
+    LineWatch(NowFiles(tmp_path / "now"), lambda: ["held"]).look()
+    assert held == REGISTRY.get_sample_value("emeterai_gate_held_people", {"lane": "held"})
+
+
+def test_a_lane_that_was_taken_away_paused_holds_nobody(tmp_path: Path) -> None:
+    """Its pause cannot be taken back any more."""
+    lanes = ["taken"]
+    watch = LineWatch(NowFiles(tmp_path / "now"), lambda: lanes)
+    publish(tmp_path, changed(OPEN, lane="taken", state="paused"))
+    watch.look()
+    assert 400 == REGISTRY.get_sample_value("emeterai_gate_held_people", {"lane": "taken"})
+    lanes.clear()
+    watch.look()
+    assert 0 == REGISTRY.get_sample_value("emeterai_gate_held_people", {"lane": "taken"})

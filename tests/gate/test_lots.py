@@ -13,11 +13,12 @@ import pytest
 from room_app import create_room_app
 from waiting_people import AT, NOT_DRAWN, OPEN, SECRET, Room, changed, publish
 
+from emeterai.core.brownout import Step
 from emeterai.core.refusal import Refused
 from emeterai.gate import lots as lots_of_the_gate
 from emeterai.gate import numbers, room_store
 from emeterai.gate.addresses import BLOCK_TIMES
-from emeterai.gate.door import Door
+from emeterai.gate.door import WALK_IN_PER_S, Door
 from emeterai.gate.keeper import Keeper
 from emeterai.gate.lanes import Lane
 from emeterai.gate.lots import LOTS_MAX, Lots
@@ -235,7 +236,7 @@ async def test_the_page_says_what_to_do(db: Database, reception: Reception) -> N
         other = await browser.post("/gate/retail/giliran", data={"do": "ambil", "code": "SALAH"})
     assert 429 == page.status_code == told.status_code
     assert "masuk dengan akun Anda di /masuk untuk ikut" in page.text
-    assert "href=/masuk" in page.text
+    assert 'href="/masuk?next=/gate/retail/giliran"' in page.text, "who has signed in comes back"
     assert ("/masuk", "60") == (told.json()["sign_in"], told.headers["retry-after"])
     assert "/masuk" not in other.text
 
@@ -258,21 +259,54 @@ async def test_in_a_rush_an_account_has_one_lot_too(db: Database, reception: Rec
     assert LOTS_MAX == len(await lots(reception, 50, HOME))
 
 
-async def test_before_a_lane_opens_everybody_may_sign_in(db: Database, monkeypatch: pytest.MonkeyPatch) -> None:
-    """A pass is not to be had yet, and whoever is signed in has a lot; buying waits for the opening all the same."""
-    keeper = Keeper(SECRET)
-    keeper.door.passes_needed = frozenset({"retail"})
-    asked: list[str] = []
+class PathsAsked:
+    """An application that remembers what it was asked for."""
 
-    async def app(scope: Any, _: Any, send: Any) -> None:
-        asked.append(scope["path"])
+    def __init__(self) -> None:
+        self.paths: list[str] = []
+
+    async def __call__(self, scope: Any, _: Any, send: Any) -> None:
+        """Answer one request."""
+        self.paths.append(scope["path"])
         await send({"type": "http.response.start", "status": 200, "headers": []})
         await send({"type": "http.response.body", "body": b""})
 
-    for lanes in (frozenset({"retail"}), frozenset()):
-        keeper.door.before_opening = lanes
-        async with browser_of(keeper.wrapped(app)) as browser:
-            for path in ("/v1/sessions", "/v1/accounts", "/masuk", "/daftar", "/v1/orders", "/v1/uploads"):
-                await browser.post(path)
+
+@pytest.mark.parametrize("is_soon", [True, False])
+async def test_before_a_draw_everybody_may_sign_in(*, is_soon: bool) -> None:
+    """Whoever does so has no pass and is in the lane of everybody, and whoever is signed in has a lot in the campaign's
+    draw. Buying waits for the opening all the same.
+    """
+    keeper, asked = Keeper(SECRET), PathsAsked()
+    keeper.door.passes_needed, keeper.door.before_opening = frozenset({"retail"}), frozenset({"cpns-2026"})
+    keeper.door.lots_are_given = is_soon
+    async with browser_of(keeper.wrapped(asked)) as browser:
+        for path in ("/v1/sessions", "/v1/accounts", "/masuk", "/daftar", "/v1/orders", "/v1/uploads"):
+            await browser.post(path)
     by_the_side = ["/v1/sessions", "/masuk"]
-    assert ["/v1/sessions", "/v1/accounts", "/masuk", "/daftar", *by_the_side] == asked
+    assert (["/v1/sessions", "/v1/accounts", "/masuk", "/daftar"] if is_soon else by_the_side) == asked.paths
+
+
+async def test_a_crowd_that_signs_in_before_a_draw_is_no_rush_in_everybodys_lane() -> None:
+    """More in one second than may walk in: nobody is sent to the line of retail, nobody who comes to buy is kept out by
+    them, and none of them has come in, whatever session they show.
+    """
+    keeper, asked, many = Keeper(SECRET), PathsAsked(), 2 * int(WALK_IN_PER_S)
+    keeper.door.before_opening, keeper.door.lots_are_given = frozenset({"cpns-2026"}), True
+    async with browser_of(keeper.wrapped(asked)) as browser:
+        for one in range(many):
+            browser.cookies.set("emeterai_session", f"ems_{one:040}")
+            assert 200 == (await browser.post("/masuk")).status_code
+        assert not keeper.door.inside()
+        assert 200 == (await browser.post("/v1/orders")).status_code
+    keeper.door.second()
+    assert (many + 1, 0, 1) == (len(asked.paths), keeper.door.turned_away["retail"], keeper.door.walked_in["retail"])
+
+
+async def test_while_signing_in_rests_nobody_signs_in_for_a_lot() -> None:
+    """Then a password costs what those inside need."""
+    keeper, asked = Keeper(SECRET), PathsAsked()
+    keeper.door.lots_are_given, keeper.door.lane_steps = True, {"retail": Step.ENTERING}
+    async with browser_of(keeper.wrapped(asked)) as browser:
+        assert 503 == (await browser.post("/masuk")).status_code
+    assert [] == asked.paths

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from datetime import timedelta
 from pathlib import Path
 
 import msgspec
@@ -10,12 +11,13 @@ from waiting_people import OPEN, changed, publish
 
 from emeterai.gate import pace_store
 from emeterai.gate.controller import LanePace, Paces
-from emeterai.gate.lanes import RETAIL, Lanes
+from emeterai.gate.lanes import RETAIL, Lane, Lanes
 from emeterai.gate.lanes import changed as changed_lane
 from emeterai.gate.now import EstimateError, NowFiles, Turns
 from emeterai.gate.operator import LaneView, RoomView, room_view
 from emeterai.gate.room_page import span_of
 from emeterai.infra.bus import Bus
+from emeterai.infra.clock import utc_now
 from emeterai.infra.database import Database
 
 ESTIMATES = EstimateError(200, 0.91, -7.5)
@@ -87,3 +89,15 @@ async def test_lanes_in_which_people_wait_come_first(desk: Desk) -> None:
     room = await desk.view(partners=LanePace(per_s=1.0, waiting=3), staff=LanePace(per_s=1.0, waiting=70))
     assert ["partners", "staff"] == [view.lane.name for view in room.lanes[:2]]
     assert ["retail", "enterprises"] == [view.lane.name for view in room.lanes[2:]]
+
+
+async def test_a_lane_is_shown_by_its_dates(desk: Desk) -> None:
+    """Paused or not: whoever lets it go again wants to know what comes of it."""
+    hour, now = timedelta(hours=1), utc_now()
+    dates = {"later": {"opens_at": now + hour}, "over": {"closes_at": now - hour}, "open": {"opens_at": now - hour}}
+    for name, values in dates.items():
+        lane = changed_lane(Lane(name=name, title=name), {**values, "paused": True})
+        await desk.lanes.change(lane, by="Siti", seen=0)
+    room = await desk.view()
+    assert ("before_opening", "closed", "open") == tuple(of(room, name).dates for name in dates)
+    assert "open" == of(room, RETAIL).dates

@@ -9,7 +9,7 @@ from typing import Any
 
 import httpx
 import pytest
-from rush import HOME, Clock, Rush, crowded, send
+from rush import HOME, Clock, Rush, crowded, send, shown
 from waiting_people import OPEN, SECRET, publish
 
 from emeterai.gate.carrying import COOKIE_OUTLIVES_S, PASS_HEADER, pass_set_cookie
@@ -35,13 +35,6 @@ async def rush(database_url: str, tmp_path: Path) -> AsyncIterator[Rush]:
 def entered(rush: Rush, holder: bytes, *, lane: str = "retail") -> Pass:
     """The pass of somebody who comes in now."""
     return rush.reception.passes.of_ticket(Ticket(lane, 40, 0, holder), int(rush.clock()))
-
-
-def shown(rush: Rush, answer: httpx.Response) -> Pass | None:
-    """The pass that an answer carries."""
-    cookies = [SimpleCookie(value) for value in answer.headers.get_list("set-cookie")]
-    texts = [cookie["emeterai_pass"].value for cookie in cookies if "emeterai_pass" in cookie]
-    return rush.reception.passes.read(texts[0]) if texts else None
 
 
 async def test_who_works_in_a_browser_stays_for_two_hours_and_loses_no_form(rush: Rush) -> None:

@@ -16,10 +16,11 @@ from room_app import create_room_app
 from waiting_people import OPEN, SECRET, publish
 
 from emeterai.gate import receipt_pages
+from emeterai.gate.passes import PASS_REVOKED
 from emeterai.gate.receipts import Moment, Receipts, read_receipt
 from emeterai.gate.reception import Reception
 from emeterai.gate.room_routes import Gate
-from emeterai.gate.tickets import Ticket
+from emeterai.gate.tickets import Ticket, number_subject
 from emeterai.infra.database import Database
 
 CAME_MS = 1_795_000_000_000
@@ -74,6 +75,21 @@ async def test_without_a_number_there_is_nothing_to_prove(browser: httpx.AsyncCl
         assert 403 == refused.status_code
         assert refused.headers["content-type"].startswith("text/html")
         assert "ticket_unknown" in refused.text
+
+
+async def test_a_number_that_is_withdrawn_proves_nothing(browser: httpx.AsyncClient, gate: Gate) -> None:
+    """Neither on the page nor over the API; nor does one of nobody in a lane that is its members'."""
+    text = browser.cookies["emeterai_ticket_retail"]
+    of_nobody = gate.reception.press.sign(Ticket("partners", 5, CAME_MS))
+    wish = {"what": "in_line", "ticket": text}
+    assert 201 == (await browser.post("/v1/receipts-in-time", json=wish)).status_code
+    gate.reception.revoked = frozenset({("retail", number_subject(300))})
+    for path in ("/gate/retail/bukti", "/gate/retail/bukti.txt"):
+        page = await browser.get(path)
+        assert (403, True) == (page.status_code, PASS_REVOKED.id in html.unescape(page.text))
+    for ticket, code in ((text, "pass_revoked"), (of_nobody, "lane_of_members"), ("t1.x", "ticket_unknown")):
+        told = await browser.post("/v1/receipts-in-time", json={**wish, "ticket": ticket})
+        assert (403, code) == (told.status_code, told.json()["code"])
 
 
 def test_a_receipt_from_before_is_good_for_ever() -> None:

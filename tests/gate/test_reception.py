@@ -11,7 +11,7 @@ import pytest
 from waiting_people import DRAWN, NOT_DRAWN, OPEN, SECRET, changed, publish
 
 from emeterai.core.refusal import Refused
-from emeterai.gate import room_store
+from emeterai.gate import addresses, room_store
 from emeterai.gate.giver import NUMBERS_PAUSED
 from emeterai.gate.now import NowServing
 from emeterai.gate.places import NUMBERS_AT_ONCE
@@ -268,19 +268,36 @@ async def test_whoever_is_not_answered_and_asks_again_gets_one_number(db: Databa
     assert 1 == len({given.ticket.number for given in asked})
 
 
+async def no_number(*_: object, **__: object) -> int:
+    """What the giver does that has none."""
+    raise NUMBERS_PAUSED(retry_after_s=3)
+
+
 async def test_whoever_got_no_number_has_taken_none(reception: Reception, monkeypatch: pytest.MonkeyPatch) -> None:
     """However often they asked while there were none."""
-
-    async def paused(*_: object, **__: object) -> int:
-        raise NUMBERS_PAUSED(retry_after_s=3)
-
     with monkeypatch.context() as patch:
-        patch.setattr(reception._giver, "take", paused)
+        patch.setattr(reception._giver, "take", no_number)
         for _ in range(NUMBERS_AT_ONCE + 1):
             with pytest.raises(Refused) as said:
                 await reception.ticket("retail", account_id=SITI)
             assert "numbers_paused" == said.value.code
     assert await reception.ticket("retail", account_id=SITI)
+
+
+async def test_an_address_that_got_no_number_has_had_none(
+    reception: Reception, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The hundreds behind a carrier's gateway who asked all through an outage have theirs once it is over."""
+
+    async def ask() -> int:
+        return (await reception.ticket("retail", account_id=None, address="198.51.100.7")).ticket.number
+
+    with monkeypatch.context() as patch:
+        patch.setattr(reception._giver, "take", no_number)
+        for _ in range(2 * addresses.NUMBERS_AT_ONCE):
+            with pytest.raises(Refused, match="numbers_paused"):
+                await ask()
+    assert addresses.NUMBERS_AT_ONCE == len({await ask() for _ in range(addresses.NUMBERS_AT_ONCE)})
 
 
 async def test_what_happens_is_counted_once(db: Database, reception: Reception) -> None:

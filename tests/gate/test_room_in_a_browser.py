@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import os
-import subprocess
-import sys
 import time
 from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
@@ -14,21 +12,18 @@ from typing import Any
 import httpx
 import pytest
 from axe_playwright_python.sync_playwright import Axe
-from playwright.sync_api import Browser, BrowserContext, ConsoleMessage, Page, expect, sync_playwright
-from waiting_people import DRAWN, NOT_DRAWN, OPEN, SEED, changed, publish
+from playwright.sync_api import Browser, BrowserContext, Page, expect
+from room_browser import ServedRoom, chromium_browser, look, opened, serving_room
+from waiting_people import DRAWN, NOT_DRAWN, SEED
 
 from emeterai.core.draw import key_of, turn_of
 from emeterai.core.turns import Rate, look_again_s, wait_of
+from emeterai.gate.lanes import LANE_UNKNOWN
 from emeterai.gate.lots import LOTS_MAX
-from emeterai.gate.now import NowServing, Reason
+from emeterai.gate.now import NowFiles, Reason
 from emeterai.gate.room_page import span_of
 from emeterai.infra.clock import utc_now
-from programs import need_program
-from running import free_port
 
-PATIENCE_MS = 30_000
-"""Only a test that fails waits as long."""
-ARGUMENTS = ["--no-sandbox", "--disable-gpu", "--no-first-run", "--disable-background-networking"]
 AXE_OPTIONS = {
     "runOnly": ["wcag2a", "wcag2aa", "wcag21a", "wcag21aa", "wcag22aa", "best-practice"],
     # Ours can be switched off by a link on the page itself (WCAG 2.2.1), which axe cannot see.
@@ -50,53 +45,18 @@ PICTURES = os.environ.get("ROOM_PICTURES", "")
 """A folder for pictures of what people see; empty: none are taken."""
 
 
-class ServedRoom:
-    """A waiting room over HTTP, whose state the test publishes."""
-
-    def __init__(self, url: str, folder: Path) -> None:
-        self.url = url
-        self.folder = folder
-
-    def stand(self, **values: object) -> NowServing:
-        """The retail lane in this state, now."""
-        now = changed(OPEN, **{"updated_at": utc_now(), "grace_from": 1, **values})
-        publish(self.folder, now)
-        return now
-
-
 @pytest.fixture
 def room(database_url: str, tmp_path: Path) -> Iterator[ServedRoom]:
     """A room of its own, on a database of its own."""
-    port = free_port()
-    served = ServedRoom(f"http://localhost:{port}", tmp_path)
-    served.stand()
-    script = Path(__file__).with_name("serve_room.py")
-    environment = {**os.environ, "PYTHONPATH": f"{script.parent}:{script.parents[1]}"}
-    command = [sys.executable, str(script), database_url, str(tmp_path), str(port)]
-    with (tmp_path / "server.log").open("wb") as log:
-        server = subprocess.Popen(command, env=environment, stdout=log, stderr=log)
-    until_s = time.monotonic() + 30
-    while time.monotonic() < until_s:
-        try:
-            httpx.get(f"{served.url}/gate/retail", trust_env=False).raise_for_status()
-            break
-        except httpx.HTTPError:
-            assert server.poll() is None, (tmp_path / "server.log").read_text()
-            time.sleep(0.1)
-    yield served
-    server.terminate()
-    server.wait(20)
+    with serving_room(database_url, tmp_path) as served:
+        yield served
 
 
 @pytest.fixture
 def chromium(room: ServedRoom) -> Iterator[Browser]:  # the room first: a browser's loop would stop its database's
-    """Chromium; skipped when there is none, a failure in CI."""
-    expect.set_options(timeout=PATIENCE_MS)
-    path = need_program("chromium", "chromium")
-    with sync_playwright() as playwright:
-        browser = playwright.chromium.launch(executable_path=path, args=ARGUMENTS)
+    """Chromium."""
+    with chromium_browser() as browser:
         yield browser
-        browser.close()
 
 
 @pytest.fixture
@@ -113,28 +73,6 @@ def plain_phone(chromium: Browser) -> Iterator[BrowserContext]:
     context = chromium.new_context(viewport={"width": 360, "height": 740}, java_script_enabled=False)
     yield context
     context.close()
-
-
-def opened(room: ServedRoom, phone: BrowserContext) -> Page:
-    """The room's page, once it has its number; the browser has no complaint about it."""
-    page = phone.new_page()
-    complaints: list[str] = []
-
-    def complain(message: ConsoleMessage) -> None:
-        complaints.append(message.text)
-
-    page.on("console", complain)
-    page.on("pageerror", lambda error: complaints.append(str(error)))
-    page.goto(f"{room.url}/gate/retail")
-    expect(page.locator("#n")).not_to_have_text("–")
-    assert [] == complaints
-    return page
-
-
-def look(page: Page) -> None:
-    """Let the page look again, once no cache may answer with the state before."""
-    time.sleep(1.1)
-    page.evaluate("look()")
 
 
 def picture(page: Page, name: str) -> None:
@@ -244,6 +182,20 @@ def test_what_everybody_is_told_is_shown(room: ServedRoom, phone: BrowserContext
     assert not page.is_visible("#why")
     page.click("#new")
     expect(page.locator("#new")).to_be_hidden()
+
+
+@pytest.mark.parametrize("lane", ["cpns-2026", "retail"], ids=["made while the server runs", "known to the server"])
+def test_whoever_waits_in_a_lane_that_is_taken_away_hears_so(
+    room: ServedRoom, phone: BrowserContext, lane: str
+) -> None:
+    """In the refusal's own words, on a page that asks no more; also where the server answers for the file by itself."""
+    room.stand(lane=lane, now_serving=0)
+    page = opened(room, phone, lane)
+    NowFiles(room.folder / "now").remove(lane)
+    page.wait_for_url(f"**/gate/{lane}/giliran")
+    for words in (LANE_UNKNOWN.id, LANE_UNKNOWN.en):
+        assert words in page.inner_text("main")
+    assert 0 == page.locator("script, meta[http-equiv=refresh]").count()
 
 
 def test_the_draw_in_the_browser_is_the_draw(room: ServedRoom, phone: BrowserContext) -> None:

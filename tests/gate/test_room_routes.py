@@ -78,6 +78,22 @@ async def test_a_program_takes_a_number_and_comes_in(browser: httpx.AsyncClient,
     assert "Secure" in entered.headers["set-cookie"]
 
 
+async def test_a_program_inside_shows_its_pass_in_the_header(browser: httpx.AsyncClient, gate: Gate) -> None:
+    """As to every other address: it has it renewed without naming it again, whatever a cookie says."""
+    desk, now_s = gate.reception, int(gate.reception.clock_s())
+    ticket = Ticket("retail", 50, now_s * 1_000, desk.press.holder_of(SITI))
+    used, other = desk.passes.of_ticket(ticket, now_s - 400), desk.passes.to_finish("retail", uuid4(), now_s)
+    shown = {
+        "x-account": str(SITI),
+        "emeterai-pass": desk.passes.sign(used),
+        "cookie": f"emeterai_pass={desk.passes.sign(other)}",
+    }
+    found = (await browser.post("/gate/retail/passes", json={}, headers=shown)).raise_for_status().json()
+    longer = desk.passes.read(found["granted"])
+    assert longer is not None
+    assert (used.number, used.entered_s, True) == (longer.number, longer.entered_s, longer.until_s > used.until_s)
+
+
 async def test_without_a_script_the_page_says_the_same(browser: httpx.AsyncClient, gate: Gate) -> None:
     """Take a number, wait, come in, leave: forms only, each page refreshing itself, which can be stopped."""
     first = await browser.get("/gate/retail/giliran")

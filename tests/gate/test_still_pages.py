@@ -37,6 +37,8 @@ BOUNDED = [
     ("/gate/retail/bukti", PROOFS_MAX),
     ("/gate/retail/bukti.txt", PROOFS_MAX),
     ("/gate/retail/undian?nomor=7", PROOFS_MAX),
+    ("/gate/not-a-lane", PROOFS_MAX),
+    ("/gate/not-a-lane.json", PROOFS_MAX),
 ]
 CROWD = 200
 
@@ -135,10 +137,13 @@ async def test_whoever_is_called_has_the_next_page(monkeypatch: pytest.MonkeyPat
 @pytest.mark.usefixtures("held")
 async def test_what_is_the_same_for_all_and_what_is_sent_need_none_of_these_places() -> None:
     """Nor do the two sorts take each other's."""
-    behind = AtOnce()
-    async with looking(behind) as client:
+    behind, door = AtOnce(), Door(clock=time.monotonic)
+    door.lane_steps = {"retail": Step.NONE}
+    async with looking(behind, door=door) as client:
         await asyncio.gather(*(client.get(TURN) for _ in range(CROWD)))
-        for path in ("/gate/retail", "/gate/retail.json", "/gate/retail/undian", "/static/x.png", "/healthz"):
+        assert 200 == (await client.get("/gate/retail/undian")).status_code
+        await asyncio.gather(*(client.get("/gate/retail/undian") for _ in range(CROWD)))
+        for path in ("/gate/retail", "/gate/retail.json", "/static/x.png", "/healthz"):
             assert 200 == (await client.get(path)).status_code, path
         assert 200 == (await client.post(TURN, data={"do": "ambil"})).status_code
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import random
 import time
 from typing import Any
 
@@ -43,9 +44,9 @@ async def test_told_to_come_again_later_than_people_count_as_inside(status: int,
     scope: Any = {"type": "http", "http_version": "1.1", "method": "POST", "path": "/v1/orders", "query_string": b""}
     await Shedding(app, door, pass_of=plain_pass)({**scope, "headers": HEADERS}, receive, send)
     assert [inside] * 2 == counted
-    assert door.knows(RETAIL, b"retail")
     await Shedding(app, door, pass_of=plain_pass)({**scope, "headers": HEADERS, "path": "/v1/quota"}, receive, send)
     assert [inside] * 4 == counted
+    assert 1 == door.tally(RETAIL).entered, "known all the time"
 
 
 async def answered(door: Door, later_s: bytes, times: int, *, who: bytes = b"retail") -> None:
@@ -160,7 +161,7 @@ def test_a_program_stands_for_many() -> None:
 
 async def test_our_own_lack_of_room_is_nobody_elses_outage(monkeypatch: pytest.MonkeyPatch) -> None:
     """Refused by the door while the application already reads the file, and told to come again late: still inside."""
-    monkeypatch.setattr(Door, "retry_after_s", lambda *_: int(INSIDE_S) + 5)
+    monkeypatch.setattr(Door, "retry_after_s", lambda *_, **__: int(INSIDE_S) + 5)
     door = Door(clock=time.monotonic)
     statuses: list[int] = []
 
@@ -187,3 +188,58 @@ async def test_our_own_lack_of_room_is_nobody_elses_outage(monkeypatch: pytest.M
 
 async def _no_room(*_: object, **__: object) -> bool:
     return False
+
+
+class OneChance(random.Random):
+    """Comes out as it is told: from 0, as low as can be, to 1."""
+
+    part = 1.0
+
+    def uniform(self, a: float, b: float) -> float:
+        """So far from one end to the other."""
+        return a + self.part * (b - a)
+
+
+def told_s(door: Door, chance: OneChance, *, is_inside: bool) -> set[int]:
+    """All that a buyer can be told, one time or another."""
+    found = set()
+    for hundredth in range(101):
+        chance.part = hundredth / 100
+        found.add(door.retry_after_s(Work.BUY, is_inside=is_inside))
+    return found
+
+
+def test_nobody_inside_is_told_to_come_once_their_place_is_given_on(monkeypatch: pytest.MonkeyPatch) -> None:
+    """However much rests: they would count as gone, and others would come in for them. They do not come together for
+    that, and what those outside are told has no such bound.
+    """
+    monkeypatch.setattr(Door, "step", Step.STAMPING)
+    chance = OneChance()
+    door = Door(clock=time.monotonic, chance=chance)
+    inside, outside = (told_s(door, chance, is_inside=is_inside) for is_inside in (True, False))
+    assert (4, INSIDE_S - 1) == (min(inside), max(inside))
+    assert (9, 23) == (min(outside), max(outside))
+
+
+@pytest.mark.parametrize(("headers", "later_s"), [(HEADERS, 9), (HEADERS[1:], 23)])
+async def test_the_door_tells_those_inside_to_come_while_they_count(
+    monkeypatch: pytest.MonkeyPatch, headers: list[tuple[bytes, bytes]], later_s: int
+) -> None:
+    """By the refusal of what rests, to the holder of a pass and to somebody without one."""
+    monkeypatch.setattr(Door, "step", Step.STAMPING)
+    door = Door(clock=time.monotonic, chance=OneChance())
+    door.lane_steps = {RETAIL: Step.BUYING}
+    said: list[Any] = []
+
+    async def app(_scope: Scope, _receive: Receive, _send: Send) -> None:
+        raise AssertionError
+
+    async def receive() -> Any:
+        raise AssertionError
+
+    async def send(message: Any) -> None:
+        said.append(message)
+
+    scope: Any = {"type": "http", "http_version": "1.1", "method": "POST", "path": "/v1/orders", "query_string": b""}
+    await Shedding(app, door, pass_of=plain_pass)({**scope, "headers": headers}, receive, send)
+    assert (503, str(later_s).encode()) == (said[0]["status"], dict(said[0]["headers"])[b"retry-after"])

@@ -51,6 +51,15 @@ async def rush(database_url: str, tmp_path: Path) -> AsyncIterator[Rush]:
         yield found
 
 
+@pytest.fixture
+def console(tmp_path: Path, database_url: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Commands work on this installation."""
+    (tmp_path / "secrets").mkdir()
+    (tmp_path / "secrets" / "gate").write_bytes(SECRET)
+    monkeypatch.setenv("EMETERAI_DATABASE_URL", database_url)
+    monkeypatch.setenv("EMETERAI_DATA_DIR", str(tmp_path))
+
+
 def ticket_of(desk: Reception, number: int, account_id: UUID | None = None) -> str:
     """A ticket as somebody has it."""
     holder = desk.press.holder_of(account_id) if account_id else bytes(12)
@@ -119,23 +128,13 @@ async def test_another_ones_ticket_keeps_nobody_from_finishing(desk: Reception) 
     assert (await desk.enter("retail", account_id=SITI, shown=shared)).granted.finish
 
 
+@pytest.mark.usefixtures("console")
 @pytest.mark.parametrize("named", ["--number", "--account"])
 @pytest.mark.parametrize("how", ["came_in", "took", "left"])
 async def test_withdrawing_a_number_reaches_the_account_that_it_has_become(
-    db: Database,
-    desk: Reception,
-    tmp_path: Path,
-    database_url: str,
-    monkeypatch: pytest.MonkeyPatch,
-    capsys: pytest.CaptureFixture[str],
-    how: str,
-    named: str,
+    db: Database, desk: Reception, capsys: pytest.CaptureFixture[str], how: str, named: str
 ) -> None:
     """Also a pass to finish, which has no number; so does withdrawing the account itself. Nobody else is touched."""
-    (tmp_path / "secrets").mkdir()
-    (tmp_path / "secrets" / "gate").write_bytes(SECRET)
-    monkeypatch.setenv("EMETERAI_DATABASE_URL", database_url)
-    monkeypatch.setenv("EMETERAI_DATA_DIR", str(tmp_path))
     number = 40
     if how == "took":
         number = (await desk.ticket("retail", account_id=SITI)).ticket.number
@@ -158,6 +157,18 @@ async def test_withdrawing_a_number_reaches_the_account_that_it_has_become(
         assert "pass_revoked" == await why_not(desk, shown, held=held)
     assert 0 == await asyncio.to_thread(main, [*words[:3], "--number", "499", *words[5:]])
     assert {"revoked": True, "account": None} == msgspec.json.decode(capsys.readouterr().out)
+
+
+@pytest.mark.usefixtures("console")
+@pytest.mark.parametrize("whom", [["--number", "40"], ["--account", str(SITI)]])
+async def test_nobody_is_withdrawn_from_a_lane_that_there_is_not(
+    db: Database, capsys: pytest.CaptureFixture[str], whom: list[str]
+) -> None:
+    """Whoever mistypes it would believe that the place is withdrawn."""
+    words = ["gate", "revoke", "retial", *whom, "--reason", "sold", "--json"]
+    assert 3 == await asyncio.to_thread(main, words)
+    assert "lane_unknown" == msgspec.json.decode(capsys.readouterr().out)["code"]
+    assert [] == await room_store.read_revocations(db)
 
 
 def place(answer: httpx.Response) -> tuple[int, str]:

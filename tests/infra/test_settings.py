@@ -72,6 +72,7 @@ def test_addresses_follow_from_host_and_port() -> None:
     assert ("http://127.0.0.1:9000", "http://127.0.0.1:9001") == (settings.base_url, settings.sandbox_url)
     assert "https://meterai.example" == Settings(public_url="https://meterai.example/").base_url
     assert "http://127.0.0.1:7000" == Settings(sandbox_port=7_000).sandbox_url
+    assert "http://127.0.0.1:65534" == Settings(port=65_535).sandbox_url, "after the last port there is none"
 
 
 def test_the_data_folder_is_absolute() -> None:

@@ -33,6 +33,11 @@ def resting(value: int, lane: str = "retail", machine: str = "a") -> Series:
     return Series("emeterai_gate_lane_brown_out_step", value, machine, {"lane": lane})
 
 
+def held(people: int, lane: str = "retail", machine: str = "a") -> Series:
+    """So many wait in a lane that is paused."""
+    return Series("emeterai_gate_held_people", people, machine, {"lane": lane})
+
+
 def ahead(months: int) -> Series:
     """Months that a table has."""
     return Series("emeterai_partitions_ahead", months, labels={"table": "ledger.transfers"})
@@ -62,6 +67,8 @@ def ahead(months: int) -> Series:
         ("LeverLeft", [*step(5, 60), resting(5), resting(5, "partners")], False),
         ("LeverLeft", [*step(5, 60), resting(6), resting(5, "partners")], True),
         ("LeverLeft", [*step(1, 60), *step(7, 0, "b"), resting(6), resting(6, machine="b")], True),
+        ("PauseLeft", [held(0), held(0, "partners")], False),
+        ("PauseLeft", [held(0), held(1, "partners"), held(0, machine="b"), held(1, "partners", "b")], True),
         ("StewardFailing", [failed("reclaim_jobs", 6)], True),
         ("StewardFailing", [failed("reclaim_jobs", 5)], False),
         ("StewardFailing", [failed("keep_partitions", 4)], True),

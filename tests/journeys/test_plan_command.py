@@ -11,7 +11,7 @@ from xml.etree import ElementTree
 import pytest
 
 from emeterai.cli import EXIT_REFUSED, main
-from emeterai.plan import Machine, add_plan, machines_for, planned
+from emeterai.plan import Machine, add_plan, looks_per_s, machines_for, planned
 
 ASKED = ["plan", "--applicants", "4000000", "--per-person", "2.5", "--deadline", "2026-09-10T23:59+07:00"]
 MANY = [*ASKED, "--applicants", "40000000"]
@@ -28,6 +28,7 @@ def test_a_plan_says_machines_waits_and_when_it_is_too_late(capsys: pytest.Captu
         "core",
         "for database",
         "the rest helps until",
+        "give it with --rates",
     ):
         assert words in said
     assert "10 Sep" in said
@@ -108,6 +109,13 @@ def test_measured_rates_take_the_place_of_ours(capsys: pytest.CaptureFixture[str
     assert {"web": 14.4, "room": 1.0, "sealer": 4.0, "database": 4.0, "steward": 0.4} == pytest.approx(found)
 
 
+def test_people_look_less_often_in_a_longer_line() -> None:
+    """Every two seconds where the turn is near, once a minute where it is far; on average by the whole line."""
+    assert [0.5, 0.5] == [looks_per_s(wait_s) for wait_s in (0.0, 20.0)]
+    assert 1 / 60 < looks_per_s(3_600.0) < 0.03
+    assert looks_per_s(60.0) > looks_per_s(600.0) > looks_per_s(6_000.0)
+
+
 def test_without_a_room_of_its_own_none_is_planned(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
     """Where the web processes answered everybody, their cost has those outside in it."""
     person_ms = {role: cost_ms for role, cost_ms in PERSON_MS.items() if not role.startswith("room")}
@@ -122,6 +130,28 @@ def test_rates_of_stamps_alone_are_not_enough(capsys: pytest.CaptureFixture[str]
     stamp = printed(tmp_path / "stamp", "stamp", STAMP_MS)
     assert EXIT_REFUSED == main([*ASKED, "--rates", stamp, stamp])
     assert "lack the lines `CPU a person`" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    "line",
+    [
+        b'{"name": "CPU a person: web"}',
+        b'{"name": "CPU a person: web", "value": null}',
+        b'{"name": "CPU a person: web", "value": "27.9"}',
+        b'{"name": "CPU a person: web", "value": NaN}',
+        b'{"name": "CPU a person: web", "value": -1}',
+        b'{"name": "CPU a person',
+        b'{"name": "\xff\xfe"}',
+    ],
+)
+def test_a_line_without_a_cost_is_named_by_its_file(
+    capsys: pytest.CaptureFixture[str], tmp_path: Path, line: bytes
+) -> None:
+    """Cut off, emptied or made by something else: refused in words."""
+    rates = [printed(tmp_path / "day", "person", PERSON_MS), printed(tmp_path / "stamp", "stamp", STAMP_MS)]
+    (tmp_path / "day").write_bytes((tmp_path / "day").read_bytes() + b"\n" + line)
+    assert EXIT_REFUSED == main([*ASKED, "--rates", *rates])
+    assert "day holds a line that is no figure of a bench" in capsys.readouterr().err
 
 
 @pytest.mark.parametrize(

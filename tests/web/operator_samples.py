@@ -12,7 +12,15 @@ from emeterai.gate.operator import LEVERS, STEPS, LaneView, RoomView, difference
 from emeterai.gate.room_page import span_of
 from emeterai.web.forms import FieldError, Form
 
-CAMPAIGN = Lane(name="cpns-2026", title="CPNS 2026", share=0.1, message_id="Kami di sini.", message_en="We are here.")
+CAMPAIGN = Lane(
+    name="cpns-2026",
+    title="CPNS 2026",
+    share=0.1,
+    message_id="Kami di sini.",
+    message_en="We are here.",
+    opens_at=datetime(2026, 12, 1, 2, tzinfo=UTC),
+    closes_at=datetime(2026, 12, 31, 16, 59, tzinfo=UTC),
+)
 BEFORE = DEFAULTS["retail"]
 AFTER = Lane(name="retail", kind=LaneKind.RETAIL, title="Umum", share=0.3, paused=True, ceiling_per_s=5.0)
 CHANGE = Change(
@@ -30,6 +38,7 @@ def view(lane: Lane, *, waiting: int = 0) -> LaneView:
     """A lane with so many waiting."""
     return LaneView(
         lane,
+        dates="before_opening" if lane.opens_at else "open",
         waiting=waiting,
         inside=612,
         per_s=23.4,
@@ -57,12 +66,15 @@ BUSY = RoomView(
 CALM = RoomView([view(BEFORE)], goodput=0.0, window=300.0, step=STEPS[Step.NONE], step_number=0)
 TYPED = Form({**fields_of(AFTER), "seen": "7"})
 WRONG = Form({**fields_of(AFTER), "share": "200"}, (FieldError("share", "Terlalu besar.", "Too large."),))
-CONFIRM = {"lane": BEFORE, "action": "/operator/jalur/retail", "is_undo": False}
+STALE = Form({**fields_of(AFTER), "seen": "3"}, (FieldError("levers", "Muat ulang.", "Reload."),))
+CONFIRM = {"lane": BEFORE, "action": "/operator/jalur/retail", "is_undo": False, "holding": 0}
+TAKEN_AWAY = {"lane": CAMPAIGN, "action": "/operator/perubahan/3", "is_undo": True, "holding": 31_305}
 OPERATOR: list[tuple[str, str, dict[str, Any]]] = [
     ("operator", "gate/operator.html", {"room": BUSY, "refresh_s": 1, "changes": [(CHANGE, differences(CHANGE))]}),
     ("operator_calm", "gate/operator.html", {"room": CALM, "refresh_s": 0, "changes": []}),
     ("operator_lane", "gate/operator_lane.html", {"lane": AFTER, "form": TYPED, "levers": LEVERS}),
     ("operator_lane_wrong", "gate/operator_lane.html", {"lane": AFTER, "form": WRONG, "levers": LEVERS}),
+    ("operator_lane_stale", "gate/operator_lane.html", {"lane": AFTER, "form": STALE, "levers": LEVERS}),
     (
         "operator_confirm",
         "gate/operator_confirm.html",
@@ -72,6 +84,11 @@ OPERATOR: list[tuple[str, str, dict[str, Any]]] = [
         "operator_confirm_undo",
         "gate/operator_confirm.html",
         {**CONFIRM, "differences": would_change(AFTER, BEFORE), "fields": {"seen": "7"}, "is_undo": True},
+    ),
+    (
+        "operator_confirm_taken_away",
+        "gate/operator_confirm.html",
+        {**TAKEN_AWAY, "differences": would_change(CAMPAIGN, None), "fields": {"seen": "3"}},
     ),
     ("operator_confirm_nothing", "gate/operator_confirm.html", {**CONFIRM, "differences": [], "fields": {}}),
     ("operator_new", "gate/operator_new.html", {"form": Form()}),

@@ -110,6 +110,8 @@ class Pace:
     per_s: float
     pass_needed: bool
     reasons: Sequence[str] = ()
+    usual_per_s: float = 0.0
+    """What the lane's window lets in when it is full, by how long people stay; 0 while that is not known."""
 
 
 @dataclass(slots=True)
@@ -205,9 +207,13 @@ class Pacer:
         self._stay = _Stay()
         self._was_full = False
         self._doors = 0
-        self._failed = self._unfailing_s = 0
+        self._failed = self._unfailing_s = self._moving_s = 0
         self._lanes: dict[str, _LanePace] = {}
         self.reasons: list[str] = []
+
+    def after_gap(self) -> None:
+        """Before the first turn after some seconds without: whoever has gone in those did not leave in one."""
+        self._doors = self._moving_s = 0
 
     def turn(self, seen: Seen) -> dict[str, Pace]:
         """The pace of every lane for the next second."""
@@ -233,6 +239,7 @@ class Pacer:
         is_standing = self._is_standing(seen)
         self.reasons = ["unknown"] if not seen.doors else ["standing"] if is_standing else []
         inside = sum(lane.inside for lane in seen.lanes.values())
+        self._moving_s = 0 if self.reasons else self._moving_s + 1
         if self.reasons:
             self._stay.follow(inside, self._left())
             return
@@ -291,9 +298,11 @@ class Pacer:
 
     def _filled(self, inside: int) -> float:
         """A window that nobody fills says nothing: it is cut to those who are inside and on the way, and some more. But
-        not while a crowd is still coming in for the first time.
+        not while a crowd is still coming in: for the first time, or again since the chain stood still, when those who
+        were inside went and nobody was called.
         """
-        return max(_AMPLE * (inside + self._coming()), self._floor) if self._stay.seconds else self.window
+        is_filling = not self._stay.seconds or self._moving_s <= self._stay.seconds + CALLED_S
+        return self.window if is_filling else max(_AMPLE * (inside + self._coming()), self._floor)
 
     def _left(self) -> int:
         return sum(pace.left for pace in self._lanes.values())
@@ -303,8 +312,9 @@ class Pacer:
 
     def _pace(self, name: str, lane: LaneSeen, window: float, *, crowded: bool) -> Pace:
         pace, reasons = self._lanes[name], list(self.reasons)
-        per_s = lane.floor_per_s
+        per_s, usual_per_s = lane.floor_per_s, 0.0
         if "standing" not in reasons and "unknown" not in reasons:
+            usual_per_s = self._usual_per_s(lane, window)
             most = max(OPENING_PER_S, _FOLD * pace.leaving_per_s)
             free, is_empty = window - lane.inside - pace.coming, lane.inside + pace.coming < _FULL_SHARE * window
             wanted = pace.leaving_per_s + free / (_FILLS_EMPTY_S if is_empty else _FILLS_S)
@@ -316,7 +326,13 @@ class Pacer:
             per_s, reasons = 0.0, ["paused"]
         pace.coming = pace.coming * (1.0 - 1.0 / CALLED_S) + min(per_s, float(lane.waiting))
         self._decide_room(pace, lane, crowded=crowded)
-        return Pace(per_s, pace.room, tuple(reasons))
+        return Pace(per_s, pace.room, tuple(reasons), usual_per_s)
+
+    def _usual_per_s(self, lane: LaneSeen, window: float) -> float:
+        """Little's law the other way round: as many come in as make room for them, once the window is full."""
+        stay_s = self._stay.seconds
+        per_s = window / (stay_s + _ON_THE_WAY_S) if stay_s else 0.0
+        return min(per_s, lane.ceiling_per_s) if lane.ceiling_per_s else per_s
 
     def _decide_room(self, pace: _LanePace, lane: LaneSeen, *, crowded: bool) -> None:
         """Passes are asked for at once when it is crowded, and until it has been quiet for a while.

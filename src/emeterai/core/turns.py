@@ -13,8 +13,8 @@ from typing import TypeVar
 
 WINDOWS_S = (60.0, 300.0, 900.0)
 """The rate is measured over the last minute, five and fifteen: their spread is what the estimate admits."""
-SPREAD = 0.15
-"""An estimate is at least so much wider than the measured rates on each side."""
+SPREAD = 0.2
+"""An estimate is at least so much wider than the measured rates on each side: by so much they change within a wait."""
 MARK_EVERY_S = 15.0
 COME_SHARE_MIN, COME_SHARE_SURE = 0.05, 0.2
 """However few came, at most twenty people are called for each one who is to come; and more than five only while no
@@ -103,20 +103,23 @@ def called_at(marks: Sequence[Mark], turn: int) -> float | None:
     return None
 
 
-def rate_of(marks: Sequence[Mark], at_s: float, now_serving: int, *, expected: float) -> Rate:
+def rate_of(marks: Sequence[Mark], at_s: float, now_serving: int, *, expected: float, since_s: float) -> Rate:
     """How fast turns were called lately: over each window that the marks reach back to, and `expected` besides.
 
-    `expected` is what the controller lets in now: the only word while there is nothing measured.
+    `expected` is what the controller lets in now: the only word while there is nothing measured. The line began at
+    `since_s`: before that turns were called as people came, which says nothing of how fast it moves. But while it is
+    younger than the first window that is all there is, and makes the range wide: a service that fills calls faster than
+    it will, and nobody is to be told a wait that is too short.
     """
-    measured = []
-    for window_s in WINDOWS_S:
-        old = [mark for mark in marks if at_s - mark[0] >= window_s]
-        if old:
-            since_s, turn = old[-1]
-            measured.append((now_serving - turn) / (at_s - since_s))
-    newest = measured[0] if measured else expected
-    rates = [*measured, expected]
-    return Rate(min(rates) * (1 - SPREAD), newest, max(rates) * (1 + SPREAD))
+    own = _measured([mark for mark in marks if mark[0] >= since_s], at_s, now_serving)
+    rates = [expected, *(own or _measured(marks, at_s, now_serving))]
+    return Rate(min(rates) * (1 - SPREAD), own[0] if own else expected, max(rates) * (1 + SPREAD))
+
+
+def _measured(marks: Sequence[Mark], at_s: float, now_serving: int) -> list[float]:
+    """Turns a second over each window that the marks reach back to."""
+    old = (max((mark for mark in marks if at_s - mark[0] >= window_s), default=None) for window_s in WINDOWS_S)
+    return [(now_serving - turn) / (at_s - when_s) for when_s, turn in filter(None, old)]
 
 
 def wait_of(ahead: int, rate: Rate) -> tuple[float, float | None]:

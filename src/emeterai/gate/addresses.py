@@ -38,21 +38,34 @@ class Addresses:
         self._buckets: OrderedDict[str, tuple[float, float]] = OrderedDict()
 
     def take(self, networks: Sequence[Network], now_s: float) -> float:
-        """Take one from each; answers 0, or after how many seconds there is one again."""
+        """Take one from each; answers 0, or after how many seconds each has one again, and takes none: whom a block
+        refuses has used up nothing of the address's own.
+        """
+        if wait_s := self.wait_s(networks, now_s):
+            return wait_s
         for name, times in networks:
-            most, per_s = self._at_once * times, self._per_s * times
-            level, at_s = self._buckets.get(name, (float(most), now_s))
-            level = min(most, level + (now_s - at_s) * per_s)
-            if level < 1:
-                return (1 - level) / per_s
-            self._keep(name, level - 1, now_s)
+            self._keep(name, self._level(name, times, now_s) - 1, now_s)
         return 0.0
+
+    def wait_s(self, networks: Sequence[Network], now_s: float) -> float:
+        """After how many seconds each has one; 0: now."""
+        return max((self._missing_s(name, times, now_s) for name, times in networks), default=0.0)
 
     def give_back(self, networks: Sequence[Network]) -> None:
         """One for each, of what was taken: nothing came of it."""
         for name, _ in networks:
             if (bucket := self._buckets.get(name)) is not None:
                 self._buckets[name] = bucket[0] + 1, bucket[1]
+
+    def _level(self, name: str, times: int, now_s: float) -> float:
+        """How many there are."""
+        most = float(self._at_once * times)
+        level, at_s = self._buckets.get(name, (most, now_s))
+        return min(most, level + (now_s - at_s) * self._per_s * times)
+
+    def _missing_s(self, name: str, times: int, now_s: float) -> float:
+        """After how many seconds there is one."""
+        return max(0.0, 1 - self._level(name, times, now_s)) / (self._per_s * times)
 
     def _keep(self, name: str, level: float, now_s: float) -> None:
         self._buckets[name] = level, now_s

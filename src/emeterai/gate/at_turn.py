@@ -8,7 +8,7 @@ import msgspec
 from litestar.types import HTTPScope
 
 from emeterai.core.refusal import Refused
-from emeterai.gate.carrying import PASS_COOKIE
+from emeterai.gate.carrying import pass_text
 from emeterai.gate.passes import is_withdrawn, opens_nothing
 from emeterai.gate.reception import Reception
 from emeterai.gate.room_routes import Holding, ticket_name
@@ -23,11 +23,11 @@ class AtTurn:
         self._reception = reception
 
     def __call__(self, scope: HTTPScope, headers: Mapping[bytes, bytes], body: bytes) -> bool:
-        """Whether a request below `/gate/LANE` is of such a one, by its body or its cookies."""
+        """Whether a request below `/gate/LANE` is of such a one, by its body, or by what else it shows."""
         lane = scope["path"].removeprefix("/gate/").partition("/")[0]
-        cookie, sent = headers.get(b"cookie", b""), _sent(body)
-        ticket = sent.ticket or _kept(cookie, ticket_name(lane))
-        held = sent.held or _kept(cookie, PASS_COOKIE)
+        sent = _sent(body)
+        ticket = sent.ticket or ticket_kept(headers, lane)
+        held = sent.held or pass_text(headers)
         return bool(ticket and self._is_called(lane, ticket)) or bool(held and self._is_inside(lane, held))
 
     def _is_called(self, lane: str, text: str) -> bool:
@@ -50,15 +50,16 @@ class AtTurn:
         return not opens_nothing(held, desk.revoked)
 
 
+def ticket_kept(headers: Mapping[bytes, bytes], lane: str) -> str:
+    """The ticket of a lane that a browser keeps, or nothing."""
+    name = f"{ticket_name(lane)}=".encode("latin-1", "replace")
+    text = headers.get(b"cookie", b"").partition(name)[2].partition(b";")[0].strip()
+    return text.decode() if text.isascii() else ""
+
+
 def _sent(body: bytes) -> Holding:
     """What a program or the room's own script shows; a form shows nothing but cookies."""
     try:
         return msgspec.json.decode(body, type=Holding)
     except (msgspec.DecodeError, UnicodeDecodeError):
         return Holding()
-
-
-def _kept(cookie: bytes, name: str) -> str:
-    """What a browser keeps under a name."""
-    text = cookie.partition(f"{name}=".encode("latin-1", "replace"))[2].partition(b";")[0].strip()
-    return text.decode() if text.isascii() else ""

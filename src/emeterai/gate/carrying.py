@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 
 from litestar.datastructures import Cookie
 
@@ -13,6 +13,8 @@ PASS_HEADER = b"emeterai-pass"
 COOKIE_OUTLIVES_S = 86_400
 """So long a browser keeps a pass that is over, which says in which lane its holder was (side_entrance.py)."""
 _COOKIE = PASS_COOKIE.encode() + b"="
+FORGET_PASS = _COOKIE + b"; Path=/; Max-Age=0; HttpOnly; SameSite=lax"
+"""The `Set-Cookie` by which a browser forgets its pass."""
 
 
 def pass_text(headers: Mapping[bytes, bytes]) -> str:
@@ -21,6 +23,16 @@ def pass_text(headers: Mapping[bytes, bytes]) -> str:
     """
     text = headers.get(PASS_HEADER) or headers.get(b"cookie", b"").partition(_COOKIE)[2].partition(b";")[0]
     return text.strip().decode() if text.isascii() else ""
+
+
+def is_in_cookie(headers: Mapping[bytes, bytes]) -> bool:
+    """Whether the pass that a request shows, good or not, is one that a browser keeps."""
+    return not headers.get(PASS_HEADER) and _COOKIE in headers.get(b"cookie", b"")
+
+
+def gives_pass(headers: Iterable[tuple[bytes, bytes]]) -> bool:
+    """Whether an answer gives a browser a pass."""
+    return any(name.lower() == b"set-cookie" and value.startswith(_COOKIE) for name, value in headers)
 
 
 def pass_set_cookie(granted: Pass, text: str, *, now_s: float, https: bool) -> Cookie:

@@ -96,20 +96,22 @@ class Admission:
     why: Reason | None = None
     brown_out: int = 0
     usual_per_s: float = 0.0
-    """How many people leave a second, whose places are given on: what the line moves by when it stands for a moment."""
+    """How many people come in a second by and large: what the line moves by when it stands for a moment."""
     walked_in_per_s: float = 0.0
     """How many people came in a second without a number, while no pass is needed."""
 
 
 class Marks(msgspec.Struct, frozen=True):
     """How far the line had come, how many had come in, and how many turns a second pages were told, at times of the
-    database; and what those who were drawn were told first.
+    database; and what those who were drawn were told first. `lined_s` is the last second in which nobody waited: what
+    was called by then, or told, says nothing of the line that has come since.
     """
 
     turns: list[Mark] = []
     came: list[Mark] = []
     told: list[tuple[float, float]] = []
     promise: Promise | None = None
+    lined_s: float = 0.0
 
 
 Controller = Callable[[], Awaitable[Mapping[str, Admission]]]
@@ -228,10 +230,11 @@ def step(
             marks,
             turns=marked(marks.turns, at_s, row.now_serving, keep_s=GRACE_S),
             came=marked(marks.came, at_s, counts.came, keep_s=GRACE_S),
+            lined_s=at_s if row.now_serving >= last_turn else marks.lined_s,
         )
     # A pace that is low for a second says nothing of a wait; pages that believed it would look again far too late.
     per_s = max(admission.per_s, admission.usual_per_s) / row.come_share if state == "open" else 0.0
-    rate = rate_of(marks.turns, at_s, row.now_serving, expected=per_s)
+    rate = rate_of(marks.turns, at_s, row.now_serving, expected=per_s, since_s=marks.lined_s)
     turns = Turns(round(rate.low, 4), round(rate.mid, 4), round(rate.high, 4))
     if state == "open":
         marks = _told(row, marks, turns)
@@ -275,14 +278,18 @@ def _later(marks: Marks, seconds: float) -> Marks:
         turns=[(when_s + seconds, turn) for when_s, turn in marks.turns],
         came=[(when_s + seconds, count) for when_s, count in marks.came],
         told=[(when_s + seconds, per_s) for when_s, per_s in marks.told],
+        lined_s=marks.lined_s + seconds,
     )
 
 
 def _told(row: RoomRow, marks: Marks, turns: Turns) -> Marks:
     """The marks with what pages are told now. Of a draw what they are told after the first minute is kept for good:
-    before, it is how fast an empty service fills, which says nothing of those who wait for long.
+    before, it is how fast an empty service fills, which says nothing of those who wait for long. Where nobody waits
+    nobody was told anything.
     """
     at_s, promise = row.at.timestamp(), marks.promise
+    if marks.lined_s >= at_s:
+        return msgspec.structs.replace(marks, told=[])
     told = marked(marks.told, at_s, turns.mid, keep_s=_BEFORE_S) if turns.mid > 0 else marks.told
     is_measured = bool(told) and at_s - told[0][0] >= _BEFORE_S_MIN
     if row.draw_count and promise is None and is_measured and turns.low > 0:

@@ -132,6 +132,8 @@ class LanePace(msgspec.Struct, frozen=True, kw_only=True):
     refused: dict[str, int] = {}
     walked_in: int = 0
     """So many came in without a pass in the last second."""
+    usual_per_s: float = 0.0
+    """As many come in a second once the window is full; 0 while nobody knows."""
     goodput: float = 0.0
     """Stamps that were settled for this lane in the last second."""
     settled: float = 0.0
@@ -144,7 +146,7 @@ class LanePace(msgspec.Struct, frozen=True, kw_only=True):
             return self
         left = 0.5 ** ((age_s - _STALE_S) / _HALVES_S)
         per_s = self.floor_per_s + max(0.0, self.per_s - self.floor_per_s) * left if self.per_s > 0 else 0.0
-        return msgspec.structs.replace(self, per_s=per_s, reasons=("unknown",), walked_in=0)
+        return msgspec.structs.replace(self, per_s=per_s, reasons=("unknown",), walked_in=0, usual_per_s=0.0)
 
     def unrenewed(self, lane: Lane, age_s: float) -> LanePace:
         """The same when nobody has renewed it for `age_s`, by the levers and the dates of its lane as they are now."""
@@ -157,9 +159,9 @@ class LanePace(msgspec.Struct, frozen=True, kw_only=True):
 
 
 def admission_of(pace: LanePace) -> Admission:
-    """A pace in the words of the conductor."""
+    """A pace in the words of the conductor. While nobody knows what is usual, it is how many of those inside leave."""
     why = next((reason for code, reason in WHY.items() if code in pace.reasons), None)
-    usual_per_s = pace.inside / (INSIDE_S + _STAY_S)
+    usual_per_s = pace.usual_per_s or pace.inside / (INSIDE_S + _STAY_S)
     return Admission(
         pace.per_s,
         pass_needed=pace.pass_needed,
@@ -216,6 +218,7 @@ class Controller:
         self._process = process
         self._pacer = Pacer(start=WINDOW_START, floor=WINDOW_MIN)
         self._told: dict[UUID, int] = {}
+        self._decided_s = 0.0
 
     async def second(self) -> None:
         """Decide and publish, if it is this process that decides. Once a second."""
@@ -241,6 +244,10 @@ class Controller:
             under_way=await jobs.lane_depths(self._db, _SEAL),
             given_back=self._newly_given_back(of_process),
         )
+        now_s = asyncio.get_running_loop().time()
+        if now_s - self._decided_s > _STALE_S:
+            self._pacer.after_gap()
+        self._decided_s = now_s
         paces = self._pacer.turn(seen)
         step = max((one.step for one in readings if one.role != _COUNTER), default=0)
         _window.set(self._pacer.window)
@@ -265,6 +272,7 @@ class Controller:
                 admitted=whole.admitted,
                 refused=whole.refused,
                 walked_in=whole.walked_in,
+                usual_per_s=pace.usual_per_s,
                 goodput=whole.settled,
                 settled=seen.settled,
                 window=self._pacer.window,

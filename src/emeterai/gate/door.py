@@ -19,6 +19,7 @@ from emeterai.core.brownout import BrownOut, Step
 from emeterai.core.limiting import AdaptiveLimit
 from emeterai.gate.bodies import PLACES_MAX, Bodies
 from emeterai.gate.budget import Budget, Clock
+from emeterai.gate.came_in import CameIn, Key
 from emeterai.gate.lanes import STAFF
 from emeterai.gate.link import Link
 
@@ -30,11 +31,18 @@ TARGETS_S: Mapping[str, float] = {"stamp": 0.6, "upload": 0.3}
 """What takes longer than a page by its nature, and gets cheaper the more of it is done together."""
 INSIDE_S, KNOWN_S = 10.0, 120.0
 """Whoever did something in the last ten seconds is counted as inside: who has finished must not hold a place for long,
-or the line stands while nothing goes on. Whoever did so in the last two minutes goes on without a pass."""
+or the line stands while nothing goes on. Whoever came in without a pass goes on so after something done in the last two
+minutes, until their stay is over."""
+AT_ONCE_MAX = 8
+"""So much of one person is worked on, or waits for a slot, at once."""
 WALK_IN_PER_S = 25.0
 """So many people may come in without a pass in any second in which none is asked for."""
 _SURGE, _USUAL = 2.0, 0.1
 _INSIDE_MAX = 200_000
+_EARLIEST, _LATEST = 0.7, 1.7
+"""Of the time after which people are to come again: it is spread, so that they do not come together."""
+_AGAIN_INSIDE_S = INSIDE_S - 1.0
+"""Nobody inside is told to come again later than that: the place would be another's by then."""
 _URGENT_WAIT_S, _BUYING_WAIT_S = 0.2, 0.3
 _SMOOTH = 0.3
 _ENTRY_PATIENCE: Mapping[Work, Patience] = {
@@ -95,7 +103,10 @@ class Door:
         """At least this step in a lane, whatever is measured: an operator's lever."""
         self.passes_needed: frozenset[str] = frozenset()
         self.before_opening: frozenset[str] = frozenset()
-        """Lanes that open later: nobody comes in, and all may sign in, for whoever has an account has a lot."""
+        """Lanes that open later: nobody comes in, and numbers are lots."""
+        self.lots_are_given = False
+        """One of them opens within a day: all may sign in, in whichever lane they are, as whoever has an account has a
+        lot."""
         self.tallies: dict[str, Tally] = {}
         self._second = 1
         self._walked_in: Counter[str] = Counter()
@@ -108,6 +119,8 @@ class Door:
         came in, they only held places until then, and that is no crowd."""
         self._usual_per_s: dict[str, float] = {}
         self._seen_at_s: dict[tuple[str, bytes], float] = {}
+        self._came_in = CameIn()
+        self._at_once: Counter[Key] = Counter()
         self._sent_away: set[tuple[str, bytes]] = set()
         self._urgent_waits_s = 0.0
         self._urgent_count = 0
@@ -179,13 +192,33 @@ class Door:
             self._walked_in[lane] -= 1
 
     def knows(self, lane: str, who: bytes) -> bool:
-        """Whether somebody came in already."""
-        at_s = self._seen_at_s.get((lane, who))
-        return at_s is not None and self._clock() - at_s < KNOWN_S
+        """Whether somebody came in without a pass, is there still and has not been for too long."""
+        now_s, at_s = self._clock(), self._seen_at_s.get(self._came_in.counts_as(lane, who))
+        return at_s is not None and now_s - at_s < KNOWN_S and self._came_in.may_stay(lane, who, now_s=now_s)
+
+    def came_in(self, lane: str, who: bytes, *, is_member: bool = False) -> None:
+        """Somebody without a pass is inside from now on: for as long as people may stay, or, as a program whose key
+        `is_member` of the lane, for good.
+        """
+        if not self.knows(lane, who):
+            self._came_in.add(lane, who, now_s=self._clock(), for_good=is_member)
+        self.seen(lane, who)
+
+    def stayed_s(self, lane: str, who: bytes) -> float:
+        """How long somebody has been inside who came in without a pass."""
+        return self._came_in.stayed_s(lane, who, now_s=self._clock())
+
+    def named(self, lane: str, who: bytes, name: bytes) -> None:
+        """Somebody who came in without a pass has one now, and counts by the name in it: once, whatever they show."""
+        before = self._came_in.counts_as(lane, who)
+        self._came_in.rename(lane, who, name)
+        after = self._came_in.counts_as(lane, who)
+        if before != after and (at_s := self._seen_at_s.pop(before, None)) is not None:
+            self._seen_at_s[after] = max(at_s, self._seen_at_s.get(after, at_s))
 
     def seen(self, lane: str, who: bytes) -> None:
         """Somebody is inside."""
-        key = lane, who
+        key = self._came_in.counts_as(lane, who)
         if key not in self._seen_at_s:
             if len(self._seen_at_s) >= _INSIDE_MAX:
                 return
@@ -197,17 +230,32 @@ class Door:
 
     def sent_away(self, lane: str, who: bytes) -> None:
         """Somebody inside was told to come again later: known, but in nobody's place until then."""
-        key, away_s = (lane, who), self._clock() - INSIDE_S
+        key, away_s = self._came_in.counts_as(lane, who), self._clock() - INSIDE_S
         if self._seen_at_s.get(key, away_s) > away_s:
             self._seen_at_s[key] = away_s
             self._sent_away.add(key)
             self.tally(lane).sent_away += 1
+
+    def begins(self, lane: str, who: bytes) -> Key | None:
+        """Count one request more of a person, for `ends` to forget; None where there are as many as one may have."""
+        key = self._came_in.counts_as(lane, who)
+        if self._at_once[key] >= AT_ONCE_MAX:
+            return None
+        self._at_once[key] += 1
+        return key
+
+    def ends(self, key: Key) -> None:
+        """A request that was counted is over, as far as it holds anything."""
+        self._at_once[key] -= 1
+        if not self._at_once[key]:
+            del self._at_once[key]
 
     def inside(self) -> Counter[str]:
         """How many people are inside, by lane."""
         now_s = self._clock()
         self._seen_at_s = {key: at_s for key, at_s in self._seen_at_s.items() if now_s - at_s < KNOWN_S}
         self._sent_away &= self._seen_at_s.keys()
+        self._came_in.keep(self._seen_at_s.keys(), now_s=now_s)
         return Counter(lane for (lane, _), at_s in self._seen_at_s.items() if now_s - at_s < INSIDE_S)
 
     def admitted(self, lane: str, work: Work, *, waited_s: float) -> None:
@@ -256,10 +304,12 @@ class Door:
         if found != self.work.slots.limit:
             self.work.slots.resize(found)
 
-    def retry_after_s(self, work: Work) -> int:
-        """When to come back: later the less urgent, and never all at once."""
+    def retry_after_s(self, work: Work, *, is_inside: bool = False) -> int:
+        """When to come back: later the less urgent, never all at once, and from inside while the place is one's own."""
         base_s = (1, 3, 8)[work] * (1 + self.step / 2)
-        return max(1, round(base_s * self._chance.uniform(0.7, 1.7)))
+        if is_inside:
+            base_s = min(base_s, _AGAIN_INSIDE_S / _LATEST)
+        return max(1, round(base_s * self._chance.uniform(_EARLIEST, _LATEST)))
 
     def second(self) -> None:
         """Once a second: how it goes, and which step follows from it."""

@@ -56,8 +56,6 @@ _PATIENCE: Mapping[Work, Patience] = {
 _NUMBERS = ("/tickets", "/leave", "/calls")
 _TURN = "/giliran"
 """The page of one person, and where its forms are sent to."""
-_FOR_ALL = 2
-"""So many slashes has the path of what is the same for all in a lane: its page and its file."""
 _READS = frozenset({"GET", "HEAD", "OPTIONS"})
 
 
@@ -92,7 +90,7 @@ class FreeRoad:
         is_in_room = scope["path"].startswith("/gate/")
         if is_in_room and scope["method"] not in _READS:
             await self._in_turn(scope, headers, receive, send, has_body=size_bytes > 0)
-        elif is_in_room and scope["path"].count("/") > _FOR_ALL:
+        elif is_in_room and not self._is_for_all(scope["path"]):
             await self._made_for_one(scope, headers, receive, send)
         elif (probe := self._probe_of(scope)) is not None:
             await probe.answer(scope, send)
@@ -112,7 +110,8 @@ class FreeRoad:
         # Of nobody whose turn has not come it is known that something is paid: who pays has the connections first.
         work_for(lane, Work.FINISH if work is Work.FINISH else Work.BUY)
         if self._asks_nobody(scope, headers, body, lane):
-            await self._app(scope, receive, send)
+            if not await self._numbers.refuse(scope, headers, body, send, lane):
+                await self._app(scope, receive, send)
             return
         if scope["path"].endswith("/passes"):
             question = question_of(scope, body, work)
@@ -147,6 +146,10 @@ class FreeRoad:
             # Always as a page, which asks again by itself: whoever looks here has no script that would.
             await self._refuse(send, ROOM_CROWDED, work, "page")
 
+    def _is_for_all(self, path: str) -> bool:
+        """Whether it is the page or the file of a lane that there is. Whoever invents lanes is told so one by one."""
+        return path.removeprefix("/gate/").removesuffix(".json") in self._door.lane_steps
+
     def _work_of(self, scope: HTTPScope, headers: Mapping[bytes, bytes], body: bytes) -> Work:
         if self._numbers.is_called(scope, headers, body):
             return Work.FINISH
@@ -161,10 +164,11 @@ class FreeRoad:
 
     def _asks_nobody(self, scope: HTTPScope, headers: Mapping[bytes, bytes], body: bytes, lane: str) -> bool:
         """Whether this takes a number for nobody in particular, which comes from what this machine was lent of them: so
-        no database is needed, nor a place. Before the opening it is a lot; and a code may be anybody's.
+        no database is needed, nor a place. Before the opening it is a lot; a code may be anybody's, a lane be invented.
         """
         is_known = b"authorization" in headers or SESSION in headers.get(b"cookie", b"") or b'"code"' in body
-        return scope["path"].endswith("/tickets") and not is_known and lane not in self._door.before_opening
+        is_number = scope["method"] == "POST" and scope["path"] == f"/gate/{lane}/tickets"
+        return is_number and not is_known and lane not in self._door.before_opening
 
     def _probe_of(self, scope: HTTPScope) -> KeptProbe | None:
         """Of which probe this has an answer that others have too. Whoever is on this machine runs the service."""

@@ -7,6 +7,7 @@ import contextlib
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from datetime import timedelta
 from math import inf
 from uuid import UUID
 
@@ -29,6 +30,7 @@ from emeterai.gate.shedding import Shedding
 from emeterai.gate.side_entrance import SideEntrance
 from emeterai.gate.sorting import session_of
 from emeterai.gate.turning_away import Answers
+from emeterai.gate.welcoming import Welcome
 from emeterai.infra import metrics
 from emeterai.infra.bus import Bus
 from emeterai.infra.clock import utc_now
@@ -36,8 +38,12 @@ from emeterai.infra.database import Database
 from emeterai.infra.ids import new_id
 from emeterai.infra.interruption import INTERRUPTIONS
 
+LOTS_BEFORE = timedelta(days=1)
+"""So long before a lane opens whoever signs in to have a lot there needs no pass."""
 _KEYS_MAX = 10_000
 _KEYS_EVERY_S = 2
+FIRST_LOOKS_S = 1.0
+"""A process that begins waits no longer than this for what is decided and whose the keys are."""
 _in_flight = metrics.gauge("emeterai_door_in_flight", "Requests that hold a slot", ["lane"])
 _queued = metrics.gauge("emeterai_door_queued", "Requests that wait for a slot", ["lane"])
 _connections = metrics.gauge("emeterai_door_connections", "Database connections that requests hold", ["lane"])
@@ -83,7 +89,7 @@ class Keeper:
         self.headers: Sequence[tuple[bytes, bytes]] = ()
         passes = Passes(secret)
         self.by_use = RenewedByUse(passes, now_s=clock_s)
-        self.side = SideEntrance(passes=passes)
+        self.welcome, self.side = Welcome(passes), SideEntrance(passes=passes)
         self._pass_of = pass_reader(passes, self._revoked, clock_s=clock_s)
         self._lanes_of_keys: Mapping[bytes, str] = {}
 
@@ -98,32 +104,40 @@ class Keeper:
             answers=Answers(headers),
             numbers=self.numbers,
             lengthen=self.by_use.watched,
+            welcome=self.welcome,
             side=self.side,
         )
 
     @contextlib.asynccontextmanager
     async def keeping(self, db: Database, bus: Bus, *, keys_of: KeysOf = no_keys) -> AsyncIterator[Kept]:
-        """Keep the door inside the block; answers the lanes and their paces."""
+        """Keep the door inside the block; answers the lanes and their paces.
+
+        Whoever comes first meets a door like those of all other processes: one that is begun anew in a rush asks for
+        passes at once, and knows the keys of members, who need none.
+        """
         lanes = Lanes(db, bus)
         await lanes.start()
         paces = Paces(db, lanes)
         connections = ConnectionTurns.of(db)
         self._share(lanes, connections)
+        looks = [asyncio.create_task(look) for look in (paces.look(), self._look_at_keys(db, keys_of))]
         tasks = [
             asyncio.create_task(work)
             for work in (
                 paces.run(),
                 report(db, new_id(), self._reading),
                 every_second(lambda: self._second(lanes, paces, connections)),
-                self._look_at_keys(db, keys_of),
+                self._go_on_looking_at_keys(db, keys_of),
             )
         ]
         try:
+            await asyncio.wait(looks, timeout=FIRST_LOOKS_S)  # one that has failed, or is late, comes again by itself
+            await self._second(lanes, paces, connections)
             yield Kept(lanes, paces)
         finally:
-            for task in tasks:
+            for task in (*looks, *tasks):
                 task.cancel()
-            await asyncio.gather(*tasks, return_exceptions=True)
+            await asyncio.gather(*looks, *tasks, return_exceptions=True)
             await lanes.close()
 
     def _revoked(self) -> Revoked:
@@ -142,9 +156,9 @@ class Keeper:
         self._share(lanes, connections)
         door.passes_needed = frozenset(name for name in lanes.now if paces.now(name).pass_needed)
         now = utc_now()
-        door.before_opening = frozenset(
-            name for name, lane in lanes.now.items() if lane.opens_at is not None and now < lane.opens_at
-        )
+        opens_later = {name: lane.opens_at for name, lane in lanes.now.items() if lane.opens_at and now < lane.opens_at}
+        door.before_opening = frozenset(opens_later)
+        door.lots_are_given = any(opens_at - now <= LOTS_BEFORE for opens_at in opens_later.values())
         self.side.rooms = frozenset(
             name for name, lane in lanes.now.items() if lane.closes_at is None or now < lane.closes_at
         )
@@ -161,12 +175,15 @@ class Keeper:
         return self.door.reading()
 
     async def _look_at_keys(self, db: Database, keys_of: KeysOf) -> None:
+        lanes = dict(await lane_store.read_accounts(db, limit=_KEYS_MAX))
+        found = await keys_of(sorted(lanes)) if lanes else ()
+        self._lanes_of_keys = {digest: lanes[account] for digest, account in found}
+
+    async def _go_on_looking_at_keys(self, db: Database, keys_of: KeysOf) -> None:
         while True:
-            with contextlib.suppress(Refused, *INTERRUPTIONS):
-                lanes = dict(await lane_store.read_accounts(db, limit=_KEYS_MAX))
-                found = await keys_of(sorted(lanes)) if lanes else ()
-                self._lanes_of_keys = {digest: lanes[account] for digest, account in found}
             await asyncio.sleep(_KEYS_EVERY_S)
+            with contextlib.suppress(Refused, *INTERRUPTIONS):
+                await self._look_at_keys(db, keys_of)
 
 
 def pass_reader(passes: Passes, revoked: Callable[[], Revoked], *, clock_s: Callable[[], float] = time.time) -> PassOf:

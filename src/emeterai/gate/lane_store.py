@@ -1,9 +1,9 @@
-"""All SQL of the lanes."""
+"""All SQL of the lanes. One explicit lock: changes come one after another, because the shares of all are one sum."""
 
 from __future__ import annotations
 
-import contextlib
-from collections.abc import Sequence
+from collections.abc import AsyncIterator, Sequence
+from contextlib import asynccontextmanager
 from datetime import datetime
 from typing import Any
 from uuid import UUID
@@ -12,10 +12,13 @@ from emeterai.infra.database import Connection, Database
 
 _KNOWN_TO_ALL_S = 3.0
 """Within so long every steward has looked at the lanes again."""
+_CHANGES = "SELECT number, at, by, lane, before::text, after::text, undoes FROM gate.lane_changes"
+OnRecord = Sequence[tuple[str, str, int]]
+"""Lanes: the name, the JSON, and the number of the change that made each so."""
 
 
-async def read_lanes(db: Database) -> list[tuple[str, str, int]]:
-    """Every lane that is on record: its name, its JSON, and the number of the change that made it so."""
+async def read_lanes(db: Connection | Database) -> OnRecord:
+    """Every lane that is on record."""
     rows = await db.fetch("SELECT name, lane::text, change FROM gate.lanes")
     return [(row["name"], row["lane"], row["change"]) for row in rows]
 
@@ -24,39 +27,22 @@ class OpenedError(Exception):
     """A lane that has been open or has given numbers cannot await a draw."""
 
 
-async def write_change(
-    db: Database,
-    name: str,
-    before: str | None,
-    after: str | None,
-    *,
-    by: str,
-    seen: int,
-    undoes: int | None,
-    draws_at: datetime | None = None,
-) -> tuple[int, datetime] | None:
-    """Change a lane and put the change on record; None when the lane is not what change `seen` made it.
-
-    `draws_at` is the opening time that this change gives it. Raises OpenedError where it would be a draw too late.
+@asynccontextmanager
+async def changing(db: Database) -> AsyncIterator[tuple[Connection, OnRecord]]:
+    """A transaction that alone changes lanes until it ends, and every lane that is on record by then. Whoever only
+    reads waits for nothing.
     """
-    with contextlib.suppress(_OvertakenError):
-        async with db.transaction() as tx:
-            if draws_at is not None:
-                await _await_draw(tx, name, draws_at, is_new=before is None and undoes is None)
-            return await _write(tx, name, before, after, by=by, seen=seen, undoes=undoes)
-    return None
+    async with db.transaction() as tx:
+        await tx.execute("LOCK TABLE gate.lanes IN SHARE ROW EXCLUSIVE MODE")
+        yield tx, await read_lanes(tx)
 
 
-class _OvertakenError(Exception):
-    """Undoes the transaction: somebody else was quicker."""
-
-
-async def _await_draw(tx: Connection, name: str, draws_at: datetime, *, is_new: bool) -> None:
+async def await_draw(tx: Connection, name: str, draws_at: datetime, *, is_new: bool) -> None:
     """A lane opens later. Where its draw is prepared or made that moves nothing: the first holds, the second stands.
 
-    Where none is, the turns that have come and the numbers that were given are of no draw: then it is too late. Where
-    there are none yet the line is taken from whoever moves it: a steward that still knows the lane as open would.
-    A new lane under the name of one that was drawn has had its draw too.
+    Where none is, the turns that have come and the numbers that were given are of no draw: then it is too late, and
+    OpenedError is raised. Where there are none yet the line is taken from whoever moves it: a steward that still knows
+    the lane as open would. A new lane under the name of one that was drawn has had its draw too.
     """
     is_too_late = await tx.fetchval(
         """
@@ -76,9 +62,12 @@ async def _await_draw(tx: Connection, name: str, draws_at: datetime, *, is_new: 
         raise OpenedError
 
 
-async def _write(
-    tx: Connection, name: str, before: str | None, after: str | None, *, by: str, seen: int, undoes: int | None
+async def write_change(
+    tx: Connection, name: str, before: str | None, after: str | None, *, by: str, undoes: int | None
 ) -> tuple[int, datetime]:
+    """Change a lane, inside `changing`, and put the change on record: its number, and when. `after` None: there is no
+    lane any more, or it is as by default.
+    """
     line = await tx.fetchrow(
         """
         INSERT INTO gate.lane_changes (by, lane, before, after, undoes)
@@ -91,36 +80,28 @@ async def _write(
         undoes,
     )
     if after is None:
-        done = await tx.execute("DELETE FROM gate.lanes WHERE name = $1 AND change = $2", name, seen)
-    elif seen == 0:
-        done = await tx.execute(
-            "INSERT INTO gate.lanes (name, lane, change) VALUES ($1, $2::text::jsonb, $3) ON CONFLICT DO NOTHING",
-            name,
-            after,
-            line["number"],
-        )
+        await tx.execute("DELETE FROM gate.lanes WHERE name = $1", name)
     else:
-        done = await tx.execute(
-            "UPDATE gate.lanes SET lane = $2::text::jsonb, change = $3 WHERE name = $1 AND change = $4",
+        await tx.execute(
+            """
+            INSERT INTO gate.lanes (name, lane, change) VALUES ($1, $2::text::jsonb, $3)
+            ON CONFLICT (name) DO UPDATE SET lane = excluded.lane, change = excluded.change
+            """,
             name,
             after,
             line["number"],
-            seen,
         )
-    if done.endswith(" 0"):
-        raise _OvertakenError
     return line["number"], line["at"]
 
 
 async def read_changes(db: Database, *, limit: int) -> Sequence[Any]:
     """The newest changes, newest first."""
-    return await db.fetch(
-        """
-        SELECT number, at, by, lane, before::text, after::text, undoes FROM gate.lane_changes
-        ORDER BY number DESC LIMIT $1
-        """,
-        limit,
-    )
+    return await db.fetch(f"{_CHANGES} ORDER BY number DESC LIMIT $1", limit)
+
+
+async def read_change(db: Database, number: int) -> Any:
+    """One change, however old; None where there is none of this number."""
+    return await db.fetchrow(f"{_CHANGES} WHERE number = $1", number)
 
 
 async def read_accounts(db: Database, *, limit: int) -> list[tuple[UUID, str]]:

@@ -8,10 +8,11 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import re
 from collections.abc import Mapping, Sequence
 from datetime import datetime
 from enum import StrEnum
-from typing import Annotated
+from typing import Annotated, Any
 from uuid import UUID
 
 import msgspec
@@ -28,6 +29,11 @@ LANES_CHANGED = "lanes"
 """The key on the bus."""
 RETAIL, PARTNERS, ENTERPRISES, STAFF = "retail", "partners", "enterprises", "staff"
 _LOOK_AGAIN_S = 1.0
+_SHARES_MAX = 1.000_001
+"""All of it: fractions that people type as per cent do not add up to it exactly."""
+_NUMBER_MAX = 2**63 - 1
+_FIELD = re.compile(r"`\$\.([a-z_]+)`")
+"""Which field a sentence of msgspec is about."""
 _log = structlog.get_logger(__name__)
 
 LANE_UNKNOWN = RefusalKind(
@@ -56,6 +62,12 @@ LANE_CHANGED_SINCE = RefusalKind(
     409,
     "Jalur ini sudah diubah lagi sesudah itu; urungkan dahulu perubahan yang lebih baru.",
     "This lane has been changed again since then; undo the newer changes first.",
+)
+LANE_CHANGE_UNKNOWN = RefusalKind(
+    "lane_change_unknown",
+    404,
+    "Tidak ada perubahan jalur dengan nomor ini; lihat perubahan terbaru di ruang operator.",
+    "There is no change of a lane with this number; see the latest changes in the operator's room.",
 )
 DRAW_TOO_LATE = RefusalKind(
     "draw_too_late",
@@ -216,7 +228,9 @@ class Lanes:
 
     async def look(self) -> None:
         """Read the lanes. Raises what the database raises; the lanes then stay as they were."""
-        rows = await lane_store.read_lanes(self._db)
+        self._know(await lane_store.read_lanes(self._db))
+
+    def _know(self, rows: lane_store.OnRecord) -> None:
         found = {name: _lane_of(text) for name, text, _ in rows}
         self._now = {**DEFAULTS, **found}
         self._numbers = {name: number for name, _, number in rows}
@@ -227,15 +241,16 @@ class Lanes:
         `seen` is the number of the change that the person looked at. Raises `lane_unusable`, `shares_too_large`,
         `lane_changed_meanwhile`, `draw_too_late`.
         """
-        checked = _checked(lane)
-        await self.look()
-        return await self._write(lane.name, checked, by=by, seen=seen)
+        return await self._write(lane.name, _checked(lane), by=by, seen=seen)
 
     async def undoing(self, number: int) -> Undoing:
-        """What undoing a change would do now. Raises `lane_unknown`, `lane_changed_since`, `lane_unusable`."""
-        change = next((one for one in await self.changes(limit=1_000) if one.number == number), None)
-        if change is None:
-            raise LANE_UNKNOWN()
+        """What undoing a change would do now. Raises `lane_change_unknown`, `lane_unknown`, `lane_changed_since`,
+        `lane_unusable`.
+        """
+        row = await lane_store.read_change(self._db, number) if 0 < number <= _NUMBER_MAX else None
+        if row is None:
+            raise LANE_CHANGE_UNKNOWN()
+        change = _change_of(row)
         await self.look()
         now = self._now.get(change.lane)
         return Undoing(change=change, now=now, wanted=change.undone(now), seen=self.number_of(change.lane))
@@ -255,56 +270,38 @@ class Lanes:
 
     async def changes(self, *, limit: int = 50) -> list[Change]:
         """The newest changes of all lanes, newest first."""
-        return [
-            Change(
-                number=row["number"],
-                at=row["at"],
-                by=row["by"],
-                lane=row["lane"],
-                before=_lane_of(row["before"]) if row["before"] else None,
-                after=_lane_of(row["after"]) if row["after"] else None,
-                undoes=row["undoes"],
-            )
-            for row in await lane_store.read_changes(self._db, limit=limit)
-        ]
+        return [_change_of(row) for row in await lane_store.read_changes(self._db, limit=limit)]
 
     async def _write(self, name: str, after: Lane | None, *, by: str, seen: int, undoes: int | None = None) -> Change:
-        """Put a change on record. The lanes are looked at just before, so that `before` is what `seen` made."""
-        self._check_shares(name, after)
-        before = self._now.get(name) if self.number_of(name) else None
-        texts = [msgspec.json.encode(one).decode() if one is not None else None for one in (before, after)]
-        if texts[0] == texts[1]:
-            raise LANE_UNUSABLE(detail="nothing would change")
-        if seen != self.number_of(name):
-            raise LANE_CHANGED_MEANWHILE()
-        is_moved = after is not None and after.opens_at != (before.opens_at if before else None)
-        try:
-            written = await lane_store.write_change(
-                self._db,
-                name,
-                texts[0],
-                texts[1],
-                by=by,
-                seen=seen,
-                undoes=undoes,
-                draws_at=after.opens_at if after is not None and is_moved else None,
-            )
-        except lane_store.OpenedError as error:
-            raise DRAW_TOO_LATE() from error
-        if written is None:
-            raise LANE_CHANGED_MEANWHILE()
-        number, at = written
+        """Put a change on record. What it is checked against nobody else changes before it is written."""
+        async with lane_store.changing(self._db) as (tx, rows):
+            self._know(rows)
+            before = self._now.get(name) if self.number_of(name) else None
+            texts = [msgspec.json.encode(one).decode() if one is not None else None for one in (before, after)]
+            if texts[0] == texts[1]:
+                raise LANE_UNUSABLE(detail="nothing would change")
+            if seen != self.number_of(name):
+                raise LANE_CHANGED_MEANWHILE()
+            self._check_shares(name, after)
+            if after is not None and after.opens_at and after.opens_at != (before.opens_at if before else None):
+                is_new = before is None and undoes is None
+                try:
+                    await lane_store.await_draw(tx, name, after.opens_at, is_new=is_new)
+                except lane_store.OpenedError as error:
+                    raise DRAW_TOO_LATE() from error
+            number, at = await lane_store.write_change(tx, name, texts[0], texts[1], by=by, undoes=undoes)
         _log.info("lane_changed", lane=name, by=by, change=number, undoes=undoes)
         await self.look()
         self._bus.publish([LANES_CHANGED])
         return Change(number=number, at=at, by=by, lane=name, before=before, after=after, undoes=undoes)
 
     def _check_shares(self, name: str, after: Lane | None) -> None:
-        """Raises `shares_too_large`."""
-        will_be = after or DEFAULTS.get(name)
-        others = sum(lane.share for other, lane in self._now.items() if other != name)
-        total = others + (will_be.share if will_be else 0.0)
-        if will_be and total > 1.000_001:
+        """Raises `shares_too_large` for a change that itself makes them so: where they are already, whatever does not
+        raise them is done, or no lever could be pulled until somebody had found out which lane to lower.
+        """
+        was, will_be = (lane.share if lane else 0.0 for lane in (self._now.get(name), after or DEFAULTS.get(name)))
+        total = sum(lane.share for lane in self._now.values()) - was + will_be
+        if will_be > was and total > _SHARES_MAX:
             raise SHARES_TOO_LARGE(percent=round(total * 100))
 
     async def _run(self) -> None:
@@ -320,6 +317,12 @@ class Lanes:
                     _log.warning("lanes_not_seen", error=type(error).__name__)
                 except Exception:  # noqa: BLE001 - lanes as they were are better than none that are looked at again
                     _log.exception("lanes_not_read")
+
+
+async def require_lane(db: Database, name: str) -> None:
+    """For whoever keeps no lanes in memory. Raises `lane_unknown`."""
+    if name not in DEFAULTS and name not in {known for known, _, _ in await lane_store.read_lanes(db)}:
+        raise LANE_UNKNOWN()
 
 
 async def put_account_into_lane(tx: Connection, account_id: UUID, lane: str) -> None:
@@ -345,13 +348,27 @@ def _lane_of(text: str) -> Lane:
     return msgspec.json.decode(text, type=Lane)
 
 
+def _change_of(row: Any) -> Change:
+    return Change(
+        number=row["number"],
+        at=row["at"],
+        by=row["by"],
+        lane=row["lane"],
+        before=_lane_of(row["before"]) if row["before"] else None,
+        after=_lane_of(row["after"]) if row["after"] else None,
+        undoes=row["undoes"],
+    )
+
+
 def _checked(lane: Lane) -> Lane:
     try:
         read = msgspec.convert(msgspec.to_builtins(lane), Lane)
     except msgspec.ValidationError as error:
-        raise LANE_UNUSABLE(detail=str(error)[:200]) from error
+        said = str(error)[:200]
+        found = _FIELD.search(said)
+        raise LANE_UNUSABLE(detail=said, field=found[1] if found else "") from error
     if read.opens_at and read.closes_at and read.closes_at <= read.opens_at:
-        raise LANE_UNUSABLE(detail="it closes before it opens")
+        raise LANE_UNUSABLE(detail="it closes before it opens", field="closes_at")
     if read.ceiling_per_s and read.ceiling_per_s < read.floor_per_s:
-        raise LANE_UNUSABLE(detail="its ceiling is below its floor")
+        raise LANE_UNUSABLE(detail="its ceiling is below its floor", field="ceiling_per_s")
     return read

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from typing import Literal
 from zoneinfo import ZoneInfo
 
 from emeterai.core.brownout import Step
@@ -13,6 +14,7 @@ from emeterai.gate.controller import WHY, Paces
 from emeterai.gate.lanes import LANE_UNUSABLE, Change, Lane, LaneKind, Lanes, changed, in_order
 from emeterai.gate.now import EstimateError, NowFiles, NowServing
 from emeterai.gate.room_page import Words, span_of
+from emeterai.infra.clock import utc_now
 from emeterai.web.formats import ZONE_DEFAULT
 
 _ZONE = ZoneInfo(ZONE_DEFAULT)
@@ -56,10 +58,12 @@ STEPS: Mapping[Step, tuple[str, str]] = {
 @dataclass(frozen=True, slots=True)
 class LaneView:
     """One lane as the room shows it. `wait` is what the last in line is told, None when nobody waits or nobody is told;
-    `estimates` how good what was told has been; `step_number` what rests in this lane, measured or by its lever.
+    `estimates` how good what was told has been; `step_number` what rests in this lane, measured or by its lever;
+    `dates` where its dates have it now, paused or not.
     """
 
     lane: Lane
+    dates: Literal["before_opening", "open", "closed"]
     waiting: int
     inside: int
     per_s: float
@@ -122,6 +126,7 @@ def _lane_view(lane: Lane, paces: Paces, now: NowServing | None) -> LaneView:
     step = Step(max(pace.step, lane.rests_from))
     return LaneView(
         lane,
+        dates=_dates(lane, utc_now()),
         waiting=pace.waiting,
         inside=pace.inside,
         per_s=pace.per_s,
@@ -137,6 +142,12 @@ def _lane_view(lane: Lane, paces: Paces, now: NowServing | None) -> LaneView:
         pass_needed=pace.pass_needed,
         why=[(reason.id, reason.en) for code, reason in WHY.items() if code in pace.reasons],
     )
+
+
+def _dates(lane: Lane, at: datetime) -> Literal["before_opening", "open", "closed"]:
+    if lane.is_open_at(at):
+        return "open"
+    return "closed" if lane.closes_at is not None and lane.closes_at <= at else "before_opening"
 
 
 def fields_of(lane: Lane) -> dict[str, str]:
@@ -171,7 +182,7 @@ def new_lane(fields: Mapping[str, str]) -> Lane:
 
 def _read(name: str, text: str) -> object:
     if "\0" in text:
-        raise LANE_UNUSABLE(detail=f"{name}: {text[:40]!r}")
+        raise LANE_UNUSABLE(detail=f"{name}: {text[:40]!r}", field=name)
     try:
         if name in _FLAGS:
             return text == "ya"
@@ -184,7 +195,7 @@ def _read(name: str, text: str) -> object:
         if name in _TIMES:
             return datetime.fromisoformat(text).replace(tzinfo=_ZONE).astimezone(UTC) if text else None
     except (ValueError, OverflowError) as error:
-        raise LANE_UNUSABLE(detail=f"{name}: {text[:40]!r}") from error
+        raise LANE_UNUSABLE(detail=f"{name}: {text[:40]!r}", field=name) from error
     return text
 
 

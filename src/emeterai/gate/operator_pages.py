@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from typing import Any, Protocol, cast
 from uuid import UUID
 
@@ -13,7 +13,7 @@ from litestar.response import Redirect
 
 from emeterai.core.refusal import Refused
 from emeterai.gate.keeper import Kept
-from emeterai.gate.lanes import Lane
+from emeterai.gate.lanes import DRAW_TOO_LATE, LANE_UNUSABLE, SHARES_TOO_LARGE, Lane
 from emeterai.gate.operator import (
     LEVERS,
     NEW_LEVERS,
@@ -35,6 +35,9 @@ from emeterai.web.pages import Pages
 _CHANGES_SHOWN = 30
 _REFRESH_S = 1
 _DIGITS_MAX = 18
+_WHOLE = "levers"
+"""The form itself, to whoever looks for what is wrong."""
+_FIELD_OF = {SHARES_TOO_LARGE.code: "share", DRAW_TOO_LATE.code: "opens_at"}
 _AT_ONCE = (
     "Jalur ini dibuka untuk semua orang dalam sekitar satu detik, tanpa undian; undian tidak bisa menyusul.",
     "This lane is open to everybody within about a second, without a draw; a draw cannot be added later.",
@@ -95,14 +98,16 @@ class OperatorPages(Controller):
     @post(paths.OPERATOR_NEW)
     async def make(self, request: AnyRequest, staff: Staff) -> Response[Any]:
         """Show what lane there would be; with `confirmed` make it, with its times, with no share of its own yet."""
-        fields = await _fields(request)
+        fields, lanes = await _fields(request), _kept(request).lanes
         try:
             lane = new_lane(fields)
+            if lane.name in lanes.now:
+                raise LANE_UNUSABLE(detail="there is a lane of this name", field="name")
             if not is_confirmed(fields):
                 return ask_first(_pages(request), request, _making(lane))
-            await _kept(request).lanes.change(lane, by=_name_of(staff), seen=0)
+            await lanes.change(lane, by=_name_of(staff), seen=0)
         except Refused as refused:
-            form = Form(fields, (FieldError("name", refused.id, refused.en),))
+            form = _wrong(fields, refused, ("name", *NEW_LEVERS))
             return _pages(request).render(request, "gate/operator_new.html", status_code=refused.kind.status, form=form)
         return _go(paths.operator_lane(lane.name))
 
@@ -126,25 +131,27 @@ class OperatorPages(Controller):
                     "gate/operator_confirm.html",
                     lane=lane,
                     differences=would_change(lane, wanted),
+                    holding=0,
                     fields={key: fields.get(key, "") for key in (*LEVERS, "seen")},
                     action=paths.operator_lane(name),
                     is_undo=False,
                 )
             await lanes.change(wanted, by=_name_of(staff), seen=_seen(fields))
         except Refused as refused:
-            form = Form(fields, (FieldError("share", refused.id, refused.en),))
-            return _levers(request, lane, form, status_code=refused.kind.status)
+            return _levers(request, lane, _wrong(fields, refused, LEVERS), status_code=refused.kind.status)
         return _go(paths.OPERATOR)
 
     @get("/perubahan/{number:int}")
     async def look_back(self, request: AnyRequest, staff: Staff, number: FromPath[int]) -> Response[bytes]:  # noqa: ARG002
         """What undoing a change would do to the lane as it is now, and the button that does it."""
-        undoing = await _kept(request).lanes.undoing(number)
+        kept = _kept(request)
+        undoing = await kept.lanes.undoing(number)
         return _pages(request).render(
             request,
             "gate/operator_confirm.html",
             lane=undoing.now or undoing.wanted,
             differences=would_change(undoing.now, undoing.wanted),
+            holding=kept.paces.now(undoing.change.lane).waiting if undoing.wanted is None else 0,
             fields={"seen": str(undoing.seen)},
             action=paths.operator_change(number),
             is_undo=True,
@@ -175,6 +182,12 @@ def _seen(fields: Mapping[str, str]) -> int:
     """The change that whoever sent a form had looked at; one that there is not where the form does not say it."""
     text = fields.get("seen", "")
     return int(text) if text.isdecimal() and len(text) <= _DIGITS_MAX else -1
+
+
+def _wrong(fields: Mapping[str, str], refused: Refused, names: Collection[str]) -> Form:
+    """A form as it was typed, with what is wrong at the field where it is put right; else at the form as a whole."""
+    at = str(refused.facts.get("field", _FIELD_OF.get(refused.code, "")))
+    return Form(fields, (FieldError(at if at in names else _WHOLE, refused.id, refused.en),))
 
 
 def _making(lane: Lane) -> Question:

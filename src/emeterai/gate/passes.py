@@ -85,6 +85,11 @@ class Pass:
         """Who holds it, as revocations say it."""
         return self.holder if self.is_bound else number_subject(self.number)
 
+    @property
+    def is_of_walk_in(self) -> bool:
+        """Whether its holder walked in while no pass was asked for: it names an account, and no number."""
+        return self.is_bound and not self.number and not self.finish
+
 
 def is_withdrawn(shown: Ticket | Pass, revoked: Revoked) -> bool:
     """Whether the holder of a ticket or a pass is withdrawn, or its number: also one that has become an account's."""
@@ -110,6 +115,11 @@ class Passes:
     def of_ticket(self, ticket: Ticket, now_s: int) -> Pass:
         """The pass of somebody whose turn has come."""
         return Pass(ticket.lane, ticket.number, ticket.holder, now_s, now_s + PASS_LIFE_S)
+
+    def of_walk_in(self, lane: str, account_id: UUID, now_s: int, *, stayed_s: int) -> Pass:
+        """The pass of an account that walked in so long ago: it ends when their stay does."""
+        entered_s = now_s - stayed_s
+        return Pass(lane, 0, self.holder_of(account_id), entered_s, min(now_s + PASS_LIFE_S, entered_s + STAY_S))
 
     def to_finish(self, lane: str, account_id: UUID, now_s: int) -> Pass:
         """The pass of an account with money or a unit in flight, with or without a ticket."""

@@ -9,8 +9,9 @@ import msgspec
 from litestar import Controller, Response, get, post
 from litestar.params import FromPath, JSONBody
 
+from emeterai.gate.passes import PASS_REVOKED
 from emeterai.gate.receipts import RECEIPT_NOT_POSSIBLE, RECEIPT_UNKNOWN, InTime, Receipt
-from emeterai.gate.reception import TICKET_UNKNOWN
+from emeterai.gate.reception import LANE_OF_MEMBERS, TICKET_UNKNOWN
 from emeterai.gate.room_routes import AnyRequest, Gate, Visitor, gate_of
 from emeterai.infra.http import problems
 
@@ -47,7 +48,7 @@ class ReceiptRoutes(Controller):
         operation_id="make_receipt_in_time",
         summary="A signed receipt that you were in line, had paid or had uploaded",
         security=_ANYONE,
-        responses=problems(RECEIPT_NOT_POSSIBLE, TICKET_UNKNOWN),
+        responses=problems(RECEIPT_NOT_POSSIBLE, TICKET_UNKNOWN, LANE_OF_MEMBERS, PASS_REVOKED),
     )
     async def make(self, request: AnyRequest, visitor: Visitor, data: JSONBody[ReceiptWish]) -> Response[ReceiptView]:
         """It names no person; its holder shows who they are by its reference."""
@@ -56,7 +57,7 @@ class ReceiptRoutes(Controller):
             ticket = gate.reception.press.read(data.ticket)
             if ticket is None:
                 raise TICKET_UNKNOWN(room="/")
-            text = gate.receipts.of_ticket(ticket)
+            text = gate.receipts.of_ticket(gate.reception.checked(ticket))
         elif visitor is None or data.id is None:
             raise RECEIPT_NOT_POSSIBLE()
         else:

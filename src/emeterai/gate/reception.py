@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import time
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -18,11 +17,11 @@ import structlog
 
 from emeterai.core.refusal import RefusalKind, Refused
 from emeterai.gate import room_store
-from emeterai.gate.addresses import Addresses, is_of_this_machine, networks_of
 from emeterai.gate.bearers import Bearers
 from emeterai.gate.giver import NumberGiver
 from emeterai.gate.lanes import ENTERPRISES, PARTNERS, RETAIL, STAFF
 from emeterai.gate.lots import Lots
+from emeterai.gate.new_numbers import NewNumbers
 from emeterai.gate.now import NowFiles, NowServing
 from emeterai.gate.passes import PASS_OF_ANOTHER, PASS_REVOKED, Pass, Passes, is_withdrawn, opens_nothing, room_path
 from emeterai.gate.places import TICKET_OF_ANOTHER, Places, is_over
@@ -33,7 +32,6 @@ from emeterai.infra.clock import utc_now
 from emeterai.infra.database import Database
 from emeterai.infra.ids import new_id
 from emeterai.infra.interruption import INTERRUPTIONS
-from emeterai.web import paths
 
 TURN_NOT_REACHED = RefusalKind(
     "turn_not_reached",
@@ -64,20 +62,6 @@ CODE_UNKNOWN = RefusalKind(
     404,
     "Kode ini tidak cocok dengan nomor mana pun di jalur ini; periksa penulisannya.",
     "This code belongs to no number in this lane; check how it is written.",
-)
-NUMBERS_TOO_MANY = RefusalKind(
-    "numbers_too_many",
-    429,
-    "Terlalu banyak nomor diambil dari jaringan ini; masuk dengan akun Anda, atau ulangi dalam {retry_after_s} detik.",
-    "Too many numbers were taken from this network; sign in, or try again in {retry_after_s} seconds.",
-)
-LOTS_TOO_MANY = RefusalKind(
-    "lots_too_many",
-    429,
-    "Dari jaringan ini sudah cukup nomor tanpa akun ikut undian; masuk dengan akun Anda di {sign_in} untuk ikut, atau "
-    "ambil nomor saat jalur dibuka.",
-    "Enough numbers without an account are in the draw from this network; sign in at {sign_in} to take part, or take a "
-    "number when the lane opens.",
 )
 LANE_CLOSED = RefusalKind(
     "lane_closed",
@@ -152,10 +136,11 @@ class Reception:
         self.clock_s = clock_s
         self.press, self.passes, self.now = TicketPress(secret), Passes(secret), NowFiles(folder / "now")
         self.revoked: frozenset[tuple[str, bytes]] = frozenset()
-        self._giver, self._tally, self._addresses = NumberGiver(db, folder), Tally(new_id()), Addresses()
+        self._giver, self._tally = NumberGiver(db, folder), Tally(new_id())
         self._lots, self._bearers = Lots(db, secret), Bearers(db)
         self._renewing = Renewing(self.passes, self._bearers, in_flight)
-        self._places = Places(db, self.press, self._new, bearers=self._bearers)
+        self._numbers = NewNumbers(self._giver, self._lots, self._tally, clock_s=clock_s)
+        self._places = Places(db, self.press, self._numbers.new, bearers=self._bearers)
         self._task: asyncio.Task[None] | None = None
 
     async def start(self) -> None:
@@ -200,7 +185,7 @@ class Reception:
         if account_id is not None and (held is None or held.is_anonymous):
             held = await self._placed(now, account_id, held, is_typed=bool(code))
         if held is None:
-            held = await self._of_nobody(now, address)
+            held = await self._numbers.of_nobody(now, address)
         if is_withdrawn(held, self.revoked):
             raise PASS_REVOKED()
         return self.given(held, now)
@@ -215,11 +200,25 @@ class Reception:
         ticket = self.press.read(shown)
         if ticket is None or ticket.lane != lane:
             raise TICKET_UNKNOWN(room=room_path(lane))
-        if ticket.is_anonymous and lane in OF_MEMBERS:
+        return self.checked(ticket)
+
+    def checked(self, ticket: Ticket) -> Ticket:
+        """A ticket of ours that is good for something. Raises `lane_of_members`, `pass_revoked`."""
+        if ticket.is_anonymous and ticket.lane in OF_MEMBERS:
             raise LANE_OF_MEMBERS(room=room_path(RETAIL))
         if is_withdrawn(ticket, self.revoked):
             raise PASS_REVOKED()
         return ticket
+
+    def refused(self, lane: str, *, shown: str, address: str) -> Refused | None:
+        """What `ticket` would say to one of whom nothing is known, from an address that has had its numbers for now; no
+        number is asked for. None where it has some, where a good ticket is shown, or where there is something else to
+        say. Raises `lane_unknown`.
+        """
+        now = self.now.read(lane)
+        if now.state == "closed" or now.awaits_draw or lane in OF_MEMBERS or self._still_good(now, shown, None):
+            return None
+        return self._numbers.refused(address)
 
     async def enter(self, lane: str, *, account_id: UUID | None, shown: str = "", held: str = "") -> Entered:
         """A pass for whoever holds a ticket whose turn has come, a pass that is still good, or something under way.
@@ -295,22 +294,6 @@ class Reception:
         if account_id is not None and now.turn_of(ticket.number) is not None:
             await self._places.leave(lane, account_id)
 
-    async def _of_nobody(self, now: NowServing, address: str) -> Ticket:
-        """A new number without an account. Before the draw it costs one of few lots, then a part of a rate."""
-        if not now.awaits_draw:
-            networks = () if is_of_this_machine(address) else networks_of(address)
-            if wait_s := self._addresses.take(networks, time.monotonic()):
-                raise NUMBERS_TOO_MANY(retry_after_s=int(wait_s) + 1)
-            return await self._new(now)
-        lot = await self._lots.take(now.lane, address, draw=now.draw.commitment if now.draw else "")
-        if lot is None:
-            raise LOTS_TOO_MANY(sign_in=paths.SIGN_IN, retry_after_s=60)
-        try:
-            return await self._new(now)
-        except BaseException:
-            self._lots.give_back(lot)  # no number, no lot: whoever is refused asks again
-            raise
-
     def _recovered(self, lane: str, code: str) -> Ticket:
         found = self.press.recovered(lane, code)
         if found is None:
@@ -336,21 +319,6 @@ class Reception:
         if not ticket.is_anonymous and account_id is not None and not self._places.is_of(ticket, account_id):
             return None
         return None if is_over(now, ticket) else ticket
-
-    async def _new(self, now: NowServing) -> Ticket:
-        """A new number. Raises `numbers_paused`."""
-        closed_at = now.draw.count if now.draw is not None and now.draw.count is not None else 0
-        number = await self._giver.take(now.lane, above=closed_at)
-        self._tally.gave(now.lane, number)
-        turn = now.turn_of(number)
-        low_s, high_s = (None, None) if turn is None else now.wait_of(turn)
-        return Ticket(
-            now.lane,
-            number,
-            int(self.clock_s() * 1000),
-            low_s=None if high_s is None or low_s is None else int(low_s),
-            high_s=None if high_s is None else int(high_s + 0.999),
-        )
 
     def _may_finish(self, lane: str, account_id: UUID, shown: str) -> bool:
         """Whether whoever has something under way may do so in this lane: everywhere, or where they have a number."""

@@ -146,7 +146,7 @@ class RenewedByUse:
 
     async def _add(self, held: Pass, headers: Mapping[bytes, bytes], start: HTTPResponseStartEvent) -> None:
         said = list(start["headers"])
-        if is_served(start["status"], said) and _is_for_one(said) and not _changes_session(said):
+        if is_served(start["status"], said) and is_for_one(said) and not changes_session(said):
             cookie = await self._cookie(held, headers)
             if cookie:
                 start["headers"] = [*said, (b"set-cookie", cookie.encode())]
@@ -176,12 +176,12 @@ def is_served(status: int, headers: Headers) -> bool:
     return status < 400 and not to_sign_in
 
 
-def _is_for_one(headers: Headers) -> bool:
+def is_for_one(headers: Headers) -> bool:
     """Whether an answer says itself that no cache keeps it for others."""
     said = b",".join(value for name, value in headers if name.lower() == b"cache-control").lower()
     return not _NOT_SHARED.isdisjoint(word.strip() for word in said.split(b",")) and b"public" not in said
 
 
-def _changes_session(headers: Headers) -> bool:
+def changes_session(headers: Headers) -> bool:
     """Whether an answer signs somebody in or out."""
     return any(name.lower() == b"set-cookie" and SESSION in value for name, value in headers)

@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Mapping
 from math import inf
 from typing import Protocol
 
-from litestar.types import HTTPScope, Message, Receive, Send
+from litestar.types import HTTPResponseStartEvent, HTTPScope, Message, Receive, Send
 
 from emeterai.core.admission import Work
 from emeterai.gate.addresses import address_of, is_of_this_machine, networks_of
 from emeterai.gate.budget import Budget
+from emeterai.gate.came_in import Key
 from emeterai.gate.door import Door
 from emeterai.gate.early import Asked
 from emeterai.gate.lanes import RETAIL
@@ -37,14 +38,16 @@ class HeldPass(Protocol):
 
 PassOf = Callable[[Mapping[bytes, bytes]], HeldPass | None]
 """The valid pass that a request's headers carry, or None. It takes microseconds and asks nobody."""
+GivePass = Callable[[HTTPResponseStartEvent, float], bytes]
+"""Has the answer to one who came in so many seconds ago carry a pass; answers who holds it, or nothing."""
 
 
 class Request:
     """One request at the door. Its slot is one of `budget`, and of `part` where its lane has parts."""
 
     __slots__ = (
-        *("acts", "body_bytes", "budget", "door", "held", "is_inside", "is_member", "is_turned_away", "lane", "part"),
-        *("receive", "send", "sort", "until_s", "walked_in", "who", "work"),
+        *("acts", "begun", "body_bytes", "budget", "door", "held", "is_inside", "is_member", "is_person"),
+        *("is_turned_away", "lane", "part", "receive", "send", "sort", "until_s", "walked_in", "who", "work"),
     )
 
     def __init__(self, door: Door, sort: Sort, receive: Receive, send: Send) -> None:
@@ -57,6 +60,8 @@ class Request:
         self.is_inside = False
         self.is_member = False
         """Its key belongs to the lane, whatever address it comes from."""
+        self.is_person = False
+        """It shows a pass, or comes from a browser: only so much of it goes on at once."""
         self.is_turned_away = False
         """By the door, and not by the application."""
         self.who = b""
@@ -66,11 +71,26 @@ class Request:
         self.until_s = inf
         self.held: float | None = None
         """Since when it has had its slot."""
+        self.begun: Key | None = None
+        """Whose it is counted as, of whom only so much goes on at once."""
 
     def give_way(self) -> None:
         """Nothing is known of who asks: others come first."""
         self.sort = of_nobody(self.sort)
         self.work = self.sort.work
+
+    def begins(self) -> bool:
+        """Whether it may ask for a slot: of one person only so many do at once."""
+        if self.is_person and self.who:
+            self.begun = self.door.begins(self.lane, self.who)
+            return self.begun is not None
+        return True
+
+    def ends(self) -> None:
+        """It holds no slot and waits for none any more."""
+        if self.begun is not None:
+            self.door.ends(self.begun)
+            self.begun = None
 
     @property
     def asked(self) -> Asked | None:
@@ -98,26 +118,33 @@ def turned_away(request: Request, work: Work, *, for_room: bool = True) -> None:
     )
 
 
-def watched(request: Request) -> Send:
-    """Its way of answering, which sees whether somebody has come in by it."""
+def watched(request: Request, give_pass: GivePass) -> Send:
+    """Its way of answering, which sees whether somebody has come in by it, and gives whoever is inside a pass."""
     send = request.send
 
     async def send_seen(message: Message) -> None:
-        if message["type"] == "http.response.start":
-            _answered(request, message["status"], message["headers"])
+        if message["type"] == "http.response.start" and _is_of_one_inside(request, message):
+            name = give_pass(message, request.door.stayed_s(request.lane, request.who))
+            if name:
+                request.door.named(request.lane, request.who, name)
         await send(message)
 
     return send_seen
 
 
-def _answered(request: Request, status: int, headers: Iterable[tuple[bytes, bytes]]) -> None:
-    """Whoever is served has come in; who is refused, or sent to sign in, has not, and costs nobody's place."""
-    if not is_served(status, headers):
-        return
+def _is_of_one_inside(request: Request, start: HTTPResponseStartEvent) -> bool:
+    """Whether its sender is inside. Whoever is served has come in; who is refused, or sent to sign in, has not, and
+    costs nobody's place.
+    """
+    if not is_served(start["status"], start["headers"]):
+        return False
     walked_in, request.walked_in = request.walked_in, 0
     door = request.door
-    if request.who and (walked_in or (request.acts and request.lane not in door.passes_needed)):
-        door.seen(request.lane, request.who)
+    if not request.is_inside:
+        if not request.who or not (walked_in or (request.acts and request.lane not in door.passes_needed)):
+            return False
+        door.came_in(request.lane, request.who, is_member=request.is_member)
+    return True
 
 
 def stayed_out(request: Request) -> None:

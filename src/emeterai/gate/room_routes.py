@@ -24,9 +24,10 @@ from emeterai.core.phone import TYPED_LENGTH_MAX
 from emeterai.gate import room_store
 from emeterai.gate.addresses import CallBounds, address_of
 from emeterai.gate.bearers import NUMBER_IN_USE
-from emeterai.gate.carrying import PASS_COOKIE, pass_set_cookie
+from emeterai.gate.carrying import pass_set_cookie, pass_text
 from emeterai.gate.giver import NUMBERS_PAUSED
 from emeterai.gate.lanes import LANE_UNKNOWN
+from emeterai.gate.new_numbers import LOTS_TOO_MANY, NUMBERS_TOO_MANY
 from emeterai.gate.now import NowServing
 from emeterai.gate.passes import PASS_OF_ANOTHER, PASS_REVOKED, Pass
 from emeterai.gate.places import NUMBERS_TAKEN, TICKET_OF_ANOTHER
@@ -36,8 +37,6 @@ from emeterai.gate.reception import (
     LANE_CLOSED,
     LANE_OF_MEMBERS,
     LANE_PAUSED,
-    LOTS_TOO_MANY,
-    NUMBERS_TOO_MANY,
     OF_MEMBERS,
     TICKET_UNKNOWN,
     TURN_NOT_DRAWN,
@@ -64,6 +63,7 @@ from emeterai.infra.http import problems
 from emeterai.infra.secrets import local_secret
 from emeterai.infra.settings import Settings
 from emeterai.web import paths
+from emeterai.web.credentials import headers_of
 
 TICKET_LIFE_S = 400 * 86_400
 """A lane can be joined long before it opens, and a place must not be lost before its turn: as long as browsers keep any
@@ -146,7 +146,7 @@ class Showing(msgspec.Struct, forbid_unknown_fields=True, frozen=True):
 
 
 class Holding(msgspec.Struct, forbid_unknown_fields=True, frozen=True):
-    """What a person holds. What is left out is taken from the browser's cookies."""
+    """What a person holds. What is left out is taken from the header `emeterai-pass` and the browser's cookies."""
 
     ticket: Annotated[str, _text("A ticket", 200)] = ""
     held: Annotated[str, _text("A pass that is to be renewed", 200)] = ""
@@ -321,7 +321,7 @@ async def take_pass(
         lane,
         account_id=id_of(visitor),
         shown=shown or ticket_shown(request, lane),
-        held=held or request.cookies.get(PASS_COOKIE, ""),
+        held=held or pass_text(headers_of(request.scope)),
     )
     return entered.granted, entered.text
 

@@ -9,7 +9,6 @@ more urgent. What takes no file has a small body, or is refused.
 from __future__ import annotations
 
 import asyncio
-import hashlib
 import time
 from collections.abc import Awaitable, Callable, Mapping
 from math import inf
@@ -20,30 +19,20 @@ from litestar.types import ASGIApp, HTTPReceiveMessage, HTTPScope, Message, Rece
 
 from emeterai.core.admission import Work
 from emeterai.core.refusal import RefusalKind, Refused
-from emeterai.gate.door import INSIDE_S, PAYMENTS, Door
+from emeterai.gate.door import INSIDE_S, Door
 from emeterai.gate.early import Early
 from emeterai.gate.free_road import FreeRoad
 from emeterai.gate.kept_page import KeptPage
-from emeterai.gate.lanes import RETAIL, STAFF
+from emeterai.gate.lanes import RETAIL
 from emeterai.gate.late_bodies import SMALL_BODY_BYTES, Late, LateBodies
 from emeterai.gate.listening import TEMPO, Gone, Incoming, Tempo
-from emeterai.gate.office import Office, office_session
 from emeterai.gate.passes import PASS_NEEDED, room_path
 from emeterai.gate.remembered import Remembered
 from emeterai.gate.renewing import Lengthen, as_it_is
-from emeterai.gate.request import (
-    PassOf,
-    Request,
-    body_bytes_of,
-    form_of,
-    network_of,
-    stayed_out,
-    turned_away,
-    watched,
-)
+from emeterai.gate.request import PassOf, Request, body_bytes_of, form_of, network_of, stayed_out, turned_away
 from emeterai.gate.room_crowd import Numbers
 from emeterai.gate.side_entrance import SideEntrance
-from emeterai.gate.sorting import Needs, asks_to_wait, seconds_of, session_of, sort_of
+from emeterai.gate.sorting import Needs, asks_to_wait, sort_of
 from emeterai.gate.turning_away import (
     CROWDED,
     ENTRANCE_CROWDED,
@@ -54,22 +43,23 @@ from emeterai.gate.turning_away import (
     after_body,
     come_again_s,
 )
+from emeterai.gate.ways_in import LaneOfKey, Way, WaysIn
+from emeterai.gate.welcoming import Welcome
 from emeterai.infra import metrics
 from emeterai.infra.lane import deadline, lift_deadline, work_for
 from emeterai.web import paths
-from emeterai.web.credentials import bearer_in, headers_of
+from emeterai.web.credentials import headers_of
 
-_API_KEY = "emk_"
 _outcomes = metrics.counter("emeterai_door_requests", "Requests at the door", ["lane", "work", "outcome"])
 _LANES_MEASURED_MAX = 64
-_KNOWN_S, _KNOWN_MAX = 3_600.0, 100_000
-"""So long, and so many in each process, it is remembered who was answered as themselves."""
 _NO_SIGN_OF_LOAD = (RESTING, PASS_NEEDED, SENDING_CROWDED)
 """Refusals that say nothing of how much there is to do: a stranger could have any number of them."""
 
 
 class Shedding:
-    """Wraps an ASGI application. `lane_of_key` knows the lane of an API key by the SHA-256 of its token."""
+    """Wraps an ASGI application. `lane_of_key` knows the lane of an API key; `known` are those who were answered as
+    themselves.
+    """
 
     def __init__(
         self,
@@ -77,23 +67,29 @@ class Shedding:
         door: Door,
         *,
         pass_of: PassOf,
-        lane_of_key: Callable[[bytes], str | None] = lambda _: None,
+        lane_of_key: LaneOfKey = lambda _: None,
         answers: Answers | None = None,
         numbers: Numbers | None = None,
         tempo: Tempo = TEMPO,
         lengthen: Lengthen = as_it_is,
+        welcome: Welcome | None = None,
         side: SideEntrance | None = None,
         known: Remembered | None = None,
     ) -> None:
         self._app = app
         self._door = door
-        self._pass_of = pass_of
-        self._lane_of_key = lane_of_key
         self._answers = answers or Answers()
-        self._tempo, self._lengthen, self._late = tempo, lengthen, LateBodies(tempo)
-        self._side, self._office, self._early = side or SideEntrance(), Office(), Early(clock=time.monotonic)
+        self._tempo, self._late, self._early = tempo, LateBodies(tempo), Early(clock=time.monotonic)
         door.shared.append(self._late.bodies.slots)
-        self._known = known or Remembered(lasts_s=_KNOWN_S, most=_KNOWN_MAX)
+        self._ways = WaysIn(
+            door,
+            pass_of=pass_of,
+            lane_of_key=lane_of_key,
+            lengthen=lengthen,
+            welcome=welcome,
+            side=side,
+            known=known,
+        )
         self._front = KeptPage(app)
         self._free = FreeRoad(app, door, numbers, self._answers, self._late)
         self._counted: dict[tuple[str, Work, str], Any] = {}
@@ -116,32 +112,30 @@ class Shedding:
         if SMALL_BODY_BYTES < request.body_bytes < inf and not sort.takes_file:
             await self._refuse_size(request, scope, headers)
             return
-        self._recognise(request, headers)
+        self._ways.recognise(request, headers)
         if request.asked is not None:
             # Before anybody is counted: who is held back here is not inside, and uses up nobody's way in.
             await self._early.wait(request.asked, until_s=request.until_s)
-        may_come = self._may_come(request) or self._may_sign_in(request, scope)
+        way = self._ways.way_of(request, scope)
+        self._ways.take(request, way, headers)
         work_for(request.lane, request.urgency, until_s=request.until_s)
         if self._is_for_everybody(request, scope, headers):
             await self._front.answer(scope, receive, send)
             return
-        if not request.is_inside:
-            request.send = watched(request)
         try:
-            await self._let_in(request, scope, headers, may_come=may_come)
+            await self._let_in(request, scope, headers, way)
         finally:
             stayed_out(request)
+            request.ends()
 
-    async def _let_in(
-        self, request: Request, scope: HTTPScope, headers: Mapping[bytes, bytes], *, may_come: bool
-    ) -> None:
+    async def _let_in(self, request: Request, scope: HTTPScope, headers: Mapping[bytes, bytes], way: Way) -> None:
         """Each request its way."""
         sort = request.sort
-        if not may_come:
+        if way is Way.ROOM:
             await self._send_to_room(request, scope, headers)
         elif self._door.step_in(request.lane) >= sort.rests_from:
             await self._refuse(request, scope, headers, RESTING)
-        elif request.budget is self._door.strangers and not self._office.may_ask(scope):
+        elif request.budget is self._door.strangers and not self._ways.office.may_ask(scope):
             await self._refuse(request, scope, headers, CROWDED)
         elif sort.needs is Needs.WAIT:
             await self._wait(request, scope, headers)
@@ -149,64 +143,6 @@ class Shedding:
             await self._take_in(request, scope, headers)
         else:
             await self._serve(request, scope, headers)
-
-    def _recognise(self, request: Request, headers: Mapping[bytes, bytes]) -> None:
-        """Find the lane, the class and the deadline of a request, and who asks."""
-        sort = request.sort
-        bearer, cookie = bearer_in(headers) or "", headers.get(b"cookie", b"")
-        held = self._pass_of(headers) if b"emeterai_pass" in cookie or b"emeterai-pass" in headers else None
-        if (timeout_s := seconds_of(headers.get(b"x-request-timeout"))) is not None:
-            request.until_s = time.monotonic() + timeout_s
-        if sort.is_machine:
-            request.lane, request.part = STAFF, PAYMENTS
-        elif sort.needs is Needs.OFFICE:
-            self._recognise_staff(request, headers)
-        elif held is not None:
-            request.lane, request.who, request.is_inside = held.lane, held.subject, True
-            request.send = self._lengthen(held, request.sort, headers, request.send)
-            if held.finish and request.work is not Work.FINISH:
-                request.work = Work(request.work - 1)
-        elif bearer.startswith(_API_KEY):
-            digest = hashlib.sha256(bearer.encode("latin-1")).digest()
-            lane, request.who = self._lane_of_key(digest), digest
-            request.lane, request.is_member = lane or RETAIL, lane is not None
-        else:
-            request.who = session_of(headers)
-
-    def _may_come(self, request: Request) -> bool:
-        """Whether this needs no pass, or its sender has one, or one is not asked for now."""
-        sort, door = request.sort, self._door
-        if sort.is_machine or sort.needs is Needs.OFFICE:
-            return True
-        # Who came in while no pass was asked for stays inside.
-        request.is_inside = request.is_inside or (bool(request.who) and door.knows(request.lane, request.who))
-        if request.is_inside:
-            door.seen(request.lane, request.who)
-            return True
-        if sort.work is Work.FINISH and not (request.is_member or self._known.knows(request.who)):
-            request.give_way()
-            request.send = self._known.watched(request.who, request.send)
-        if sort.stays and not (sort.needs is Needs.ENTRY and request.lane in door.before_opening):
-            request.walked_in = door.walks_in(request.lane)
-            return request.walked_in > 0
-        return True
-
-    def _recognise_staff(self, request: Request, headers: Mapping[bytes, bytes]) -> None:
-        """Whoever is known to be of staff goes in by their lane; everybody else by the places of strangers."""
-        session = office_session(headers)
-        if self._office.knows(session):
-            request.lane = STAFF
-        else:
-            request.budget, request.work = self._door.strangers, Work.BROWSE
-        request.send = self._office.watched(session, request.send)
-
-    def _may_sign_in(self, request: Request, scope: HTTPScope) -> bool:
-        """Whether one without a pass may say who they are. It makes nobody come in, whatever session they show."""
-        sort = request.sort
-        if not sort.signs_in or self._door.step_in(request.lane) >= sort.rests_from or not self._side.lets_in(scope):
-            return False
-        request.who, request.send = b"", self._side.watched(request.send)
-        return True
 
     def _is_for_everybody(self, request: Request, scope: HTTPScope, headers: Mapping[bytes, bytes]) -> bool:
         """Whether this is a look at the front page that shows nobody's name: who is a stranger here, or, while a pass
@@ -228,6 +164,9 @@ class Shedding:
                 else:
                     await self._refuse_size(request, scope, headers)
                 return
+        if not request.begins():
+            await self._refuse(request, scope, headers, CROWDED, for_room=False)
+            return
         budget, part = request.budget, request.part or request.lane
         asked_s, gone = time.monotonic(), Gone(first)
         request.receive, deadline().gone = gone.receive, gone.left
@@ -299,7 +238,8 @@ class Shedding:
         `service_crowded`.
         """
         asked_s, work = time.monotonic(), Work(max(Work.FINISH, request.work - 1))
-        if not await request.budget.enter(request.part or request.lane, work, until_s=request.until_s):
+        part, until_s = request.part or request.lane, request.until_s
+        if not (request.begins() and await request.budget.enter(part, work, until_s=until_s)):
             raise self._refused_inside(request, work, CROWDED)
         request.held = time.monotonic()
         self._admitted(request, request.held - asked_s)
@@ -308,7 +248,7 @@ class Shedding:
         """The refusal of a request that the application is already reading."""
         turned_away(request, work)
         self._count(request, "refused")
-        return kind(retry_after_s=self._door.retry_after_s(work))
+        return kind(retry_after_s=self._door.retry_after_s(work, is_inside=request.is_inside))
 
     async def _wait(self, request: Request, scope: HTTPScope, headers: Mapping[bytes, bytes]) -> None:
         """It waits for news: a place among those who wait is all that it holds."""
@@ -327,6 +267,7 @@ class Shedding:
 
     def _leave(self, request: Request, status: int, *, is_sent_away: bool = False) -> None:
         """Give the slot back. What somebody else's outage cost (`is_sent_away`) is no sign of how much we can do."""
+        request.ends()
         if request.held is not None:
             took_s, request.held = time.monotonic() - request.held, None
             part = request.part or request.lane
@@ -337,11 +278,11 @@ class Shedding:
 
     async def _send_to_room(self, request: Request, scope: HTTPScope, headers: Mapping[bytes, bytes]) -> None:
         """A browser goes to the waiting room, or gets a pass to finish and asks again; a program is told where."""
-        room = room_path(self._side.lane_of(request.lane, headers))
+        room = room_path(self._ways.side.lane_of(request.lane, headers))
         if form_of(scope, headers) == "json":
             await self._refuse(request, scope, headers, PASS_NEEDED, room=room)
             return
-        if cookie := await self._side.finishing(scope, headers):
+        if cookie := await self._ways.side.finishing(scope, headers):
             again = self._answers.once_more
             await self._answer_late(request, scope, lambda send: again(send, scope, cookie))
             return
@@ -349,11 +290,19 @@ class Shedding:
         await self._answer_late(request, scope, lambda send: self._answers.to_room(send, room))
 
     async def _refuse(
-        self, request: Request, scope: HTTPScope, headers: Mapping[bytes, bytes], kind: RefusalKind, *, room: str = ""
+        self,
+        request: Request,
+        scope: HTTPScope,
+        headers: Mapping[bytes, bytes],
+        kind: RefusalKind,
+        *,
+        room: str = "",
+        for_room: bool = True,
     ) -> None:
-        turned_away(request, request.work, for_room=kind not in _NO_SIGN_OF_LOAD)
+        turned_away(request, request.work, for_room=for_room and kind not in _NO_SIGN_OF_LOAD)
         self._count(request, "sent_to_room" if kind is PASS_NEEDED else "refused")
-        retry_after_s, form = self._door.retry_after_s(request.urgency), form_of(scope, headers)
+        retry_after_s = self._door.retry_after_s(request.urgency, is_inside=request.is_inside)
+        form = form_of(scope, headers)
         self._told(request, retry_after_s)
 
         async def answer(send: Send) -> None:

@@ -1,5 +1,5 @@
-"""What an operator has to see of the lines without looking for it: one that stands, news that is old, and as numbers
-what people of each lane are told.
+"""What an operator has to see of the lines without looking for it: one that stands, news that is old, people whom a
+forgotten pause holds; and as numbers what people of each lane are told.
 
 Each web process looks at the files that people see, so it notices as well when no steward runs, and every machine says
 the same, whichever steward moves the line. It measures by its own clock how long something has stayed as it is: a clock
@@ -33,6 +33,9 @@ _rests = metrics.gauge_latest(
     "What rests in a lane, as measured or by its lever: 0 nothing, 7 stamping",
     ["lane"],
 )
+_held = metrics.gauge_latest(
+    "emeterai_gate_held_people", "People who wait in a lane that nothing but its pause holds back", ["lane"]
+)
 _NOT_TOLD = nan, nan
 
 
@@ -51,11 +54,11 @@ class LineWatch:
         before, self._since = self._since, {}
         old, still = [0.0], [0.0]
         for lane in {lane for _, lane in before} - seen.keys():
-            _tell(lane, _NOT_TOLD, step=0)  # a lane that is no more is shown for as long as the process lives
+            _tell(lane, _NOT_TOLD, step=0, held=0)  # a lane that is no more is shown for as long as the process lives
         for lane, now in seen.items():
             if now is not None:
-                is_open = now.state == "open"
-                _tell(lane, now.wait_of(now.last_turn) if is_open else _NOT_TOLD, step=now.brown_out)
+                wait_s = now.wait_of(now.last_turn) if now.state == "open" else _NOT_TOLD
+                _tell(lane, wait_s, step=now.brown_out, held=_held_by_pause(now))
             old.append(self._unchanged_s(before, ("news", lane), None if now is None else now.updated_at))
             if now is not None and now.state == "open" and now.last_turn > now.now_serving:
                 still.append(self._unchanged_s(before, ("turn", lane), now.now_serving))
@@ -80,10 +83,17 @@ class LineWatch:
         return now_s - since_s
 
 
-def _tell(lane: str, wait_s: tuple[float, float | None], *, step: int) -> None:
+def _held_by_pause(now: NowServing) -> int:
+    """How many wait in a lane that somebody has to let go again. One that was drawn and is put off opens by itself."""
+    is_put_off = now.opens_at is not None and now.updated_at < now.opens_at
+    return max(0, now.last_turn - now.now_serving) if now.state == "paused" and not is_put_off else 0
+
+
+def _tell(lane: str, wait_s: tuple[float, float | None], *, step: int, held: int) -> None:
     for bound, bound_s in zip(("low", "high"), wait_s, strict=True):
         _wait_s.labels(lane, bound).set(inf if bound_s is None else bound_s)
     _rests.labels(lane).set(step)
+    _held.labels(lane).set(held)
 
 
 @contextlib.asynccontextmanager

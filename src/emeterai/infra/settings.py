@@ -12,8 +12,9 @@ import msgspec
 
 PREFIX = "EMETERAI_"
 
-Port = Annotated[int, msgspec.Meta(ge=1, le=65_535)]
-PortOrZero = Annotated[int, msgspec.Meta(ge=0, le=65_535)]
+_PORT_MAX = 65_535
+Port = Annotated[int, msgspec.Meta(ge=1, le=_PORT_MAX)]
+PortOrZero = Annotated[int, msgspec.Meta(ge=0, le=_PORT_MAX)]
 Count = Annotated[int, msgspec.Meta(ge=1, le=1_000_000_000)]
 Seconds = Annotated[float, msgspec.Meta(ge=0.1, le=1e9)]
 Rupiah = Annotated[int, msgspec.Meta(ge=0, le=1_000_000_000)]
@@ -102,7 +103,7 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     notification_months_kept: Annotated[int, msgspec.Meta(ge=1, le=9_999)] = 24
     """Raw notifications of payment providers leave the database as whole months after so many."""
     sandbox_port: PortOrZero = 0
-    """The sandbox payment provider's port; 0: the web port plus one."""
+    """The sandbox payment provider's port; 0: the one after the web port, or before the very last."""
     sandbox_public_url: str = ""
     """How people's browsers reach the sandbox's pay page; empty: `http://HOST:SANDBOX_PORT`."""
     payment_providers: str = "sandbox"
@@ -177,9 +178,14 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
         return not (self.mark_file and (self.certificate_file or self.pkcs11_module))
 
     @property
+    def sandbox_port_used(self) -> int:
+        """Where the sandbox payment provider listens: as set, or beside the web port."""
+        return self.sandbox_port or self.port + (1 if self.port < _PORT_MAX else -1)
+
+    @property
     def sandbox_url(self) -> str:
-        """Where the sandbox payment provider listens, for programs on this machine."""
-        return f"http://{self.host}:{self.sandbox_port or self.port + 1}"
+        """How programs on this machine reach the sandbox payment provider."""
+        return f"http://{self.host}:{self.sandbox_port_used}"
 
     @property
     def payment_provider_names(self) -> tuple[str, ...]:

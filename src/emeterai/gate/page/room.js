@@ -5,8 +5,8 @@ const num = n => n != null ? n.toLocaleString('id-ID') : '–', put = (i, t) => 
 const tell = (i, id, en) => {
   const e = $(i);
   e.hidden = !id;
-  if (e.dataset.t === id) return;
-  e.dataset.t = id;
+  if (e.t === id) return;
+  e.t = id;
   e.textContent = id;
   if (en) { const s = document.createElement('small'); s.lang = 'en'; s.append(en); e.append(' ', s) }
 };
@@ -61,7 +61,7 @@ const keep = t => {
 const take = async code => {
   asked = code ? post('/tickets', { code }) : asked || post('/tickets');
   keep(await asked.finally(() => { asked = 0 }));
-  $('acc').hidden = 1; tell('err', ''); rung = false;
+  $('acc').hidden = 1; tell('err', ''); rung = 0;
 };
 const turnOf = async () => {
   const d = now.draw;
@@ -77,7 +77,7 @@ const turnOf = async () => {
 };
 const ring = () => {
   if (rung) return;
-  rung = true;
+  rung = 1;
   document.title = '★ Giliran Anda! ' + title;
   if (!sound) return;
   const o = sound.createOscillator();
@@ -85,7 +85,7 @@ const ring = () => {
 };
 const draw = async late => {
   const st = now.state, t = await turnOf(), left = t ? t - now.now_serving : 0, ahead = Math.max(0, left - 1), w = t ? wait(left, now.turns_per_s) : [0, null];
-  const over = t && t < now.grace_from, go = t && !over && t <= now.now_serving && st === 'open';
+  const over = t && t < now.grace_from, go = t && !over && left <= 0 && st === 'open';
   const head = over ? ['Giliran Anda sudah lama lewat.', 'Your turn was long ago.'] : go ? ['Giliran Anda!', 'It is your turn!']
     : st === 'before_opening' ? ['Belum dibuka. Anda ikut undian.', 'Not open yet. You are in the draw.']
     : st === 'paused' ? ['Dihentikan sementara.', 'Paused for now.'] : st === 'closed' ? ['Sudah ditutup.', 'Closed.']
@@ -93,10 +93,10 @@ const draw = async late => {
   tell('h', ...head);
   put('n', num(mine.n)); put('t', num(t)); put('s', num(now.now_serving)); put('a', t ? num(ahead) : '–'); put('c', mine.c);
   $('code').hidden = !mine.c; $('in').hidden = !go; $('new').hidden = !over; $('call').hidden = !now.calls || go || over || st === 'closed';
-  const m = now.message;
+  const m = now.message, y = now.why;
   tell('msg', m && (m.id || m.en), m && m.en);
-  tell('why', now.why && now.why.id, now.why && now.why.en);
-  tell('open', st === 'before_opening' && now.opens_at ? 'Dibuka ' + new Date(now.opens_at).toLocaleString('id-ID', { dateStyle: 'long', timeStyle: 'short', timeZone: 'Asia/Jakarta' }) + ' WIB' : '', '');
+  tell('why', y && y.id, y && y.en);
+  tell('open', st === 'before_opening' && now.opens_at ? 'Dibuka ' + new Date(now.opens_at).toLocaleString('id-ID', { dateStyle: 'long', timeStyle: 'short', timeZone: 'Asia/Jakarta' }) + ' WIB' : '');
   tell('late', late ? 'Kabar ini sudah ' + late + ' detik. Tempat Anda tetap.' : '', 'This news is ' + late + ' seconds old. Your place is safe.');
   if (go) ring(); else document.title = head[0] + ' – ' + title;
   const say = [...head, ...(m ? [m.id, m.en] : [])].join(' / ');
@@ -107,10 +107,12 @@ const look = async () => {
   clearTimeout(timer);
   let s = 5;
   try {
-    if (!mine) await take();
     const a = await fetch(here + '.json');
-    if (!a.ok) throw {};
+    // Gone with its lane: there it is said, and asked no more.
+    if (a.status === 404) return location = here + '/giliran';
+    if (!a.ok) throw await a.json();
     now = await a.json();
+    if (!mine) await take();
     const at = Date.parse(a.headers.get('date')), old = (at - Date.parse(now.updated_at)) / 1000;
     s = await draw(old > 15 ? Math.round(old) : 0);
     if (now.state === 'before_opening') s = now.opens_at ? Math.max(20, (Date.parse(now.opens_at) - at) / 1000) : null;
@@ -124,6 +126,6 @@ $('new').onclick = doing(async () => { keep(null); await look() });
 $('leave').onsubmit = doing(async () => { await post('/leave'); keep(null); location = '/' });
 $('find').onsubmit = doing(async f => { await take(f.code.value); await look() });
 $('call').onsubmit = doing(async f => { const to = f.to.value; await post('/calls', /@/.test(to) ? { email: to } : { phone: to }); tell('called', 'Baik, Anda akan kami panggil.', 'We shall call you.') });
-$('sound').onchange = e => { sound = e.target.checked ? new AudioContext() : null };
-document.onvisibilitychange = () => { if (!document.hidden) look() };
+$('sound').onchange = e => { sound = e.target.checked && new AudioContext() };
+document.onvisibilitychange = () => document.hidden || look();
 look();
