@@ -11,9 +11,9 @@ from pathlib import Path
 import msgspec
 import pytest
 from post_office import KEY, PostOffice, desk, open_office
-from waiting_people import DRAWN, NOT_DRAWN, OPEN, changed, publish
+from waiting_people import DRAWN, NOT_DRAWN, OPEN, changed, make_lane, publish
 
-from emeterai.gate import call_store, callers, calls, lane_store
+from emeterai.gate import call_store, callers, calls
 from emeterai.gate import now as now_file
 from emeterai.gate.callers import call_words, callers_of
 from emeterai.gate.lanes import Lane
@@ -162,9 +162,7 @@ async def test_when_a_lane_is_closed_for_good_the_addresses_are_deleted(
 ) -> None:
     """Not at once: it may have been closed by mistake."""
     lane = Lane(name="retail", title="Umum", closes_at=utc_now() - closed_for)
-    await lane_store.write_change(
-        db, "retail", None, msgspec.json.encode(lane).decode(), by="operator", seen=0, undoes=None
-    )
+    await make_lane(db, lane)
     publish(tmp_path, changed(OPEN, state="closed", closes_at=lane.closes_at))
     await call_store.add_call(db, "retail", 150, 150, "warga@contoh.id")
     await call_store.add_call(db, "retail", 151, None, phone="+6281234567890")

@@ -5,11 +5,10 @@ from __future__ import annotations
 from datetime import timedelta
 from pathlib import Path
 
-import msgspec
 import pytest
-from waiting_people import DRAWN, OPEN, changed, publish
+from waiting_people import DRAWN, OPEN, changed, make_lane, publish, take_lane_back
 
-from emeterai.gate import call_store, callers, calls, lane_store
+from emeterai.gate import call_store, callers, calls
 from emeterai.gate.callers import CallError
 from emeterai.gate.calls import Calls
 from emeterai.gate.lanes import Lane
@@ -46,25 +45,16 @@ async def waiting(db: Database) -> list[tuple[str, int]]:
     return [tuple(row) for row in rows]
 
 
-async def make(db: Database, lane: Lane) -> int:
-    """Make a lane as an operator does; answers the number of the change."""
-    text = msgspec.json.encode(lane).decode()
-    written = await lane_store.write_change(db, lane.name, None, text, by="operator", seen=0, undoes=None)
-    assert written is not None
-    return written[0]
-
-
 @pytest.mark.parametrize(("taken_back_for", "kept"), [(timedelta(hours=23), 1), (timedelta(hours=25), 0)])
 async def test_when_a_lane_is_no_more_the_addresses_are_deleted(
     db: Database, tmp_path: Path, taken_back_for: timedelta, kept: int
 ) -> None:
     """Not at once: it may have been taken back by mistake. Those of other lanes stay, on a machine without any file."""
     for name in ("cpns-2026", "cpns-2027"):
-        number = await make(db, Lane(name=name, title="CPNS"))
+        number = await make_lane(db, Lane(name=name, title="CPNS"))
         await call_store.add_call(db, name, 7, None, phone=PHONE)
     await call_store.add_call(db, "retail", 7, 7, "warga@contoh.id")
-    text = await db.fetchval("SELECT lane::text FROM gate.lanes WHERE name = 'cpns-2027'")
-    await lane_store.write_change(db, "cpns-2027", text, None, by="operator", seen=number, undoes=number)
+    await take_lane_back(db, "cpns-2027", number)
     await db.fetch("ALTER TABLE gate.lane_changes DISABLE TRIGGER lane_changes_immutable")
     await db.fetch("UPDATE gate.lane_changes SET at = now() - $1::interval", taken_back_for)
     assert 0 == await Calls(db, NowFiles(tmp_path / "now"), []).call_due()
@@ -74,7 +64,7 @@ async def test_when_a_lane_is_no_more_the_addresses_are_deleted(
 
 async def test_a_lane_that_closes_while_its_line_stands_keeps_no_address(db: Database, tmp_path: Path) -> None:
     """What is published of a line that nobody can move says for ever that it has not been opened."""
-    await make(db, Lane(name="cpns-2026", title="CPNS", closes_at=utc_now() - timedelta(hours=25)))
+    await make_lane(db, Lane(name="cpns-2026", title="CPNS", closes_at=utc_now() - timedelta(hours=25)))
     publish(tmp_path, changed(OPEN, lane="cpns-2026", state="before_opening"))
     await call_store.add_call(db, "cpns-2026", 7, None, phone=PHONE)
     assert 0 == await Calls(db, NowFiles(tmp_path / "now"), []).call_due()

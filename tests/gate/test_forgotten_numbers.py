@@ -6,9 +6,9 @@ from datetime import timedelta
 
 import msgspec
 import pytest
-from waiting_people import AT, OPEN, SEED, changed
+from waiting_people import AT, OPEN, SEED, changed, make_lane, take_lane_back
 
-from emeterai.gate import bearer_store, call_store, lane_store, over_store, room_store
+from emeterai.gate import bearer_store, call_store, over_store, room_store
 from emeterai.gate.bearers import forget_numbers
 from emeterai.gate.lanes import Lane
 from emeterai.gate.over_store import Bounds
@@ -123,10 +123,7 @@ async def called(db: Database, lane: str, number: int, state: str) -> None:
 
 async def taken_back(db: Database, name: str, *, days: int) -> None:
     """A lane that an operator made and took back so long ago."""
-    text = msgspec.json.encode(Lane(name=name, title="Umum")).decode()
-    made = await lane_store.write_change(db, name, None, text, by="operator", seen=0, undoes=None)
-    assert made is not None
-    await lane_store.write_change(db, name, text, None, by="operator", seen=made[0], undoes=made[0])
+    await take_lane_back(db, name, await make_lane(db, Lane(name=name, title="Umum")))
     await db.fetch("ALTER TABLE gate.lane_changes DISABLE TRIGGER lane_changes_immutable")
     await db.fetch("UPDATE gate.lane_changes SET at = now() - make_interval(days => $2) WHERE lane = $1", name, days)
 
@@ -200,8 +197,7 @@ async def test_of_a_lane_that_is_no_more_nothing_is_kept(db: Database) -> None:
 async def test_a_lane_that_is_open_again_is_not_forgotten(db: Database) -> None:
     """What an operator says of a lane counts, also while its line stands and its file says that it is closed."""
     await room(db, "cpns-2026", grace_from=1, state="closed", closes_at=utc_now() - timedelta(days=8))
-    text = msgspec.json.encode(Lane(name="cpns-2026", title="CPNS")).decode()
-    await lane_store.write_change(db, "cpns-2026", None, text, by="operator", seen=0, undoes=None)
+    await make_lane(db, Lane(name="cpns-2026", title="CPNS"))
     await places(db, "cpns-2026", 5)
     assert 0 == await forget_numbers(db)
     assert [("cpns-2026", 5)] == await places_left(db)

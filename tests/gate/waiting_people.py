@@ -11,6 +11,7 @@ from uuid import UUID
 import msgspec
 
 from emeterai.core.draw import commitment_of
+from emeterai.gate import lane_store
 from emeterai.gate.conductor import Admission, Conductor
 from emeterai.gate.lanes import Lane
 from emeterai.gate.now import DrawState, NowFiles, NowServing, Turns
@@ -86,3 +87,18 @@ class Room:
     async def number(self, account_id: UUID | None = None) -> int:
         """Come and take a number."""
         return (await self.reception.ticket("retail", account_id=account_id)).ticket.number
+
+
+async def make_lane(db: Database, lane: Lane) -> int:
+    """Make a lane as an operator does; answers the number of the change."""
+    async with lane_store.changing(db) as (tx, _):
+        text = msgspec.json.encode(lane).decode()
+        number, _ = await lane_store.write_change(tx, lane.name, None, text, by="operator", undoes=None)
+    return number
+
+
+async def take_lane_back(db: Database, name: str, made: int) -> None:
+    """Undo the change that made a lane."""
+    async with lane_store.changing(db) as (tx, lanes):
+        (before,) = (text for one, text, _ in lanes if one == name)
+        await lane_store.write_change(tx, name, before, None, by="operator", undoes=made)

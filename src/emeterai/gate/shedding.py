@@ -239,14 +239,16 @@ class Shedding:
         """
         asked_s, work = time.monotonic(), Work(max(Work.FINISH, request.work - 1))
         part, until_s = request.part or request.lane, request.until_s
-        if not (request.begins() and await request.budget.enter(part, work, until_s=until_s)):
+        if not request.begins():
+            raise self._refused_inside(request, work, CROWDED, for_room=False)
+        if not await request.budget.enter(part, work, until_s=until_s):
             raise self._refused_inside(request, work, CROWDED)
         request.held = time.monotonic()
         self._admitted(request, request.held - asked_s)
 
-    def _refused_inside(self, request: Request, work: Work, kind: RefusalKind) -> Refused:
+    def _refused_inside(self, request: Request, work: Work, kind: RefusalKind, *, for_room: bool = True) -> Refused:
         """The refusal of a request that the application is already reading."""
-        turned_away(request, work)
+        turned_away(request, work, for_room=for_room)
         self._count(request, "refused")
         return kind(retry_after_s=self._door.retry_after_s(work, is_inside=request.is_inside))
 
