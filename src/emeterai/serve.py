@@ -34,8 +34,6 @@ _CONNECTIONS_MAX = 8_192
 what the door would have let in."""
 _CONNECTIONS_MIN = 256
 """Where the system allows few files: fewer connections, or none would be left for the database and the blobs."""
-_GIVES_WAY = 3
-"""So much lower is the priority of the crowd's web processes (nice(2)): half of what others have of a full core."""
 _OTHER_FILES_MAX = 1_024
 _log = structlog.get_logger(__name__)
 
@@ -185,13 +183,7 @@ def _refuse_taken_port(host: str, port: int, variable: str) -> None:
 
 
 def serve_web(settings: Settings) -> None:
-    """Answer pages and API on `port` until told to stop.
-
-    Beside a counter these processes are the crowd's alone, and give way on a full core: to the counter, and to the
-    sealers and the database, which work for both.
-    """
-    if settings.counter_port:
-        os.nice(_GIVES_WAY)
+    """Answer pages and API on `port` until told to stop."""
     _listen("emeterai.app:create_served_app", settings, settings.port, files=served_files(gate_folder(settings)))
 
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import os
 import subprocess
 import sys
 from collections.abc import AsyncIterator
@@ -66,15 +65,6 @@ async def test_programs_stamp_while_all_other_web_processes_stand_still(counter:
         assert (201, "sealed") == (sent.status_code, sent.json()["state"]), sent.text
         file = await counter.program.get(f"/v1/stamps/{sent.json()['id']}/file")
         assert file.content.startswith(b"%PDF-")
-
-
-async def test_the_crowd_gives_way_on_a_full_core(counter: Counter) -> None:
-    """Its web process is the last to have the core; all that works for programs, too, has it as this process does."""
-    pids = counter.service.pids()
-    usual = os.getpriority(os.PRIO_PROCESS, 0)
-    found = {name: os.getpriority(os.PRIO_PROCESS, pids[name]) - usual for name in ("web", "counter", "sealer-1")}
-    assert {"web": True, "counter": False, "sealer-1": False} == {name: less > 0 for name, less in found.items()}
-    assert {found["web"]} == {os.getpriority(os.PRIO_PROCESS, pid) - usual for pid in family_of(pids["web"])}
 
 
 async def test_a_counter_that_should_run_is_counted(counter: Counter) -> None:
