@@ -20,7 +20,7 @@ from emeterai.gate import operator_pages, room_pages, room_routes
 from emeterai.gate import receipt_pages as receipt_in_time_pages
 from emeterai.gate import receipt_routes as receipt_in_time_routes
 from emeterai.gate.public_lanes import lanes_shown
-from emeterai.infra.interruption import INTERRUPTIONS
+from emeterai.infra.interruption import INTERRUPTIONS, is_lost
 from emeterai.partners import office_pages as partner_office_pages
 from emeterai.partners import pages as partner_pages
 from emeterai.partners import programme_pages, programme_routes
@@ -105,7 +105,6 @@ async def _visitor(request: Request[Any, Any, Any]) -> Any:
     except INTERRUPTIONS:
         return None
     except Refused as refused:
-        away = refused.__cause__
-        if isinstance(away, INTERRUPTIONS) and not isinstance(away, TimeoutError):
+        if is_lost(refused.__cause__):
             return None
         raise

@@ -22,6 +22,7 @@ from emeterai.gate.passes import FINISH_LIFE_S, STAY_S, Pass
 from emeterai.gate.reception import Reception
 from emeterai.gate.renewing import RenewedByUse
 from emeterai.gate.sorting import sort_of
+from emeterai.gate.tickets import Ticket
 from emeterai.infra.database import Database
 from emeterai.infra.ids import new_id
 from emeterai.infra.interruption import INTERRUPTIONS
@@ -240,3 +241,28 @@ async def test_a_database_that_does_not_answer_is_away(db: Database, tmp_path: P
     await answered({"type": "http.response.start", "status": 200, "headers": [(b"cache-control", b"no-store")]})
     assert b"set-cookie" in dict(sent[0]["headers"])
     await desk.close()
+
+
+@pytest.mark.parametrize("lost", [False, True])
+async def test_only_a_database_that_is_away_leaves_it_to_the_line(
+    db: Database, database_url: str, tmp_path: Path, lost: bool
+) -> None:
+    """While it is busy whoever has paid hears that, not that it is not their turn, and comes in a moment later."""
+    publish(tmp_path, OPEN)
+    tight = await Database.connect(database_url, connections_max=1, wait_s=0.05)
+
+    async def in_flight(_account_id: UUID) -> bool:
+        if lost:
+            raise ConnectionResetError
+        return bool(await tight.fetchval("SELECT true"))
+
+    desk = Reception(db, tmp_path, SECRET, in_flight=in_flight)
+    late = desk.press.sign(Ticket("retail", 400, int(OPEN.updated_at.timestamp() * 1000), desk.press.holder_of(SITI)))
+    async with tight.transaction():
+        with pytest.raises(Refused) as said:
+            await desk.enter("retail", account_id=SITI, shown=late)
+    assert ("turn_not_reached" if lost else "service_busy") == said.value.code
+    if not lost:
+        assert (await desk.enter("retail", account_id=SITI, shown=late)).granted.finish
+    await desk.close()
+    await tight.close()

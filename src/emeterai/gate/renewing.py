@@ -21,7 +21,7 @@ from emeterai.gate.bearers import Bearers
 from emeterai.gate.carrying import PASS_HEADER
 from emeterai.gate.passes import PASS_OF_ANOTHER, PASS_REVOKED, Pass, Passes, Revoked, opens_nothing, room_path
 from emeterai.gate.sorting import SESSION, Needs, Sort, session_of
-from emeterai.infra.interruption import INTERRUPTIONS
+from emeterai.infra.interruption import INTERRUPTIONS, is_lost
 from emeterai.web import paths
 
 RENEWS_WITHIN_S = 1.0
@@ -96,11 +96,17 @@ class Renewing:
         return longer
 
     async def has_in_flight(self, account_id: UUID) -> bool:
-        """Whether something is under way, as far as the database can say."""
+        """Whether something is under way. While the database is away nobody can tell, and the line's word stands; while
+        it is merely busy whoever asks is told so: to call it their turn or not would be a guess. Raises `service_busy`.
+        """
         try:
             return await self._in_flight(account_id)
-        except (Refused, *INTERRUPTIONS):
+        except INTERRUPTIONS:
             return False
+        except Refused as refused:
+            if is_lost(refused.__cause__):
+                return False
+            raise
 
     async def _to_finish(self, used: Pass, account_id: UUID | None, now_s: int) -> Pass | None:
         """While the database is away, when nobody can tell who is signed in either, nobody is sent off who had

@@ -12,3 +12,8 @@ INTERRUPTIONS = (
     asyncpg.InternalClientError,
 )
 """The work under way is lost and done again; what was committed is there. Time-outs are OSErrors too."""
+
+
+def is_lost(error: BaseException | None) -> bool:
+    """Whether an error says that the database is lost, rather than busy: there a wait has run out."""
+    return isinstance(error, INTERRUPTIONS) and not isinstance(error, TimeoutError)
