@@ -1,17 +1,16 @@
-// The crowd of `emeterai bench lastday`: people who come whether or not they are served (an open loop), scripts, a partner.
+// The crowd of `emeterai bench lastday`: people who come whether or not they are served (an open loop), and scripts.
 //
 // One VU is a neighbourhood with an address of its own; its people live side by side in its event loop, and those who
 // wait are words in a list, so a hundred thousand of them cost a few hundred bytes each.
-import http from 'k6/http';
 import exec from 'k6/execution';
 import { allGone, dayBegins, END, happening, HAS_SCRIPTS, live, over, START } from './lastday_arrivals.js';
 import { hammer, SCRIPTS_COUNT } from './lastday_scripts.js';
 import { uploaded } from './lastday_upload.js';
-import { bump, comesFrom, flush, flushAtOnce, json, send, sleep, tell } from './lastday_voice.js';
+import { bump, comesFrom, flush, json, send, sleep, tell } from './lastday_voice.js';
 
 const BASE = __ENV.BASE, ROOM = __ENV.ROOM, SANDBOX = __ENV.SANDBOX, BANK = __ENV.BANK;
 const VUS = Number(__ENV.VUS), FIRST = Number(__ENV.FIRST), THINK = Number(__ENV.THINK);
-const SEED = __ENV.SEED, PASSWORD = __ENV.PASSWORD, KEY = __ENV.PARTNER_KEY, CLOSED = Number(__ENV.CLOSED || 0);
+const SEED = __ENV.SEED, PASSWORD = __ENV.PASSWORD, CLOSED = Number(__ENV.CLOSED || 0);
 const BADLY = Number(__ENV.BADLY || 0.05), CALLED = Number(__ENV.CALLED || 0);
 const RELOADS = 0.03, LEAVES = 0.05, SIGNED_IN = 7;
 const letter = open(__ENV.LETTER, 'b'), mark = Number(__ENV.MARK);
@@ -25,19 +24,6 @@ export const options = {
     people: { executor: 'per-vu-iterations', vus: VUS, iterations: 1, maxDuration: '2h', exec: 'neighbourhood' },
     ...(HAS_SCRIPTS
       ? { scripts: { executor: 'per-vu-iterations', vus: SCRIPTS_COUNT, iterations: 1, maxDuration: '2h', exec: 'scripts' } }
-      : {}),
-    ...(KEY
-      ? {
-          partner: {
-            executor: 'constant-arrival-rate',
-            rate: Number(__ENV.PARTNER_PER_S),
-            timeUnit: '1s',
-            duration: `${Math.round((END - START) / 1000) + 4}s`,
-            preAllocatedVUs: 20,
-            maxVUs: 60,
-            exec: 'partner',
-          },
-        }
       : {}),
   },
 };
@@ -330,32 +316,8 @@ export async function neighbourhood() {
   await flush();
 }
 
-// ---- programs: scripts, and a partner with a key of its own lane, at a constant rate
+// ---- programs: scripts; the partner is a process of its own, lastday_partner.py
 
 export async function scripts() {
   await hammer();
-}
-
-const boundary = '----emeterai-bench';
-const bytesOf = (text) => Uint8Array.from([...text].map((character) => character.charCodeAt(0)));
-const head = bytesOf(`--${boundary}\r\nContent-Disposition: form-data; name="file"; filename="surat.pdf"\r\nContent-Type: application/pdf\r\n\r\n`);
-const tail = bytesOf(`\r\n--${boundary}--\r\n`);
-const form = new Uint8Array(head.length + letter.byteLength + tail.length);
-form.set(head, 0);
-form.set(new Uint8Array(letter), head.length);
-form.set(tail, head.length + letter.byteLength);
-
-export function partner() {
-  const text = `p${exec.scenario.iterationInTest.toString(16)}.${SEED}`.slice(0, 16);
-  for (let i = 0; i < 16; i++) form[head.length + mark + i] = text.charCodeAt(i);
-  const headers = {
-    Authorization: `Bearer ${KEY}`,
-    Prefer: 'wait=20',
-    'Content-Type': `multipart/form-data; boundary=${boundary}`,
-    'X-Forwarded-For': '198.51.100.7',
-  };
-  const began = Date.now(), answer = http.post(`${__ENV.COUNTER}/v1/stamps`, form.buffer, { headers, timeout: '30s' });
-  const stamp = answer.status === 201 ? json(answer) : {};
-  tell('partner', began, Date.now() - began, answer.status, stamp.id, stamp.state, stamp.serial, stamp.sealed_sha256);
-  flushAtOnce();
 }

@@ -100,7 +100,7 @@ async def lose_each(
         for place, one in enumerate(rounds)
     ]
     try:
-        return await stage.live(db, phases, BADLY=str(BADLY), CALLED=str(CALLED), PARTNER_KEY="")
+        return await stage.live(db, phases, partner=False, BADLY=str(BADLY), CALLED=str(CALLED))
     finally:
         for task in doing:
             task.cancel()

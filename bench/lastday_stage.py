@@ -16,7 +16,7 @@ import string
 import sys
 import time
 from collections.abc import AsyncIterator, Iterable, Iterator, Mapping
-from contextlib import asynccontextmanager, contextmanager, suppress
+from contextlib import ExitStack, asynccontextmanager, contextmanager, suppress
 from dataclasses import dataclass, field
 from hashlib import sha256
 from pathlib import Path
@@ -27,6 +27,7 @@ from uuid import UUID
 import httpx
 from argon2 import PasswordHasher
 from lastday_ears import Ears, Heard
+from lastday_partner import ENDS_WITHIN_S, Errand, at_work
 from lastday_pulse import Beat, beating, beats_of, unused_s
 from lastday_slow import PHONES, Carried, carried_in, relayed
 from stamp import cpu_seconds
@@ -209,8 +210,8 @@ class Stage:
         """Where a process of its own answers; the one for everybody where there is none."""
         return f"http://127.0.0.1:{port}" if port else self.service.base_url
 
-    async def live(self, db: Database, phases: list[Phase], **more: str) -> Day:
-        """Let the crowd live through the phases; `more` are variables of lastday_crowd.js."""
+    async def live(self, db: Database, phases: list[Phase], *, partner: bool = True, **more: str) -> Day:
+        """Let the crowd live through the phases, and the partner; `more` are variables of lastday_crowd.js."""
         self._ears.heard = Heard()
         began_s, first = time.time() + 4.0, self._used
         samples: list[Sample] = []
@@ -224,8 +225,11 @@ class Stage:
             )
             watching = asyncio.create_task(self._watch(db, crowd.pid, samples))
             try:
-                with beating(self.folder / "beats", self._cores.of_service):
+                with beating(self.folder / "beats", self._cores.of_service), ExitStack() as beside:
+                    program = beside.enter_context(at_work(self._errand(phases, began_s))) if partner else None
                     code = await crowd.wait()
+                    if program is not None:
+                        code = code or await asyncio.to_thread(program.wait, ENDS_WITHIN_S)
             finally:
                 watching.cancel()
                 if crowd.returncode is None:
@@ -236,6 +240,20 @@ class Stage:
         self._used = first + self._numbers_taken(phases)
         beats, carried = beats_of(self.folder / "beats"), carried_in(self.folder / "carried")
         return Day(began_s, phases, self._ears.heard, samples, beats, carried)
+
+    def _errand(self, phases: Iterable[Phase], began_s: float) -> Errand:
+        """What the partner does meanwhile, and four seconds longer."""
+        return Errand(
+            url=self._url(self._counter_port),
+            key=self._partner_key,
+            ears_url=self._ears.url,
+            letter=str(self.folder / "letter.pdf"),
+            mark=self._paper.index(_MARK),
+            seed=self.seed,
+            began_s=began_s,
+            ended_s=began_s + sum(phase.seconds for phase in phases) + 4.0,
+            per_s=PARTNER_PER_S,
+        )
 
     def _command(self, environment: dict[str, str]) -> list[str]:
         command = [str(Path(sys.executable).with_name("k6")), "run", "--quiet", "--no-usage-report", "--no-summary"]
@@ -256,7 +274,6 @@ class Stage:
         return {
             "BASE": self.service.base_url,
             "ROOM": self._url(self._room_port),
-            "COUNTER": self._url(self._counter_port),
             "SANDBOX": self.service.sandbox_url,
             "BANK": sandbox_api_key(sandbox_secret(self.service.data_path)),
             "EARS": self._ears.url,
@@ -269,8 +286,6 @@ class Stage:
             "PASSWORD": PASSWORD,
             "LETTER": str(self.folder / "letter.pdf"),
             "MARK": str(self._paper.index(_MARK)),
-            "PARTNER_KEY": self._partner_key,
-            "PARTNER_PER_S": str(PARTNER_PER_S),
             "PHONES": str(PHONES),
             **more,
         }

@@ -52,6 +52,8 @@ class Sums:
     partner_ms: Spread
     partner_ok: float
     classes: dict[str, float]
+    refused: Counter[tuple[str, int]]
+    """What of *finish* was not served: request and status, 0 for no answer."""
     waiting: float
     looks_per_s: float
     """Looks at the now-serving file, for each person in line."""
@@ -121,6 +123,7 @@ def _phase_sums(day: Day, phase: Phase, began_s: float, ended_s: float) -> Sums:
         partner_ms=_spread([one[1] for one in partner if is_sealed_of_partner(one)]),
         partner_ok=_share([is_sealed_of_partner(one) for one in partner]),
         classes=served,
+        refused=Counter((one[2], one[3]) for one in inside if one[1] == "finish" and one[3] not in _OK),
         waiting=waiting,
         looks_per_s=looks / seconds / waiting if waiting >= 10 else 0.0,
         service_cpu=(cpu[-1] - cpu[0]) / took_s if took_s else 0.0,

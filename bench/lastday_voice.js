@@ -22,7 +22,6 @@ export const flush = async () => {
     console.error(`nobody heard: ${error}`);
   }
 };
-export const flushAtOnce = () => http.post(EARS, packed());
 
 export const sleep = (s) => new Promise((resolve) => setTimeout(resolve, s * 1000));
 export const json = (answer) => {
