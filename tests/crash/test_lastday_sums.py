@@ -13,6 +13,7 @@ import pytest
 
 sys.path.insert(0, str(Path(__file__).parents[2] / "bench"))
 
+from lastday import recovered
 from lastday_ears import Event
 from lastday_pulse import beating, beats_of, unused_s
 from lastday_stage import Day, Phase, Sample
@@ -163,6 +164,17 @@ def test_no_backlog_pays_for_a_hole(stamps_per_s: list[int]) -> None:
     day = day_with([Phase("1 x", 1.0, 35.0, 1.0)], stamp=stamps_of(stamps_per_s))
     assert sum(stamps_per_s) >= 0.95 * 8 * 35
     assert recovery_s(day, BEGAN_S, good_per_s=8.0, until_s=BEGAN_S + 35) is None
+
+
+@pytest.mark.parametrize(("beat_ms", "found_s"), [(2.0, None), (2.5, 0.0)])
+def test_a_surge_is_over_when_as_much_is_sealed_as_the_core_can_do_by_then(
+    beat_ms: float, found_s: float | None
+) -> None:
+    """Eight a second after ten before: too few of an equally quick core, all that there is of one a fifth slower."""
+    phases = [Phase("1 x", 1.0, 60.0, 10.0), Phase("10 x", 10.0, 60.0, 100.0), Phase("1 x", 1.0, 60.0, 10.0)]
+    day = day_with(phases, stamp=stamps_of([10] * 120 + [8] * 60))
+    day.beats = [(BEGAN_S + second, 2.0 if second < 120 else beat_ms) for second in range(180)]
+    assert found_s == recovered(day)
 
 
 @pytest.mark.parametrize(("per_s", "late_max"), [(8.0, 60), (25.0, 20)])
