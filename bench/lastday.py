@@ -238,15 +238,13 @@ async def cost_of_waiting(folder: Path, cores: Cores, seconds: float = 2.0) -> W
 
 
 def recovered(day: Day) -> float | None:
-    """How long after the last surge goodput was again what it was before the first, beside what the core could do."""
+    """How long after the last surge goodput was again what it was before the first."""
     spans = list(day.spans())
     first, last = sums_of(day)[0], spans[-1]
     began_s, ended_s = spans[0][1:]
     partner = [one for one in day.heard.of("partner") if began_s <= one[0] / 1000 < ended_s]
     mine_per_s = first.stamps_per_s - sum(map(is_sealed_of_partner, partner)) / (ended_s - began_s)
-    last_beat_ms = day.beat_ms(last[1], last[2])
-    slower = last_beat_ms / first.beat_ms if last_beat_ms and first.beat_ms else 1.0
-    return recovery_s(day, last[1], good_per_s=mine_per_s / slower, until_s=last[2])
+    return recovery_s(day, last[1], good_per_s=mine_per_s, until_s=last[2])
 
 
 if __name__ == "__main__":

@@ -156,15 +156,12 @@ def test_just_beyond_its_edge_one_goal_is_missed(
     assert one.startswith(wanted)
 
 
-@pytest.mark.parametrize(("per_s", "kept", "found"), [(17.3, True, "95.2 %"), (17.2, False, "94.6 %")])
-def test_goodput_is_judged_beside_what_the_core_could_do_meanwhile(per_s: float, kept: bool, found: str) -> None:
-    """And as it was counted it is said as well; a quicker core is no merit either."""
-    worst = replace(WORST, stamps_per_s=per_s, beat_ms=2.2)
-    sums = [replace(FIRST, beat_ms=2.0), worst, replace(LAST, beat_ms=2.0)]
+def test_a_core_that_was_slower_is_named_but_is_no_excuse() -> None:
+    """What it would have been is said; the goal is of what was."""
+    slower = replace(WORST, stamps_per_s=18.0, beat_ms=2.2)
+    sums = [replace(FIRST, beat_ms=2.0), slower, replace(LAST, beat_ms=2.0)]
     goodput = goals_of(replace(ramp_of(), sums=sums), None, Promises())[0]
-    assert (kept, f"{found}; as counted {5 * per_s:.1f} %") == (goodput.kept, goodput.found)
-    quicker = [replace(FIRST, beat_ms=2.0), replace(WORST, stamps_per_s=20.5, beat_ms=1.8), replace(LAST, beat_ms=2.0)]
-    assert not goals_of(replace(ramp_of(), sums=quicker), None, Promises())[0].kept
+    assert (False, "90.0 %; were the core always as quick: 99.0 %") == (goodput.kept, goodput.found)
 
 
 # ---- the page

@@ -13,7 +13,6 @@ import pytest
 
 sys.path.insert(0, str(Path(__file__).parents[2] / "bench"))
 
-from lastday import recovered
 from lastday_ears import Event
 from lastday_pulse import beating, beats_of, unused_s
 from lastday_stage import Day, Phase, Sample
@@ -166,17 +165,6 @@ def test_no_backlog_pays_for_a_hole(stamps_per_s: list[int]) -> None:
     assert recovery_s(day, BEGAN_S, good_per_s=8.0, until_s=BEGAN_S + 35) is None
 
 
-@pytest.mark.parametrize(("beat_ms", "found_s"), [(2.0, None), (2.5, 0.0)])
-def test_a_surge_is_over_when_as_much_is_sealed_as_the_core_can_do_by_then(
-    beat_ms: float, found_s: float | None
-) -> None:
-    """Eight a second after ten before: too few of an equally quick core, all that there is of one a fifth slower."""
-    phases = [Phase("1 x", 1.0, 60.0, 10.0), Phase("10 x", 10.0, 60.0, 100.0), Phase("1 x", 1.0, 60.0, 10.0)]
-    day = day_with(phases, stamp=stamps_of([10] * 120 + [8] * 60))
-    day.beats = [(BEGAN_S + second, 2.0 if second < 120 else beat_ms) for second in range(180)]
-    assert found_s == recovered(day)
-
-
 @pytest.mark.parametrize(("per_s", "late_max"), [(8.0, 60), (25.0, 20)])
 def test_chance_alone_seldom_makes_a_return_late(per_s: float, late_max: int) -> None:
     """Of 300 times in which nothing ever was away, 35 s each: so many, at the most, look later than five seconds, most
@@ -264,6 +252,15 @@ def test_classes_are_parts_of_the_requests_of_those_inside() -> None:
     assert {"finish": 1.0, "buy": 0.75, "browse": 0.5} == first.classes
     assert {"finish": 1.0, "buy": 1.0, "browse": 1.0} == second.classes
     assert 0.8 == first.partner_ok
+
+
+def test_what_of_finish_was_not_served_is_named() -> None:
+    """By request and status; what of the other classes was refused is theirs to lose."""
+    day = small_day()
+    day.heard.events["r"] += [asked(1, "finish", 503, 9, name="stamp")] * 2 + [asked(11, "finish", 0, 9, name="follow")]
+    first, second = sums_of(day)
+    assert {("stamp", 503): 2} == first.refused
+    assert {("follow", 0): 1} == second.refused
 
 
 def test_a_beat_is_of_the_phase_in_which_it_was() -> None:
