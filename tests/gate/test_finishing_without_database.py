@@ -23,7 +23,7 @@ from emeterai.gate.reception import Reception
 from emeterai.gate.renewing import RenewedByUse
 from emeterai.gate.sorting import sort_of
 from emeterai.gate.tickets import Ticket
-from emeterai.infra.database import Database
+from emeterai.infra.database import BUSY, Database
 from emeterai.infra.ids import new_id
 from emeterai.infra.interruption import INTERRUPTIONS
 
@@ -243,17 +243,19 @@ async def test_a_database_that_does_not_answer_is_away(db: Database, tmp_path: P
     await desk.close()
 
 
-@pytest.mark.parametrize("lost", [False, True])
+@pytest.mark.parametrize("lost", ["not", "plainly", "behind a refusal"])
 async def test_only_a_database_that_is_away_leaves_it_to_the_line(
-    db: Database, database_url: str, tmp_path: Path, lost: bool
+    db: Database, database_url: str, tmp_path: Path, lost: str
 ) -> None:
     """While it is busy whoever has paid hears that, not that it is not their turn, and comes in a moment later."""
     publish(tmp_path, OPEN)
     tight = await Database.connect(database_url, connections_max=1, wait_s=0.05)
 
     async def in_flight(_account_id: UUID) -> bool:
-        if lost:
+        if lost == "plainly":
             raise ConnectionResetError
+        if lost == "behind a refusal":
+            raise BUSY() from ConnectionResetError()
         return bool(await tight.fetchval("SELECT true"))
 
     desk = Reception(db, tmp_path, SECRET, in_flight=in_flight)
@@ -261,8 +263,8 @@ async def test_only_a_database_that_is_away_leaves_it_to_the_line(
     async with tight.transaction():
         with pytest.raises(Refused) as said:
             await desk.enter("retail", account_id=SITI, shown=late)
-    assert ("turn_not_reached" if lost else "service_busy") == said.value.code
-    if not lost:
+    assert ("service_busy" if lost == "not" else "turn_not_reached") == said.value.code
+    if lost == "not":
         assert (await desk.enter("retail", account_id=SITI, shown=late)).granted.finish
     await desk.close()
     await tight.close()
